@@ -1,0 +1,2 @@
+//! Packs a bundle.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The deployer, from the ground up; a lower room never names a higher one.
