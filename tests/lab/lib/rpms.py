@@ -1,0 +1,190 @@
+"""The lab's rpms: Debian packages in the layout of CentOS and Fedora, in groups that are built once and kept."""
+import contextlib
+import glob
+import json
+import os
+import re
+import shutil
+import tempfile
+
+import base
+import images
+from common import CACHE, HERE, KUBERNETES_TOOLS, TOOLS, Problem, locked, need_tools, say, sh
+from recipes import DROPPED, BUILT, GROUPS, RECIPES, USERS
+from rpmpack import pack
+
+FOLDER = os.path.join(CACHE, "rpms")
+KUBERNETES = os.path.join(CACHE, "kubernetes-1.20.2")
+
+
+def ensure(groups):
+    """Builds the groups that are missing."""
+    for group in groups or GROUPS:
+        if group not in GROUPS:
+            raise Problem(f"no group of rpms is called {group}: there are {', '.join(GROUPS)}", 2)
+        if not glob.glob(f"{FOLDER}/{group}/*.rpm"):
+            need_tools(TOOLS)
+            with locked(f"rpms-{group}"):
+                if not glob.glob(f"{FOLDER}/{group}/*.rpm"):
+                    build(group)
+
+
+def paths(groups):
+    return sorted(path for group in groups or GROUPS
+                  for path in glob.glob(f"{FOLDER}/{group}/*.rpm") + glob.glob(f"{FOLDER}/{group}/*.tar"))
+
+
+def build(group):
+    say(f"building the {group} rpms")
+    os.makedirs(FOLDER, exist_ok=True)
+    work = tempfile.mkdtemp(prefix=f"rpms-{group}-", dir=CACHE)
+    try:
+        done = os.path.join(work, "done")
+        os.makedirs(done)
+        for rpm in from_debian(group, work):
+            shutil.move(rpm, done)
+        if group == "kubernetes":
+            for rpm in kubernetes(work):
+                shutil.move(rpm, done)
+        if group == "docker":
+            images.build(done)
+        shutil.rmtree(os.path.join(FOLDER, group), ignore_errors=True)
+        os.rename(done, os.path.join(FOLDER, group))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def from_debian(group, work):
+    """Fetches the group's Debian packages and all they need that a base host lacks, and packs each as an rpm."""
+    names = [name for name in GROUPS[group] if name in RECIPES]
+    wanted = [deb for name in names for deb in RECIPES[name]["debs"]]
+    if not wanted:
+        return
+    debs = fetch(wanted, work)
+    owner = {deb: name for name in names for deb in RECIPES[name]["debs"]}
+    # Another group that brings the same library builds the same rpm: dnf sees one package from two places.
+    made = {deb: owner.get(deb, deb) for deb in debs if deb not in DROPPED}
+    for name in sorted(set(made.values())):
+        parts = [deb for deb, where in made.items() if where == name]
+        yield from_parts(name, parts, debs, made, work)
+
+
+def fetch(wanted, work):
+    """Downloads what apt would add to a base host. Returns package name -> (file, control fields)."""
+    archives = os.path.join(work, "archives")
+    os.makedirs(os.path.join(archives, "partial"))
+    status = os.path.join(base.ensure(), "var/lib/dpkg/status")
+    with locked("apt"):
+        sh("apt-get", "-qq", "-y", "--no-install-recommends", "--download-only", "install", *wanted,
+           "-o", f"Dir::State::status={status}", "-o", f"Dir::Cache::archives={archives}", "-o", "Debug::NoLocking=1",
+           "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "-o", "APT::Sandbox::User=root",
+           "-o", "Acquire::Retries=3")
+    debs = {}
+    for path in sorted(glob.glob(f"{archives}/*.deb")):
+        fields = dict(re.findall(r"^([A-Z][\w-]*): (.*)$", sh("dpkg-deb", "--field", path), re.MULTILINE))
+        debs[fields["Package"]] = (path, fields)
+    return debs
+
+
+def from_parts(name, parts, debs, made, work):
+    recipe = RECIPES.get(name, {})
+    tree = os.path.join(work, "trees", name)
+    os.makedirs(tree)
+    for deb in parts:
+        sh("dpkg-deb", "--extract", debs[deb][0], tree)
+    merge_usr(tree)
+    for pattern in ["/usr/share/doc", "/usr/share/man", "/usr/share/lintian", "/usr/share/locale", "/usr/share/bug",
+                    "/etc/init.d", "/etc/default", "/usr/share/bash-completion", *recipe.get("remove", [])]:
+        for path in glob.glob(tree + pattern):
+            shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.remove(path)
+    for old, new in recipe.get("move", {}).items():
+        os.makedirs(os.path.dirname(tree + new), exist_ok=True)
+        os.rename(tree + old, tree + new)
+    overlay(name, tree)
+    for folder in recipe.get("folders", {}):
+        os.makedirs(tree + folder, exist_ok=True)
+    drop_empty(tree, keep=recipe.get("folders", {}))
+    fields = debs[parts[0]][1]
+    requires = {made[need] for deb in parts for need in depends(debs[deb][1]) if need in made} - {name}
+    return pack(work, name=name, version=recipe.get("version") or upstream(fields["Version"]),
+                summary=fields.get("Description", name), tree=tree,
+                requires=sorted(requires | set(recipe.get("requires", []))), provides=recipe.get("provides", []),
+                scripts=scripts(recipe), attributes=recipe.get("folders", {}))
+
+
+def scripts(recipe):
+    made = {}
+    if recipe.get("users"):
+        made["pre"] = "\n".join(USERS[user] for user in recipe["users"])
+    if recipe.get("post"):
+        made["post"] = recipe["post"]
+    else:
+        made["post"] = "/sbin/ldconfig || :"
+    units = recipe.get("units")
+    if units:
+        made["post"] += "\nsystemctl daemon-reload >/dev/null 2>&1 || :"
+        made["preun"] = (f"if [ $1 -eq 0 ]; then systemctl --no-reload disable --now {units} >/dev/null 2>&1 || :; fi")
+        made["postun"] = "systemctl daemon-reload >/dev/null 2>&1 || :"
+    return made
+
+
+def depends(fields):
+    """The first alternative of each dependency, without versions."""
+    both = ", ".join(filter(None, [fields.get("Pre-Depends"), fields.get("Depends")]))
+    return [re.split(r"[ (:|]", entry.strip())[0] for entry in both.split(",") if entry.strip()]
+
+
+def upstream(version):
+    """1:20.10.24+dfsg1-1+deb12u1 -> 20.10.24"""
+    return re.sub(r"[+~-].*$", "", version.split(":")[-1])
+
+
+def merge_usr(tree):
+    """A base host has /bin, /sbin and /lib only as links into /usr."""
+    for top in ("bin", "sbin", "lib", "lib64"):
+        if os.path.isdir(f"{tree}/{top}"):
+            shutil.copytree(f"{tree}/{top}", f"{tree}/usr/{top}", symlinks=True, dirs_exist_ok=True)
+            shutil.rmtree(f"{tree}/{top}")
+
+
+def overlay(name, tree):
+    """Our own files for a package: unit files and settings as CentOS has them."""
+    ours = os.path.join(HERE, "rpms", name)
+    if os.path.isdir(ours):
+        shutil.copytree(ours, tree, symlinks=True, dirs_exist_ok=True)
+
+
+def drop_empty(tree, keep):
+    for where, _, _ in os.walk(tree, topdown=False):
+        if where[len(tree):] not in keep:
+            with contextlib.suppress(OSError):
+                os.rmdir(where)
+
+
+def kubernetes(work):
+    """Compiles Kubernetes when the cache has no binaries yet (minutes), and packs it in Fedora's four packages."""
+    if not os.path.isdir(KUBERNETES):
+        need_tools(KUBERNETES_TOOLS)
+        say("compiling Kubernetes 1.20.2 from Debian's source package (5 to 15 minutes, once)")
+        out = os.path.join(work, "kubernetes-out")
+        sh(os.path.join(HERE, "rpms/build-kubernetes"), os.path.join(work, "kubernetes"), out)
+        os.rename(out, KUBERNETES)
+    for name in ("kubernetes-master", "kubernetes-node", "kubernetes-client", "kubernetes-kubeadm"):
+        recipe = BUILT[name]
+        tree = os.path.join(work, "trees", name)
+        os.makedirs(f"{tree}/usr/bin")
+        for binary in recipe["binaries"]:
+            shutil.copy2(f"{KUBERNETES}/{binary}", f"{tree}/usr/bin/{binary}")
+        ours = os.path.join(HERE, "rpms/kubernetes", name.removeprefix("kubernetes-"))
+        if os.path.isdir(ours):
+            shutil.copytree(ours, tree, dirs_exist_ok=True)
+        for folder in recipe.get("folders", {}):
+            os.makedirs(tree + folder, exist_ok=True)
+        yield pack(work, name=name, version="1.20.2", summary=recipe["summary"], tree=tree,
+                   requires=recipe.get("requires", []), scripts=scripts(recipe), attributes=recipe.get("folders", {}))
+
+
+def report(groups):
+    return json.dumps({group: paths([group]) for group in groups or GROUPS}, indent=2)
+
+

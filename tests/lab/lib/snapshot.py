@@ -1,0 +1,41 @@
+"""A listing of a host, for telling whether something that was installed and removed again left a trace."""
+import subprocess
+
+import hosts
+from common import Problem
+
+# What changes on a host by itself: logs, caches, random seeds, the lab's own faults.
+VOLATILE = ("/var/log/*", "/var/cache/*", "/var/lib/dnf/*", "/var/lib/rpm/*", "/var/tmp/*", "/tmp/*", "/root/.bash_history",
+            "/var/lib/systemd/random-seed", "/var/lib/systemd/timers/*", "/var/lib/systemd/catalog/*", "/etc/lab-clock-offset", "/etc/.pwd.lock",
+            "/etc/*-", "/etc/.updated", "/var/.updated", "/etc/ld.so.cache", "/var/lib/lab-filler*", "/var/lib/logrotate/*",
+            "/usr/lib/python3*/__pycache__/*", "*/__pycache__/*", "/var/lib/private/*")
+
+SCRIPT = r"""
+echo "== files"
+find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run {prune} \) -prune -o \
+    \( -type f -printf 'f %m %U:%G %p ' -exec sha256sum {{}} \; \) -o \
+    \( -type l -printf 'l %U:%G %p -> %l\n' \) -o -printf '%y %m %U:%G %p\n' \
+    | sed -E 's/^(f .*) ([0-9a-f]{{64}})  .*$/\1 \2/' | LC_ALL=C sort
+for folder in /var/lib/docker /var/lib/containerd /var/lib/kubelet; do
+    echo "== $folder: $(find $folder -mindepth 1 2>/dev/null | wc -l) entries"
+done
+echo "== rpms"; rpm -qa | LC_ALL=C sort
+echo "== units enabled"; systemctl list-unit-files --state=enabled,masked --no-legend --no-pager | awk '{{print $1, $2}}' | LC_ALL=C sort
+echo "== units active"; systemctl list-units --type=service,socket,timer --state=active,failed --plain --no-legend --no-pager \
+    | awk '$1 !~ /^(systemd-tmpfiles-clean|user@|session-|user-runtime-dir@)/ {{print $1, $3}}' | LC_ALL=C sort
+echo "== mounts"; awk '{{print $2, $3}}' /proc/self/mounts | grep -v '^/run/user/' | LC_ALL=C sort
+echo "== links"; ip -o link | awk -F': ' '{{print $2}}' | sed 's/@.*//' | LC_ALL=C sort
+echo "== addresses"; ip -o addr | awk '{{print $2, $4}}' | LC_ALL=C sort
+echo "== routes"; ip route | LC_ALL=C sort; ip -6 route | grep -v '^fe80' | LC_ALL=C sort
+echo "== packet rules"; (iptables-save; ip6tables-save) 2>/dev/null | grep -v '^#' | sed 's/\[[0-9:]*\]//'
+echo "== kernel settings"; sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.bridge.bridge-nf-call-iptables 2>/dev/null
+echo "== listening"; ss -Hltnu 2>/dev/null | awk '{{print $1, $5}}' | LC_ALL=C sort -u
+"""
+
+
+def take(lab, host):
+    prune = " ".join(f"-o -path '{pattern}'" for pattern in VOLATILE)
+    done = subprocess.run(hosts.enter(lab, host, [SCRIPT.format(prune=prune)]), check=False,
+                          preexec_fn=lambda: hosts.join(lab, host))
+    if done.returncode != 0:
+        raise Problem(f"the listing of {host['name']} failed with exit {done.returncode}")
