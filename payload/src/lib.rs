@@ -1,1 +1,32 @@
-//! The bundle format.
+//! The bundle: one file that is program, yum repository and manifest. Its format is written and read here and nowhere
+//! else; `docs/bundle-format.md` describes it for people with a shell.
+//!
+//! ```text
+//! [deployer executable][tar archive][manifest][footer]
+//! ```
+//!
+//! Paths and a [`Recipe`] flow in, a bundle file flows out; a bundle flows in, its manifest and its members flow out.
+
+mod bundle;
+mod digest;
+pub mod elf;
+mod error;
+pub mod folder;
+mod footer;
+mod manifest;
+mod member;
+mod output;
+mod sign;
+mod stamp;
+mod tarframe;
+mod verify;
+mod write;
+
+pub use bundle::Bundle;
+pub use digest::{Hasher, Sha256, hash_file};
+pub use error::{BundleError, Part};
+pub use footer::{FOOTER_SIZE, FORMAT, Footer, Span};
+pub use manifest::{Deployer, Manifest};
+pub use member::{Member, MemberKind, NameError, RpmId, Stored, check_name};
+pub use sign::{SignKey, VerifyKey};
+pub use write::{NewMember, Recipe, Source, Written, write};

@@ -1,0 +1,94 @@
+//! The manifest: what is in the bundle, and the sum of every byte of it.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha256;
+use crate::footer::Footer;
+use crate::member::{Member, check_name};
+
+/// What a bundle says of itself. Fields that a newer program added are passed over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The bundle's format; the same number as in the footer.
+    pub format: u32,
+    /// `sunshine-installer`.
+    pub product: String,
+    /// The product's version, as `--product-version` gave it.
+    pub product_version: String,
+    /// Architecture of the deployer and of every package that is not noarch, in rpm's words.
+    pub arch: String,
+    /// Seconds since 1970 of the newest package's build: the bundle's own date, the same on every build.
+    pub newest_input: u64,
+    /// The executable.
+    pub deployer: Deployer,
+    /// Sum over all bytes from the deployer's end to the manifest that belong to no member: tar headers and padding.
+    pub archive_sha256: Sha256,
+    /// The minisign public key that the deployer insists on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned_key: Option<String>,
+    /// The members in the order in which they lie in the archive.
+    pub members: Vec<Member>,
+}
+
+/// The executable in the bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployer {
+    /// Bytes.
+    pub size: u64,
+    /// Sum.
+    pub sha256: Sha256,
+}
+
+impl Manifest {
+    /// The JSON text: one line for each member, so that `grep` serves a human too.
+    pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let head = serde_json::to_value(Self { members: Vec::new(), ..self.clone() })?;
+        let mut text = String::from("{\n");
+        if let serde_json::Value::Object(fields) = head {
+            for (name, value) in fields.into_iter().filter(|(name, _)| name != "members") {
+                text.push_str(&format!("{}: {value},\n", serde_json::Value::String(name)));
+            }
+        }
+        text.push_str("\"members\": [\n");
+        let lines = self.members.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+        text.push_str(&lines.join(",\n"));
+        text.push_str("\n]\n}\n");
+        Ok(text.into_bytes())
+    }
+
+    /// Reads the JSON text and checks that it and the footer tell the same story.
+    pub(crate) fn decode(bytes: &[u8], footer: &Footer) -> Result<Self, String> {
+        let manifest: Self = serde_json::from_slice(bytes).map_err(|e| format!("it cannot be read: {e}"))?;
+        if manifest.deployer.size != footer.deployer.size {
+            return Err("it and the footer state different sizes of the deployer".into());
+        }
+        manifest.check_layout(footer)?;
+        Ok(manifest)
+    }
+
+    /// Every member inside the archive, in order, none over another, no name twice: so that each byte is covered once.
+    fn check_layout(&self, footer: &Footer) -> Result<(), String> {
+        let mut names = HashSet::new();
+        let mut free = footer.archive.offset;
+        for member in &self.members {
+            check_name(&member.name).map_err(|e| e.to_string())?;
+            if !names.insert(member.name.as_str()) {
+                return Err(format!("it lists {} twice", member.name));
+            }
+            let end = member.offset.checked_add(member.stored_size()).filter(|&end| end <= footer.manifest.offset);
+            match end {
+                Some(end) if member.offset >= free => free = end,
+                _ => return Err(format!("it places {} outside the archive or over another member", member.name)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sum of the sizes of all members, unpacked.
+    #[must_use]
+    pub fn members_size(&self) -> u64 {
+        self.members.iter().map(|m| m.size).sum()
+    }
+}
