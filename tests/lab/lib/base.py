@@ -16,7 +16,7 @@ ROOT_PASSWORD = "111111"
 # For `lab snapshot` and for the rpms: what the base host provides under the names that rpms ask for.
 PROVIDES = ["/bin/sh", "/usr/sbin/ldconfig", "/sbin/ldconfig", "systemd", "shadow-utils", "iptables", "iproute",
             "util-linux", "procps-ng", "bash", "coreutils", "glibc", "openssl-libs", "ca-certificates", "kmod",
-            "config(lab-base)", "sunlab-release"]
+            "system-release(releasever) = 9", "system-release = 9.4", "redhat-release = 9.4"]
 
 
 def recipe():

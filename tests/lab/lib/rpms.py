@@ -1,15 +1,17 @@
 """The lab's rpms: Debian packages in the layout of CentOS and Fedora, in groups that are built once and kept."""
 import contextlib
 import glob
+import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
+import time
 
 import base
 import images
-from common import CACHE, HERE, KUBERNETES_TOOLS, TOOLS, Problem, locked, need_tools, say, sh
+from common import CACHE, HERE, KUBERNETES_TOOLS, TOOLS, Problem, locked, need_tools, read, say, sh
 from recipes import DROPPED, BUILT, GROUPS, RECIPES, USERS
 from rpmpack import pack
 
@@ -18,15 +20,31 @@ KUBERNETES = os.path.join(CACHE, "kubernetes-1.20.2")
 
 
 def ensure(groups):
-    """Builds the groups that are missing."""
+    """Builds the groups that are missing, or that were made by another recipe."""
     for group in groups or GROUPS:
         if group not in GROUPS:
             raise Problem(f"no group of rpms is called {group}: there are {', '.join(GROUPS)}", 2)
-        if not glob.glob(f"{FOLDER}/{group}/*.rpm"):
+        if not fresh(group):
             need_tools(TOOLS)
             with locked(f"rpms-{group}"):
-                if not glob.glob(f"{FOLDER}/{group}/*.rpm"):
+                if not fresh(group):
                     build(group)
+
+
+def recipe():
+    """A short hash of everything here that decides what an rpm holds."""
+    digest = hashlib.sha256()
+    files = [os.path.join(HERE, "lib", name) for name in ("recipes.py", "rpms.py", "rpmpack.py", "images.py", "base.py")]
+    files += [os.path.join(where, name) for where, _, names in os.walk(os.path.join(HERE, "rpms")) for name in names]
+    for path in sorted(files):
+        digest.update(f"{path[len(HERE):]}\n{read(path)}".encode())
+    return digest.hexdigest()[:12]
+
+
+def fresh(group):
+    """rpms/GROUP is a link to the folder that holds what the present recipe makes."""
+    link = os.path.join(FOLDER, group)
+    return os.path.isdir(link) and os.path.basename(os.path.realpath(link)) == f"{group}-{recipe()}"
 
 
 def paths(groups):
@@ -36,7 +54,10 @@ def paths(groups):
 
 def build(group):
     say(f"building the {group} rpms")
+    store = os.path.join(CACHE, "rpms.built")
     os.makedirs(FOLDER, exist_ok=True)
+    os.makedirs(store, exist_ok=True)
+    final = os.path.join(store, f"{group}-{recipe()}")
     work = tempfile.mkdtemp(prefix=f"rpms-{group}-", dir=CACHE)
     try:
         done = os.path.join(work, "done")
@@ -48,10 +69,20 @@ def build(group):
                 shutil.move(rpm, done)
         if group == "docker":
             images.build(done)
-        shutil.rmtree(os.path.join(FOLDER, group), ignore_errors=True)
-        os.rename(done, os.path.join(FOLDER, group))
+        shutil.rmtree(final, ignore_errors=True)
+        os.rename(done, final)
+        os.symlink(final, os.path.join(work, "link"))
+        os.rename(os.path.join(work, "link"), os.path.join(FOLDER, group))
+        forget(store, group, final)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def forget(store, group, final):
+    """Removes what older recipes made, unless it is so new that a test may still be reading it."""
+    for old in glob.glob(f"{store}/{group}-*"):
+        if old != final and time.time() - os.path.getmtime(old) > 6 * 3600:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def from_debian(group, work):
