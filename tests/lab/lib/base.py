@@ -18,9 +18,13 @@ PROVIDES = ["/bin/sh", "/usr/sbin/ldconfig", "/sbin/ldconfig", "systemd", "shado
             "util-linux", "procps-ng", "bash", "coreutils", "glibc", "openssl-libs", "ca-certificates", "kmod",
             "system-release(releasever) = 9", "system-release = 9.4", "redhat-release = 9.4"]
 
+# What installers load -> the kernel's option for it.
+MODULES = {"overlay": "OVERLAY_FS", "br_netfilter": "BRIDGE_NETFILTER", "nf_conntrack": "NF_CONNTRACK", "nf_nat": "NF_NAT",
+           "ip_tables": "IP_NF_IPTABLES", "ip_vs": "IP_VS", "ip_vs_rr": "IP_VS_RR", "vxlan": "VXLAN", "ip_set": "IP_SET"}
+
 
 def recipe():
-    digest = hashlib.sha256(read(__file__).encode())
+    digest = hashlib.sha256((read(__file__) + os.uname().release).encode())
     folder = os.path.join(HERE, "base")
     for where, _, names in sorted(os.walk(folder)):
         for name in sorted(names):
@@ -51,9 +55,22 @@ def ensure():
     return image
 
 
+def modules(root):
+    """A list of what this machine's kernel has, so that `modprobe br_netfilter` on a host says the truth."""
+    release = os.uname().release
+    config = sh("sh", "-c", f"zcat /proc/config.gz 2>/dev/null || cat /boot/config-{release} 2>/dev/null || true")
+    loaded = {line.split()[0] for line in read("/proc/modules", "").splitlines()}
+    there = [name for name, option in MODULES.items() if f"CONFIG_{option}=y" in config.split() or name in loaded]
+    folder = os.path.join(root, "lib/modules", release)
+    write(f"{folder}/modules.builtin", "".join(f"kernel/lab/{name}.ko\n" for name in there))
+    write(f"{folder}/modules.order", "")
+
+
 def build(root, work):
     sh("nice", "debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root, mirror())
     shutil.copytree(os.path.join(HERE, "base"), root, dirs_exist_ok=True)
+
+    modules(root)
 
     def inside(script):
         sh("chroot", root, "/bin/sh", "-ec", script, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"})
@@ -75,11 +92,12 @@ def build(root, work):
             systemd-networkd.service systemd-resolved.service systemd-timesyncd.service getty.target \\
             apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer systemd-homed.service e2scrub_reap.service \\
             systemd-logind.service dev-hugepages.mount sys-kernel-debug.mount sys-kernel-tracing.mount 2>/dev/null
-        systemctl enable ssh.service lab-cgroups.service
+        systemctl enable ssh.service lab-machine.service
         systemctl set-default multi-user.target
         dpkg-divert --quiet --local --rename --divert /usr/bin/date.real --add /usr/bin/date
         mv /usr/bin/lab-date /usr/bin/date
         chmod 0755 /usr/bin/date
+        depmod {os.uname().release}
         # an rpm database of rpm's own, in which the base host is one package
         rpm --initdb
     """)

@@ -246,13 +246,16 @@ def cut_power(options):
 
 def egress(options):
     record = hosts.load(net.valid_name(options.name))
-    lines = net.egress(options.name, record["hosts"], options.inside)
+    found = net.egress(options.name, record["hosts"], options.inside)
+    lines = [line for line in found if not net.nearby(line)]
     if options.json:
-        keys_of_a_line = ("host", "from", "to", "protocol", "port", "packets")
-        print(json.dumps([dict(zip(keys_of_a_line, line)) for line in lines], indent=2))
+        fields = ("host", "from", "to", "protocol", "port", "packets")
+        print(json.dumps([dict(zip(fields, line)) for line in lines], indent=2))
         return 1 if lines else 0
-    for who, source, target, protocol, port, packets in lines:
-        print(f"{who}: {packets} packets from {source} to {target} {protocol}/{port}")
+    for line in found:
+        who, source, target, protocol, port, packets = line
+        note = " (link-local: no router passes it on, not counted)" if net.nearby(line) else ""
+        print(f"{who}: {packets} packets from {source} to {target} {protocol}/{port}{note}")
     for who, packets in net.lookups(options.name, record["hosts"]):
         print(f"{who}: {packets} packets asked the lab's name server, which answers nobody (inside the lab, not counted)")
     if not lines:

@@ -130,8 +130,11 @@ def members(name, family, group):
     return found.get("elem", [])
 
 
-def egress(name, hosts, declared):
-    """What left a host for anywhere outside the lab: lines of (host, from, to, protocol, port, packets)."""
+def egress(name, hosts, declared=()):
+    """What left a host for anywhere outside the lab: lines of (host, from, to, protocol, port, packets).
+
+    Link-local addresses (RFC 3927: no router passes them on) come last and can be told by `nearby`:
+    kubelet asks 169.254.169.254 whether it runs in a cloud."""
     names = {host["mac"]: host["name"] for host in hosts}
     ours = [ipaddress.ip_network(text) for text in INSIDE + list(declared)]
     lines = []
@@ -144,7 +147,11 @@ def egress(name, hosts, declared):
                 continue
             port = value[3] if len(value) > 3 else "-"
             lines.append((who, value[0], value[1], str(value[2]), str(port), entry["elem"]["counter"]["packets"]))
-    return sorted(lines)
+    return sorted(lines, key=lambda line: (nearby(line), line))
+
+
+def nearby(line):
+    return ipaddress.ip_address(line[2]).is_link_local
 
 
 def lookups(name, hosts):
