@@ -1,1 +1,3 @@
 //! The deployer, from the ground up; a lower room never names a higher one.
+
+pub mod host;

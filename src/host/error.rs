@@ -1,0 +1,80 @@
+//! Why a host did not do what it was asked: which host, what was tried, why, and what to do.
+
+use std::time::Duration;
+
+/// An error of one host. Its text never holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    #[error("{host}: cannot connect: {why}")]
+    Unreachable { host: String, why: String },
+    #[error("{host}: sshd dropped the connection {tries} times before login: {why}")]
+    Dropped { host: String, tries: u32, why: String },
+    #[error("{host}: login as {user} refused ({tried})")]
+    Auth { host: String, user: String, tried: String },
+    #[error("{host}: the private key {path} cannot be used: {why}")]
+    Key { host: String, path: String, why: String },
+    #[error("{host}: its host key {fingerprint} is not the one recorded in {known_hosts}")]
+    HostKeyChanged { host: String, fingerprint: String, known_hosts: String },
+    #[error("{host}: its host key {fingerprint} is not known, and --host-key strict accepts no new one")]
+    HostKeyUnknown { host: String, fingerprint: String },
+    #[error("{host}: {path}: {why}")]
+    KnownHosts { host: String, path: String, why: String },
+    #[error("{host}: {user} cannot become root with sudo: {why}")]
+    Sudo { host: String, user: String, why: String },
+    #[error("{host}: no answer within {} s to: {command}", .after.as_secs())]
+    Timeout { host: String, command: String, after: Duration },
+    #[error("{host}: the connection was lost during: {command} ({why})")]
+    Lost { host: String, command: String, why: String },
+    #[error("{host}: {command}: exit status {status}{}", indented(.stderr))]
+    Failed { host: String, command: String, status: i32, stderr: String },
+    #[error("{host}: {path} arrived damaged: sha256 differs")]
+    Damaged { host: String, path: String },
+    #[error("{host}: forwarding a port is not possible: {why}")]
+    Forward { host: String, why: String },
+    #[error("{host}: reading {what}: {why}")]
+    Local { host: String, what: String, why: String },
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("\n    {line}")).collect()
+}
+
+impl HostError {
+    /// The host was not there, or went away: nothing is known to be wrong with it.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Dropped { .. } | Self::Timeout { .. } | Self::Lost { .. })
+    }
+
+    /// What the operator can do.
+    pub fn help(&self) -> Option<String> {
+        let text = match self {
+            Self::Unreachable { .. } => {
+                "is the host up, the address and port right, sshd running, port 22 open?".into()
+            }
+            Self::Dropped { .. } => "raise MaxStartups in its sshd_config, or lower --forks".into(),
+            Self::Auth { .. } => {
+                "check user and password or key; does sshd allow this login (PermitRootLogin, PasswordAuthentication)?"
+                    .into()
+            }
+            Self::Key { .. } => {
+                "an OpenSSH or PEM private key is wanted; its passphrase comes by --ssh-key-passphrase-file".into()
+            }
+            Self::HostKeyChanged { host, known_hosts, .. } => {
+                format!(
+                    "if the host was installed anew, delete the line of {host} from {known_hosts}; if not, somebody may stand between"
+                )
+            }
+            Self::HostKeyUnknown { .. } => {
+                "connect once with --host-key accept-new, or put its key into the file".into()
+            }
+            Self::Sudo { .. } => "give the sudo password with --ssh-sudo-pw-file, or allow the user sudo".into(),
+            Self::Timeout { .. } | Self::Lost { .. } => {
+                "when the host is back, run the same line again: it goes on here".into()
+            }
+            Self::Failed { stderr, .. } if stderr.contains("No space left") => "make room on that file system".into(),
+            Self::Damaged { .. } => "run again; if it happens again, test that host's memory, disk and network".into(),
+            _ => return None,
+        };
+        Some(text)
+    }
+}

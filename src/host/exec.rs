@@ -1,0 +1,191 @@
+//! One command over one channel of a session: standard input, output and error side by side, with a deadline.
+//!
+//! The session is non-blocking; whenever nothing moves, the socket is polled. So a command that writes much to standard
+//! error while we send it much cannot lock up, and a host that went silent is noticed in time.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use ssh2::{BlockDirections, Channel, ErrorCode, Session};
+
+/// libssh2's code for "would block".
+const EAGAIN: i32 = -37;
+/// A packet of nothing this often keeps firewalls from forgetting the connection.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const CHUNK: usize = 64 * 1024;
+
+/// Why a command's end is not known.
+#[derive(Debug)]
+pub(super) enum WireError {
+    Timeout,
+    Lost(String),
+    /// Our own input could not be read.
+    Input(io::Error),
+}
+
+/// What goes in and comes out.
+pub(super) struct Streams<'a> {
+    /// Sent before `stdin`: sudo's password.
+    pub(super) first: Vec<u8>,
+    pub(super) stdin: &'a mut dyn Read,
+    pub(super) out: &'a mut dyn FnMut(&[u8]),
+    pub(super) err: &'a mut Vec<u8>,
+}
+
+/// A logged-in session and its socket.
+pub(super) struct Wire {
+    session: Session,
+    tcp: TcpStream,
+    broken: bool,
+    kept_alive: Instant,
+}
+
+impl Wire {
+    pub(super) fn new(session: Session, tcp: TcpStream) -> Self {
+        session.set_blocking(false);
+        session.set_keepalive(false, 1);
+        Self { session, tcp, broken: false, kept_alive: Instant::now() }
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Runs `line` in the login shell; the exit status.
+    pub(super) fn exec(&mut self, line: &str, io: &mut Streams<'_>, deadline: Instant) -> Result<i32, WireError> {
+        let result = self.try_exec(line, io, deadline);
+        // After a failure nobody knows what is still on its way in this session.
+        self.broken = result.is_err();
+        result
+    }
+
+    fn try_exec(&mut self, line: &str, io: &mut Streams<'_>, deadline: Instant) -> Result<i32, WireError> {
+        let session = self.session.clone();
+        let mut channel = self.patiently(deadline, || session.channel_session())?;
+        self.patiently(deadline, || channel.exec(line))?;
+        self.pump(&mut channel, io, deadline)?;
+        self.patiently(deadline, || channel.close())?;
+        self.patiently(deadline, || channel.wait_close())?;
+        let signalled = channel.exit_signal().ok().and_then(|s| s.exit_signal).is_some();
+        let status = channel.exit_status().map_err(|e| WireError::Lost(e.to_string()))?;
+        Ok(if signalled && status == 0 { 128 } else { status })
+    }
+
+    fn pump(&mut self, channel: &mut Channel, io: &mut Streams<'_>, deadline: Instant) -> Result<(), WireError> {
+        let mut buffer = vec![0; CHUNK];
+        let mut sending = Sending { pending: std::mem::take(&mut io.first), at: 0, read_all: false, closed: false };
+        while !channel.eof() {
+            let mut moved = false;
+            while let Some(n) = would_block(channel.read(&mut buffer))? {
+                if n == 0 {
+                    break;
+                }
+                (io.out)(&buffer[..n]);
+                moved = true;
+            }
+            while let Some(n) = would_block(channel.stderr().read(&mut buffer))? {
+                if n == 0 {
+                    break;
+                }
+                io.err.extend_from_slice(&buffer[..n]);
+                moved = true;
+            }
+            moved |= sending.go_on(channel, io.stdin)?;
+            if !moved && !channel.eof() {
+                self.wait(deadline)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Repeats a call that would block until it has been done.
+    fn patiently<T>(
+        &mut self,
+        deadline: Instant,
+        mut call: impl FnMut() -> Result<T, ssh2::Error>,
+    ) -> Result<T, WireError> {
+        loop {
+            match call() {
+                Ok(value) => return Ok(value),
+                Err(e) if e.code() == ErrorCode::Session(EAGAIN) => self.wait(deadline)?,
+                Err(e) => return Err(WireError::Lost(e.to_string())),
+            }
+        }
+    }
+
+    /// Waits until the socket is ready for what libssh2 wants of it.
+    fn wait(&mut self, deadline: Instant) -> Result<(), WireError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(WireError::Timeout);
+        }
+        if self.kept_alive.elapsed() >= KEEPALIVE {
+            self.kept_alive = Instant::now();
+            if let Err(e) = self.session.keepalive_send()
+                && e.code() != ErrorCode::Session(EAGAIN)
+            {
+                return Err(WireError::Lost(e.to_string()));
+            }
+        }
+        let flags = match self.session.block_directions() {
+            BlockDirections::Outbound => PollFlags::POLLOUT,
+            BlockDirections::Both => PollFlags::POLLIN | PollFlags::POLLOUT,
+            BlockDirections::None | BlockDirections::Inbound => PollFlags::POLLIN,
+        };
+        // Woken at least once a second, for the keep-alive.
+        let millis = u16::try_from(left.as_millis().clamp(1, 1000)).unwrap_or(1000);
+        match poll(&mut [PollFd::new(self.tcp.as_fd(), flags)], PollTimeout::from(millis)) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(e) => Err(WireError::Lost(e.to_string())),
+        }
+    }
+}
+
+/// Our side of standard input.
+struct Sending {
+    pending: Vec<u8>,
+    at: usize,
+    read_all: bool,
+    closed: bool,
+}
+
+impl Sending {
+    /// Sends what can be sent now; true when anything moved.
+    fn go_on(&mut self, channel: &mut Channel, stdin: &mut dyn Read) -> Result<bool, WireError> {
+        if self.closed {
+            return Ok(false);
+        }
+        if self.at == self.pending.len() && !self.read_all {
+            self.pending.resize(CHUNK, 0);
+            let n = stdin.read(&mut self.pending).map_err(WireError::Input)?;
+            self.pending.truncate(n);
+            self.at = 0;
+            self.read_all = n == 0;
+        }
+        if self.at < self.pending.len() {
+            match channel.write(&self.pending[self.at..]) {
+                Ok(n) => self.at += n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                // The command ended without reading all of its input: its exit status says whether that is well.
+                Err(_) => self.closed = true,
+            }
+            return Ok(true);
+        }
+        match channel.send_eof() {
+            Err(e) if e.code() == ErrorCode::Session(EAGAIN) => return Ok(false),
+            _ => self.closed = true,
+        }
+        Ok(true)
+    }
+}
+
+fn would_block(result: io::Result<usize>) -> Result<Option<usize>, WireError> {
+    match result {
+        Ok(n) => Ok(Some(n)),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(e) => Err(WireError::Lost(e.to_string())),
+    }
+}

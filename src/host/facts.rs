@@ -1,0 +1,248 @@
+//! What a host is and holds, asked in one round trip by `facts.sh`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::error::HostError;
+use super::session::Host;
+use super::shell::Command;
+
+/// The facts of one host. What a host does not tell is empty.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Facts {
+    pub distro_id: String,
+    /// Words of `ID_LIKE` (os-release(5)).
+    pub distro_like: Vec<String>,
+    pub distro_version: String,
+    pub pretty_name: String,
+    pub package_manager: Option<PackageManager>,
+    /// "dnf 1234": who holds the package manager's lock.
+    pub pm_lock_held_by: Option<String>,
+    pub arch: String,
+    pub kernel: String,
+    pub hostname: String,
+    pub machine_id: String,
+    /// Addresses of global scope.
+    pub addresses: Vec<IpAddr>,
+    /// Its own address on the way to the world.
+    pub route_address: Option<IpAddr>,
+    /// Seconds that the host's clock is ahead of ours.
+    pub clock_offset: f64,
+    /// Free bytes of the file system of a folder.
+    pub disk_free: BTreeMap<String, u64>,
+    /// Bytes.
+    pub memory_total: u64,
+    pub cpus: u32,
+    pub cgroup_version: u8,
+    /// `Enforcing`, `Permissive` or `Disabled`.
+    pub selinux: String,
+    pub swap: bool,
+    pub systemd: bool,
+    pub units: BTreeMap<String, UnitState>,
+    pub listening: Vec<Listening>,
+    pub packages: BTreeMap<String, Evr>,
+}
+
+/// A unit as systemctl says: `is-active`, `is-enabled`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnitState {
+    pub active: String,
+    pub enabled: String,
+}
+
+/// A TCP port that something listens on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listening {
+    pub port: u16,
+    pub process: Option<String>,
+}
+
+/// The package managers that are known, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PackageManager {
+    Dnf5,
+    Dnf,
+    Yum,
+    Zypper,
+}
+
+impl PackageManager {
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Dnf5 => "dnf5",
+            Self::Dnf => "dnf",
+            Self::Yum => "yum",
+            Self::Zypper => "zypper",
+        }
+    }
+}
+
+/// Epoch, version and release of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evr {
+    pub epoch: u32,
+    pub version: String,
+    pub release: String,
+}
+
+impl fmt::Display for Evr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}-{}", self.epoch, self.version, self.release)
+    }
+}
+
+impl Facts {
+    /// Free bytes where `path` lies: of the nearest folder above it that was asked about.
+    pub fn disk_free_of(&self, path: &str) -> Option<u64> {
+        let mut at = path;
+        loop {
+            if let Some(free) = self.disk_free.get(if at.is_empty() { "/" } else { at }) {
+                return Some(*free);
+            }
+            at = &at[..at.rfind('/')?];
+        }
+    }
+
+    /// The address of the default route, else the first there is.
+    pub fn main_address(&self) -> Option<IpAddr> {
+        self.route_address.or_else(|| self.addresses.first().copied())
+    }
+
+    pub fn is_active(&self, unit: &str) -> bool {
+        self.units.get(unit).is_some_and(|u| u.active == "active")
+    }
+
+    pub fn firewalld(&self) -> bool {
+        self.is_active("firewalld")
+    }
+
+    fn parse(text: &str) -> Self {
+        let mut facts = Self::default();
+        for line in text.lines() {
+            if let Some((key, value)) = line.split_once('\t') {
+                facts.take(key, value.trim());
+            }
+        }
+        facts
+    }
+
+    fn take(&mut self, key: &str, value: &str) {
+        let mut words = value.split_whitespace();
+        match key {
+            "id" => value.clone_into(&mut self.distro_id),
+            "like" => self.distro_like = words.map(str::to_owned).collect(),
+            "version" => value.clone_into(&mut self.distro_version),
+            "pretty" => value.clone_into(&mut self.pretty_name),
+            "manager" => {
+                let known = [PackageManager::Dnf5, PackageManager::Dnf, PackageManager::Yum, PackageManager::Zypper];
+                self.package_manager = known.into_iter().find(|m| m.program() == value);
+            }
+            "lock" => self.pm_lock_held_by = Some(value.to_owned()),
+            "arch" => value.clone_into(&mut self.arch),
+            "kernel" => value.clone_into(&mut self.kernel),
+            "hostname" => value.clone_into(&mut self.hostname),
+            "machine" => value.clone_into(&mut self.machine_id),
+            "address" => self.addresses.extend(value.parse::<IpAddr>()),
+            "route" => self.route_address = value.parse().ok(),
+            "free" => {
+                if let (Some(dir), Some(Ok(kib))) = (words.next(), words.next().map(str::parse::<u64>)) {
+                    self.disk_free.insert(dir.to_owned(), kib.saturating_mul(1024));
+                }
+            }
+            "memory" => self.memory_total = value.parse::<u64>().unwrap_or(0).saturating_mul(1024),
+            "cpus" => self.cpus = value.parse().unwrap_or(0),
+            "cgroup" => self.cgroup_version = value.parse().unwrap_or(1),
+            "selinux" => value.clone_into(&mut self.selinux),
+            "swap" => self.swap = value == "yes",
+            "systemd" => self.systemd = value == "yes",
+            "unit" => {
+                if let (Some(unit), active, enabled) = (words.next(), words.next(), words.next()) {
+                    let word = |w: Option<&str>| w.unwrap_or("unknown").to_owned();
+                    let state = UnitState { active: word(active), enabled: word(enabled) };
+                    self.units.insert(unit.to_owned(), state);
+                }
+            }
+            "listen" => {
+                if let (Some(Ok(port)), process) = (words.next().map(str::parse), words.next()) {
+                    let process = process.filter(|p| *p != "-").map(str::to_owned);
+                    self.listening.push(Listening { port, process });
+                }
+            }
+            "package" => {
+                if let (Some(name), Some(epoch), Some(version), Some(release)) =
+                    (words.next(), words.next(), words.next(), words.next())
+                {
+                    let evr = Evr {
+                        epoch: epoch.parse().unwrap_or(0),
+                        version: version.to_owned(),
+                        release: release.to_owned(),
+                    };
+                    self.packages.insert(name.to_owned(), evr);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
+}
+
+impl Host {
+    /// Asks for the facts.
+    ///
+    /// # Errors
+    /// When the host does not answer.
+    pub fn facts(&self) -> Result<Facts, HostError> {
+        let command =
+            Command::script(include_str!("facts.sh")).label("read the host's facts").timeout(Duration::from_secs(60));
+        let sent = now();
+        let mut clock = None;
+        let mut text = Vec::new();
+        let output = self.stream(&command, &mut std::io::empty(), &mut |bytes| {
+            // The host reads its clock first thing, between our sending and the arrival of its first line.
+            clock.get_or_insert_with(|| f64::midpoint(sent, now()));
+            text.extend_from_slice(bytes);
+        })?;
+        self.succeeded(&command, output)?;
+        let text = String::from_utf8_lossy(&text);
+        let mut facts = Facts::parse(&text);
+        let theirs = text.lines().find_map(|l| l.strip_prefix("clock\t")).and_then(|c| c.parse::<f64>().ok());
+        if let (Some(theirs), Some(ours)) = (theirs, clock) {
+            facts.clock_offset = theirs - ours;
+        }
+        Ok(facts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_and_odd_ones_passed_over() {
+        let facts = Facts::parse(
+            "id\trocky\nlike\trhel centos fedora\nmanager\tdnf\naddress\t10.8.14.200\naddress\trubbish\n\
+             free\t/ 100\nfree\t/var 50\ncgroup\t2\nunit\tetcd active enabled\nlisten\t2379 etcd\nlisten\t22 -\n\
+             package\tetcd 0 3.4.23 1.el9\nnonsense\nunit\n",
+        );
+        assert_eq!(facts.package_manager, Some(PackageManager::Dnf));
+        assert_eq!(facts.addresses.len(), 1);
+        assert_eq!(facts.disk_free_of("/var/lib/etcd"), Some(50 * 1024));
+        assert_eq!(facts.disk_free_of("/opt"), Some(100 * 1024));
+        assert!(facts.is_active("etcd") && !facts.firewalld());
+        assert_eq!(facts.packages["etcd"].to_string(), "0:3.4.23-1.el9");
+        assert_eq!(facts.listening[0], Listening { port: 2379, process: Some("etcd".into()) });
+    }
+
+    #[test]
+    fn the_script_runs_under_plain_sh() {
+        let output = std::process::Command::new("/bin/sh").args(["-c", include_str!("facts.sh")]).output().unwrap();
+        let facts = Facts::parse(&String::from_utf8_lossy(&output.stdout));
+        assert_eq!(facts.arch, std::env::consts::ARCH);
+        assert!(facts.memory_total > 0 && facts.cpus > 0 && !facts.hostname.is_empty());
+    }
+}

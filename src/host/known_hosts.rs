@@ -1,0 +1,110 @@
+//! Host keys: the first one seen is recorded, a different one later is refused. The file has OpenSSH's format
+//! (`sshd(8)`, "SSH_KNOWN_HOSTS FILE FORMAT"), unhashed, mode 0600.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use camino::Utf8Path;
+use nix::fcntl::{Flock, FlockArg};
+use sha2::{Digest, Sha256};
+
+use super::error::HostError;
+use super::target::Target;
+
+/// What to do with a host whose key is not recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HostKeyPolicy {
+    /// Accept and record it.
+    #[default]
+    AcceptNew,
+    /// Refuse it.
+    Strict,
+}
+
+/// Checks the key that `target` showed against `path`, recording it when it is the first.
+pub(super) fn check(path: &Utf8Path, target: &Target, key: &[u8], policy: HostKeyPolicy) -> Result<(), HostError> {
+    let host = target.address.to_string();
+    let io =
+        |e: std::io::Error| HostError::KnownHosts { host: host.clone(), path: path.to_string(), why: e.to_string() };
+    let mut file = open_locked(path).map_err(io)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(io)?;
+    let name = host_token(target);
+    let encoded = STANDARD.encode(key);
+    let mut known = text.lines().filter_map(|line| entry(line, &name)).peekable();
+    if known.peek().is_some() {
+        return if known.any(|k| k == encoded) {
+            Ok(())
+        } else {
+            let known_hosts = path.to_string();
+            Err(HostError::HostKeyChanged { host: host.clone(), fingerprint: fingerprint(key), known_hosts })
+        };
+    }
+    if policy == HostKeyPolicy::Strict {
+        return Err(HostError::HostKeyUnknown { host: host.clone(), fingerprint: fingerprint(key) });
+    }
+    writeln!(file, "{name} {} {encoded}", key_type(key)).map_err(io)
+}
+
+// One lock for reading and adding: two runs that meet the same new host must not both record it.
+fn open_locked(path: &Utf8Path) -> std::io::Result<Flock<File>> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    let file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+}
+
+fn host_token(target: &Target) -> String {
+    if target.port == 22 { target.address.to_string() } else { format!("[{}]:{}", target.address, target.port) }
+}
+
+fn entry<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let mut words = line.split_whitespace();
+    words.next()?.split(',').find(|n| *n == name)?;
+    words.nth(1)
+}
+
+/// The algorithm's name, with which every public key begins (RFC 4253, 6.6): a length of 4 bytes, then the name.
+fn key_type(key: &[u8]) -> &str {
+    let name = key.get(..4).and_then(|l| <[u8; 4]>::try_from(l).ok()).map(u32::from_be_bytes);
+    let end = name.and_then(|n| usize::try_from(n).ok()).and_then(|n| n.checked_add(4));
+    end.and_then(|end| key.get(4..end)).and_then(|n| std::str::from_utf8(n).ok()).unwrap_or("unknown")
+}
+
+/// As `ssh-keygen -l` prints it.
+fn fingerprint(key: &[u8]) -> String {
+    format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(key)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::TargetDefaults;
+
+    fn key(name: &str, rest: &[u8]) -> Vec<u8> {
+        let mut key = u32::try_from(name.len()).unwrap().to_be_bytes().to_vec();
+        key.extend(name.as_bytes());
+        key.extend(rest);
+        key
+    }
+
+    #[test]
+    fn first_seen_is_recorded_and_another_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(dir.path()).unwrap().join("sub/known_hosts");
+        let target = Target::parse("10.0.0.1:2222", &TargetDefaults::default()).unwrap();
+        let (one, two) = (key("ssh-ed25519", b"one"), key("ssh-ed25519", b"two"));
+        assert!(matches!(check(&path, &target, &one, HostKeyPolicy::Strict), Err(HostError::HostKeyUnknown { .. })));
+        check(&path, &target, &one, HostKeyPolicy::AcceptNew).unwrap();
+        check(&path, &target, &one, HostKeyPolicy::Strict).unwrap();
+        let error = check(&path, &target, &two, HostKeyPolicy::AcceptNew).unwrap_err();
+        assert!(matches!(error, HostError::HostKeyChanged { .. }), "{error}");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("[10.0.0.1]:2222 ssh-ed25519 "), "{text}");
+        assert_eq!(text.lines().count(), 1);
+    }
+}

@@ -1,0 +1,29 @@
+//! One SSH session to one host: run commands, write files, upload, forward a port, ask for facts.
+//!
+//! In flow a [`Target`] and [`Command`]s, out flow [`Output`]s and [`HostError`]s that say which host, what was tried and
+//! why it failed. Nothing here knows what the commands are for.
+
+mod address;
+mod auth;
+mod error;
+mod exec;
+mod facts;
+mod forward;
+mod known_hosts;
+mod pace;
+mod secret;
+mod session;
+mod shell;
+mod target;
+mod transfer;
+
+pub use address::Address;
+pub use error::HostError;
+pub use facts::{Evr, Facts, Listening, PackageManager, UnitState};
+pub use forward::Forward;
+pub use known_hosts::HostKeyPolicy;
+pub use secret::Secret;
+pub use session::{Connect, Host, Watch};
+pub use shell::{Command, Output};
+pub use target::{Auth, Target, TargetDefaults, TargetError};
+pub use transfer::FileMeta;

@@ -1,0 +1,238 @@
+//! The one module that builds remote commands. No user-supplied value reaches a remote shell unquoted: values are
+//! arguments, and every argument is put in single quotes; shell text is fixed at compile time (`&'static str`).
+
+use std::fmt;
+use std::time::Duration;
+
+use super::secret::Secret;
+
+/// How long a command may take when it says nothing else.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+/// Longest command that messages show.
+const SHOWN: usize = 400;
+
+/// A command for a host. It runs as root: through sudo when the login is another user's.
+#[derive(Clone)]
+pub struct Command {
+    words: Vec<String>,
+    /// What people read instead of the text of a script.
+    label: Option<String>,
+    stdin: Stdin,
+    pub(super) timeout: Duration,
+    pub(super) as_root: bool,
+}
+
+#[derive(Clone, Default)]
+enum Stdin {
+    #[default]
+    Empty,
+    Bytes(Vec<u8>),
+    Secret(Secret),
+}
+
+impl Command {
+    /// A program with arguments.
+    pub fn new(program: &'static str) -> Self {
+        Self {
+            words: vec![program.to_owned()],
+            label: None,
+            stdin: Stdin::Empty,
+            timeout: DEFAULT_TIMEOUT,
+            as_root: true,
+        }
+    }
+
+    /// A POSIX shell script; [`Command::arg`]s are its `$1`, `$2`, …
+    pub fn script(text: &'static str) -> Self {
+        let mut command = Self::new("sh");
+        command.words.extend(["-c", text, "sh"].map(str::to_owned));
+        let first = text.lines().map(str::trim).find(|l| !l.is_empty()).unwrap_or_default();
+        let more = if text.trim().lines().count() > 1 { " …" } else { "" };
+        command.label = Some(format!("{first}{more}"));
+        command
+    }
+
+    /// What the user typed after `hosts exec … --`: a line for the host's own shell, meant to be interpreted there.
+    pub fn user_line(line: &str) -> Self {
+        let mut command = Self::new("sh");
+        command.words.extend(["-c".to_owned(), line.to_owned()]);
+        command.label = Some(line.to_owned());
+        command
+    }
+
+    /// A name for messages, where the first line of a script says too little.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    #[must_use]
+    pub fn arg(mut self, value: impl Into<String>) -> Self {
+        self.words.push(value.into());
+        self
+    }
+
+    #[must_use]
+    pub fn args(mut self, values: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.words.extend(values.into_iter().map(Into::into));
+        self
+    }
+
+    #[must_use]
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = Stdin::Bytes(bytes.into());
+        self
+    }
+
+    /// A secret for the command's standard input: the only way by which one reaches a host's process.
+    #[must_use]
+    pub fn secret_stdin(mut self, secret: Secret) -> Self {
+        self.stdin = Stdin::Secret(secret);
+        self
+    }
+
+    /// The longest it may take; it is ended on the host too.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// As the login user, without sudo.
+    #[must_use]
+    pub fn as_user(mut self) -> Self {
+        self.as_root = false;
+        self
+    }
+
+    pub(super) fn stdin_bytes(&self) -> &[u8] {
+        match &self.stdin {
+            Stdin::Empty => &[],
+            Stdin::Bytes(bytes) => bytes,
+            Stdin::Secret(secret) => secret.expose().as_bytes(),
+        }
+    }
+
+    /// The line for the login shell: `PREFIX timeout -k 5 SECONDS 'program' 'arg' …`.
+    ///
+    /// `timeout` (coreutils) ends the command on the host also when the connection is gone.
+    pub(super) fn line(&self, prefix: &str) -> String {
+        let seconds = self.timeout.as_secs().max(1);
+        let mut line = format!("{prefix}timeout -k 5 {seconds}");
+        for word in &self.words {
+            line.push(' ');
+            line.push_str(&quote(word));
+        }
+        line
+    }
+}
+
+/// Single quotes around all; a single quote itself becomes `'\''` (POSIX shell, 2.2.2).
+fn quote(word: &str) -> String {
+    // A NUL can be in no argument of any process.
+    format!("'{}'", word.replace('\0', "").replace('\'', r"'\''"))
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain =
+            |w: &str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&b));
+        let show = |w: &String| if plain(w) { w.clone() } else { quote(w) };
+        let (first, rest) = match &self.label {
+            Some(label) => (label.clone(), self.words.get(4..).unwrap_or_default()),
+            None => (show(&self.words[0]), &self.words[1..]),
+        };
+        let mut text = first;
+        for word in rest {
+            text.push(' ');
+            text.push_str(&show(word));
+        }
+        match text.char_indices().nth(SHOWN) {
+            Some((cut, _)) => write!(f, "{}…", &text[..cut]),
+            None => f.write_str(&text),
+        }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Command({self})")
+    }
+}
+
+/// What a command left.
+#[derive(Debug, Clone, Default)]
+pub struct Output {
+    /// The exit status; 128 + signal when one ended it.
+    pub status: i32,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    pub took: Duration,
+}
+
+impl Output {
+    pub fn ok(&self) -> bool {
+        self.status == 0
+    }
+
+    /// Standard output as text, without white space at its end.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).trim_end().to_owned()
+    }
+}
+
+/// The last lines of an output that a person should read, control characters taken out.
+pub(crate) fn tail(bytes: &[u8], lines: usize) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let kept: Vec<String> = text
+        .lines()
+        .map(|l| l.chars().filter(|c| !c.is_control() || *c == '\t').collect::<String>())
+        .filter(|l| !l.trim().is_empty())
+        .collect();
+    kept[kept.len().saturating_sub(lines)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Runs a line as sshd does: by the login shell's `-c`.
+    fn run(command: &Command) -> String {
+        let output = process::Command::new("/bin/sh").arg("-c").arg(command.line("")).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn every_value_arrives_as_it_was(value in "[^\0]{0,80}") {
+            prop_assert_eq!(run(&Command::new("printf").arg("%s").arg(&value)), value.clone());
+            prop_assert_eq!(run(&Command::script(r#"printf %s "$1""#).arg(&value)), value);
+        }
+    }
+
+    #[test]
+    fn hostile_values_stay_values() {
+        for value in ["$(touch /tmp/x)", "`id`", "a'b", "'; reboot; '", "\n", "-n", "\\", "*", "~", "#"] {
+            assert_eq!(run(&Command::script(r#"printf %s "$1""#).arg(value)), value);
+        }
+    }
+
+    #[test]
+    fn a_command_shows_neither_its_script_nor_its_input() {
+        let command = Command::script("set -e\ncat >x").arg("a b").secret_stdin(Secret::new("hunter2"));
+        assert_eq!(command.to_string(), "set -e … 'a b'");
+        assert!(!format!("{command:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn the_tail_has_no_control_characters() {
+        assert_eq!(tail(b"a\n\x1b[31mred\x07\n\n\nlast\n", 2), "[31mred\nlast");
+    }
+}

@@ -1,0 +1,205 @@
+//! How the user names a host and a login: `user:password@address[:port]`, or `[user@]address[:port]` with a key.
+//!
+//! The password may hold `:` and `@`: the last `@` ends it, the first `:` ends the user (contract, section 1).
+
+use std::fmt;
+
+use camino::Utf8PathBuf;
+
+use super::address::Address;
+use super::secret::Secret;
+
+/// A host and how to log in to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub user: String,
+    pub address: Address,
+    pub port: u16,
+    pub auth: Auth,
+}
+
+/// What proves who we are. What is tried, in this order: the key, an agent's keys, the password.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Auth {
+    pub password: Option<Secret>,
+    pub key: Option<Utf8PathBuf>,
+    /// Opens the key.
+    pub passphrase: Option<Secret>,
+    /// Ask the agent of `SSH_AUTH_SOCK` too.
+    pub agent: bool,
+    /// For sudo, when the user is not root; without it the login password is tried.
+    pub sudo_password: Option<Secret>,
+}
+
+/// What a host's text leaves open.
+#[derive(Debug, Clone, Default)]
+pub struct TargetDefaults {
+    /// root when not given.
+    pub user: Option<String>,
+    /// 22 when not given.
+    pub port: Option<u16>,
+    pub auth: Auth,
+}
+
+/// Why a text names no host. Never holds the password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{masked:?}: {reason}")]
+pub struct TargetError {
+    /// The text with its password starred.
+    pub masked: String,
+    pub reason: String,
+}
+
+impl Target {
+    /// Reads a host as the contract has it.
+    ///
+    /// # Errors
+    /// Says what is wrong with the text, its password starred.
+    pub fn parse(text: &str, defaults: &TargetDefaults) -> Result<Self, TargetError> {
+        let fail = |reason: String| TargetError { masked: mask(text), reason };
+        let (login, place) = match text.rsplit_once('@') {
+            Some((login, place)) => (Some(login), place),
+            None => (None, text),
+        };
+        let (address, port) = split_port(place).map_err(fail)?;
+        let (user, password) = match login.map(|l| l.split_once(':').map_or((l, None), |(u, p)| (u, Some(p)))) {
+            None => (defaults.user.clone().unwrap_or_else(|| "root".to_owned()), None),
+            Some((user, password)) => (user.to_owned(), password),
+        };
+        check_user(&user).map_err(fail)?;
+        if password == Some("") {
+            return Err(fail("the password is empty".to_owned()));
+        }
+        let mut auth = defaults.auth.clone();
+        if let Some(password) = password {
+            auth.password = Some(Secret::new(password));
+        }
+        Ok(Self { user, address, port: port.or(defaults.port).unwrap_or(22), auth })
+    }
+
+    /// The same user, port and credentials, so the same login.
+    pub fn same_login(&self, other: &Self) -> bool {
+        self == other
+    }
+
+    /// `address:port`, as a connection needs it.
+    pub fn socket(&self) -> String {
+        format!("{}:{}", self.address.before_port(), self.port)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.port == 22 {
+            write!(f, "{}@{}", self.user, self.address)
+        } else {
+            write!(f, "{}@{}:{}", self.user, self.address.before_port(), self.port)
+        }
+    }
+}
+
+/// Stars whatever may be a password: all between the first `:` and the last `@`.
+pub(crate) fn mask(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((login, place)) => match login.split_once(':') {
+            Some((user, _)) => format!("{user}:***@{place}"),
+            None => text.to_owned(),
+        },
+        None => text.to_owned(),
+    }
+}
+
+fn split_port(place: &str) -> Result<(Address, Option<u16>), String> {
+    if let Some(rest) = place.strip_prefix('[') {
+        let (address, after) = rest.split_once(']').ok_or("the bracket of the IPv6 address is not closed")?;
+        let port = match after {
+            "" => None,
+            _ => Some(parse_port(after.strip_prefix(':').ok_or("only :PORT may follow the bracket")?)?),
+        };
+        return match address.parse()? {
+            v6 @ Address::Ip(std::net::IpAddr::V6(_)) => Ok((v6, port)),
+            _ => Err("only an IPv6 address stands in brackets".to_owned()),
+        };
+    }
+    // An IPv6 address without brackets has more than one colon and no port.
+    if place.matches(':').count() > 1 {
+        return Ok((place.parse().map_err(|e| format!("{e} (IPv6 with a port: [ADDRESS]:PORT)"))?, None));
+    }
+    match place.split_once(':') {
+        Some((address, port)) => Ok((address.parse()?, Some(parse_port(port)?))),
+        None => Ok((place.parse()?, None)),
+    }
+}
+
+fn parse_port(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(port) if port > 0 && text.bytes().all(|b| b.is_ascii_digit()) => Ok(port),
+        _ => Err(format!("{text:?} is not a port (1 to 65535)")),
+    }
+}
+
+fn check_user(user: &str) -> Result<(), String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'\\' | b'$');
+    if user.is_empty() || user.starts_with('-') || !user.bytes().all(plain) {
+        return Err(format!("{user:?} is not a user name"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<Target, TargetError> {
+        Target::parse(text, &TargetDefaults::default())
+    }
+
+    #[test]
+    fn the_contracts_forms() {
+        let target = parse("root:111111@10.8.14.200").unwrap();
+        assert_eq!((target.user.as_str(), target.port), ("root", 22));
+        assert_eq!(target.auth.password.unwrap().expose(), "111111");
+        let target = parse("maintuser@[fe80::1]:2222").unwrap();
+        assert_eq!(target.to_string(), "maintuser@[fe80::1]:2222");
+        assert_eq!(parse("a:b:c@d@host").unwrap().auth.password.unwrap().expose(), "b:c@d");
+        assert_eq!(parse("10.0.0.1:2222").unwrap().to_string(), "root@10.0.0.1:2222");
+        assert_eq!(parse("fe80::1").unwrap().to_string(), "root@fe80::1");
+    }
+
+    #[test]
+    fn hostile_ones_are_refused_without_showing_the_password() {
+        for bad in [
+            "root:secret@10.8.14.200;reboot",
+            "root:secret@",
+            "root:secret@$(id)",
+            "-o:secret@10.0.0.1",
+            "a b:secret@10.0.0.1",
+            "root:secret@10.0.0.1:0",
+            "root:secret@10.0.0.1:99999",
+            "root:secret@10.0.0.1:+22",
+            "root:secret@[::1",
+            "root:secret@[10.0.0.1]",
+            "root:@10.0.0.1",
+            ":secret@10.0.0.1",
+        ] {
+            let error = parse(bad).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_password_comes_through(password in "[ -~äöü€]{1,40}") {
+            let target = parse(&format!("u:{password}@10.0.0.1")).unwrap();
+            let got = target.auth.password.unwrap();
+            prop_assert_eq!(got.expose(), password);
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,60}") {
+            let _ = parse(&text);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Files on a host: read, written, uploaded. A file appears under its name only when it is whole, with its owner and
+//! mode, its sha256 checked on the host; what is there already is not sent again.
+
+use std::io::Read;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::error::HostError;
+use super::session::Host;
+use super::shell::Command;
+
+/// Owner and mode of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileMeta {
+    pub mode: u32,
+    /// The user that the command runs as (root) when not given.
+    pub owner: Option<String>,
+    pub group: Option<String>,
+}
+
+impl FileMeta {
+    pub fn mode(mode: u32) -> Self {
+        Self { mode, owner: None, group: None }
+    }
+
+    /// For chown: `owner:group`, either may be empty.
+    fn owner_group(&self) -> String {
+        match (&self.owner, &self.group) {
+            (None, None) => String::new(),
+            (owner, group) => {
+                format!("{}:{}", owner.as_deref().unwrap_or_default(), group.as_deref().unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// `$1` path, `$2` sha256, `$3` mode, `$4` owner:group or nothing. Exit status 66: what arrived is not what was sent.
+const RECEIVE: &str = r#"set -eu
+umask 077
+d=$(dirname -- "$1")
+[ -d "$d" ] || { umask 022; mkdir -p -- "$d"; umask 077; }
+t=$(mktemp -- "$d/.sunshine-new.XXXXXX")
+trap 'rm -f -- "$t"' EXIT
+cat >"$t"
+[ "$(sha256sum <"$t" | cut -d' ' -f1)" = "$2" ] || exit 66
+chmod -- "$3" "$t"
+[ -z "$4" ] || chown -- "$4" "$t"
+sync -f "$t" 2>/dev/null || sync
+mv -f -- "$t" "$1"
+trap - EXIT
+if command -v restorecon >/dev/null 2>&1; then restorecon -F -- "$1" 2>/dev/null || :; fi"#;
+
+/// `$1` path, `$2` sha256, `$3` mode, `$4` owner:group. Exit status 0: it is there, and now has this owner and mode.
+const IS_THERE: &str = r#"[ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$2" ] || exit 1
+chmod -- "$3" "$1" && { [ -z "$4" ] || chown -- "$4" "$1"; }"#;
+
+const READ: &str = r#"[ -e "$1" ] || exit 67
+cat -- "$1""#;
+
+/// Slower than this, in bytes per second, an upload is given up.
+const SLOWEST: u64 = 64 * 1024;
+
+impl Host {
+    /// A file's content; `None` when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the host does not answer.
+    pub fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
+        let command = Command::script(READ).arg(path).label("cat");
+        let output = self.run(&command)?;
+        if output.status == 67 {
+            return Ok(None);
+        }
+        Ok(Some(self.succeeded(&command, output)?.stdout))
+    }
+
+    /// Writes a small file; its folder is made when it is not there.
+    ///
+    /// # Errors
+    /// When the host's disk is full, the owner unknown, or the host does not answer. The file is then as it was.
+    pub fn write_file(&self, path: &str, content: &[u8], meta: &FileMeta) -> Result<(), HostError> {
+        let sha256 = hex::encode(Sha256::digest(content));
+        self.receive(&mut &*content, content.len() as u64, &sha256, path, meta, "write")
+    }
+
+    /// Uploads `size` bytes of `src`, unless the host has them at `path` already. `progress` is told how many bytes have
+    /// been sent so far.
+    ///
+    /// # Errors
+    /// As [`Host::write_file`]; [`HostError::Damaged`] when what arrived has another sha256.
+    pub fn upload(
+        &self,
+        src: &mut dyn Read,
+        size: u64,
+        sha256: &str,
+        path: &str,
+        meta: &FileMeta,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), HostError> {
+        let there = Command::script(IS_THERE)
+            .args([path.to_owned(), sha256.to_owned(), format!("{:o}", meta.mode), meta.owner_group()])
+            .timeout(patience(size))
+            .label("sha256sum");
+        if self.run(&there)?.ok() {
+            progress(size);
+            return Ok(());
+        }
+        let mut counted = Counted { inner: src, sent: 0, progress };
+        self.receive(&mut counted, size, sha256, path, meta, "upload")
+    }
+
+    fn receive(
+        &self,
+        src: &mut dyn Read,
+        size: u64,
+        sha256: &str,
+        path: &str,
+        meta: &FileMeta,
+        label: &str,
+    ) -> Result<(), HostError> {
+        let command = Command::script(RECEIVE)
+            .args([path.to_owned(), sha256.to_owned(), format!("{:o}", meta.mode), meta.owner_group()])
+            .timeout(patience(size))
+            .label(label);
+        let output = self.stream(&command, src, &mut |_| {})?;
+        if output.status == 66 {
+            return Err(HostError::Damaged { host: self.name().to_owned(), path: path.to_owned() });
+        }
+        self.succeeded(&command, output)?;
+        Ok(())
+    }
+}
+
+fn patience(size: u64) -> Duration {
+    Duration::from_secs(60 + size / SLOWEST)
+}
+
+struct Counted<'a> {
+    inner: &'a mut dyn Read,
+    sent: u64,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.sent += n as u64;
+        (self.progress)(self.sent);
+        Ok(n)
+    }
+}
