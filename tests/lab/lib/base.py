@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 
-from common import CACHE, HERE, TOOLS, locked, mirror, need_tools, read, say, sh, write
+from common import CACHE, HERE, TOOLS, locked, mirror, need_tools, read, say, sh, sweep, write
 from rpmpack import pack
 
 PACKAGES = ("systemd,systemd-sysv,dbus,openssh-server,openssh-client,dnf,rpm,iproute2,iptables,procps,curl,kmod,sudo,"
@@ -40,16 +40,21 @@ def ensure():
     """Returns the image's folder, built when it is missing."""
     image = path()
     if os.path.isdir(image):
+        # In use: the sweep below takes what nobody booted from for days.
+        os.utime(image)
         return image
     need_tools(TOOLS)
     with locked("base"):
         if not os.path.isdir(image):
             say("building the hosts' base image (about a minute, once)")
+            sweep("base-work-*")
             work = tempfile.mkdtemp(prefix="base-work-", dir=CACHE)
             try:
                 root = os.path.join(work, "root")
                 build(root, work)
                 os.rename(root, image)
+                os.utime(image)
+                sweep("base-*", age=3 * 86400)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
     return image
@@ -91,7 +96,7 @@ def build(root, work):
             systemd-udev-trigger.service systemd-udevd-kernel.socket systemd-udevd-control.socket \\
             systemd-networkd.service systemd-resolved.service systemd-timesyncd.service getty.target \\
             apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer systemd-homed.service e2scrub_reap.service \\
-            systemd-logind.service dev-hugepages.mount sys-kernel-debug.mount sys-kernel-tracing.mount 2>/dev/null
+            dev-hugepages.mount sys-kernel-debug.mount sys-kernel-tracing.mount 2>/dev/null
         systemctl enable ssh.service lab-machine.service
         systemctl set-default multi-user.target
         dpkg-divert --quiet --local --rename --divert /usr/bin/date.real --add /usr/bin/date

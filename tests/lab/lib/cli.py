@@ -48,6 +48,7 @@ def parser():
     one.add_argument("groups", nargs="*", metavar="GROUP", help=f"{', '.join(rpms.GROUPS)} (default: all)")
     one.add_argument("--print", action="store_true", help="print the paths, build nothing")
     one.add_argument("--json", action="store_true", help="print the paths as JSON, by group")
+    command("check", lambda _options: None, "say whether hosts can be booted here; exit 2 when not")
     command("prepare", prepare, "build the base image and the keys, so that `up` is quick")
     one = command("up", up, "boot N hosts and wait until each answers SSH")
     one.add_argument("count", type=int)

@@ -2,10 +2,12 @@
 import contextlib
 import ctypes
 import fcntl
+import glob
 import os
 import shutil
 import subprocess
 import sys
+import time
 
 HERE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 CACHE = os.environ.get("SUNSHINE_LAB_CACHE", "/var/cache/sunshine-lab")
@@ -66,6 +68,13 @@ def locked(name):
         yield
 
 
+def sweep(pattern, age=0):
+    """Removes what builds that were killed, or older recipes, left in the cache."""
+    for path in glob.glob(os.path.join(CACHE, pattern)):
+        if time.time() - os.path.getmtime(path) >= age:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def need_root():
     """The lab makes namespaces, mounts and cgroups; finds out early, and says so in one sentence."""
     if os.geteuid() != 0:
@@ -87,7 +96,7 @@ def need_root():
 TOOLS = {
     "debootstrap": "debootstrap", "systemd-nspawn": "systemd-container", "nft": "nftables", "ip": "iproute2",
     "nsenter": "util-linux", "mkfs.ext4": "e2fsprogs", "ssh-keygen": "openssh-client", "rpmbuild": "rpm",
-    "createrepo_c": "createrepo-c", "gcc": "gcc", "dpkg-deb": "dpkg", "zstd": "zstd",
+    "createrepo_c": "createrepo-c", "gcc": "gcc", "dpkg-deb": "dpkg", "zstd": "zstd", "sshpass": "sshpass",
 }
 KUBERNETES_TOOLS = {"go": "golang-go", "make": "make", "rsync": "rsync", "dpkg-source": "dpkg-dev"}
 

@@ -225,15 +225,25 @@ def freeze(lab, host, frozen):
                     write_plain(path, word)
 
 
+def starting(lab, host=""):
+    """Processes that are to power a host and have not reached its cgroup yet."""
+    mark = f"HOME_DIR={home(lab, host)}{'' if host else '/'}".encode()
+    for path in glob.glob("/proc/[0-9]*/environ"):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            if any(word == mark if host else word.startswith(mark) for word in file.read().split(b"\0")):
+                yield int(path.split("/")[2])
+
+
 def kill(lab, host=""):
     """Cuts the power: SIGKILL to everything in the cgroup, until nothing is left."""
     deadline = time.monotonic() + 20
     while True:
         # A frozen process does not die.
-        for top in [host] if host else [os.path.basename(path[:-1]) for group in groups(lab) for path in glob.glob(f"{group}/*/")]:
+        every = {os.path.basename(path[:-1]) for group in groups(lab) for path in glob.glob(f"{group}/*/")}
+        for top in {host} if host else every:
             with contextlib.suppress(OSError):
                 freeze(lab, top, False)
-        left = processes(lab, host)
+        left = processes(lab, host) | set(starting(lab, host))
         if not left:
             return
         for pid in left:

@@ -7,11 +7,10 @@ import os
 import re
 import shutil
 import tempfile
-import time
 
 import base
 import images
-from common import CACHE, HERE, KUBERNETES_TOOLS, TOOLS, Problem, locked, need_tools, read, say, sh
+from common import CACHE, HERE, KUBERNETES_TOOLS, TOOLS, Problem, locked, need_tools, read, say, sh, sweep
 from recipes import DROPPED, BUILT, GROUPS, RECIPES, USERS
 from rpmpack import pack
 
@@ -58,6 +57,7 @@ def build(group):
     os.makedirs(FOLDER, exist_ok=True)
     os.makedirs(store, exist_ok=True)
     final = os.path.join(store, f"{group}-{recipe()}")
+    sweep(f"rpms-{group}-*")
     work = tempfile.mkdtemp(prefix=f"rpms-{group}-", dir=CACHE)
     try:
         done = os.path.join(work, "done")
@@ -73,16 +73,11 @@ def build(group):
         os.rename(done, final)
         os.symlink(final, os.path.join(work, "link"))
         os.rename(os.path.join(work, "link"), os.path.join(FOLDER, group))
-        forget(store, group, final)
+        os.utime(final)
+        # Older ones stay for a while: a test may still be serving them.
+        sweep(f"rpms.built/{group}-*", age=6 * 3600)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def forget(store, group, final):
-    """Removes what older recipes made, unless it is so new that a test may still be reading it."""
-    for old in glob.glob(f"{store}/{group}-*"):
-        if old != final and time.time() - os.path.getmtime(old) > 6 * 3600:
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def from_debian(group, work):
