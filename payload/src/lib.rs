@@ -21,6 +21,7 @@ mod stamp;
 mod tarframe;
 mod verify;
 mod write;
+pub mod yum;
 
 pub use bundle::Bundle;
 pub use digest::{Hasher, Sha256, hash_file};

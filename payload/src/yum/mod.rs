@@ -1,0 +1,14 @@
+//! Packages and the yum metadata made from their headers: rpm files flow in, identities, dependencies and the files of
+//! `repodata/` flow out.
+
+mod closure;
+mod header;
+mod parallel;
+mod repodata;
+mod rpmfile;
+mod scan;
+
+pub use closure::{Assumed, Unmet, unmet};
+pub use repodata::{Packing, RepodataFile};
+pub use rpmfile::RpmFile;
+pub use scan::{Scan, scan};

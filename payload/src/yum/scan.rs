@@ -1,0 +1,112 @@
+//! Many rpm files at once: all are checked, and become one repository.
+
+use std::collections::HashMap;
+
+use camino::Utf8PathBuf;
+
+use super::parallel::in_order;
+use super::repodata::{Builder, Packing, RepodataFile};
+use super::rpmfile::{RpmFile, Xml};
+use crate::error::BundleError;
+use crate::member::RpmId;
+
+/// What came of a scan.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// The packages, by file name.
+    pub rpms: Vec<RpmFile>,
+    /// The files of `repodata/`.
+    pub repodata: Vec<RepodataFile>,
+    /// Files that were left out because another one is the same package with the same bytes.
+    pub same: Vec<Utf8PathBuf>,
+    /// Files that cannot be packed. The rest of this value means nothing while there are any.
+    pub refused: Vec<BundleError>,
+}
+
+/// Reads these files and makes the metadata of the repository in which each lies at `prefix` and its file name.
+/// `progress` hears the size of every file that is done.
+pub fn scan(
+    paths: &[Utf8PathBuf],
+    prefix: &str,
+    packing: Packing,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Scan, BundleError> {
+    let mut paths = paths.to_vec();
+    paths.sort_by(|a, b| (a.file_name(), a).cmp(&(b.file_name(), b)));
+    paths.dedup();
+    let mut scan = scan_once(&paths, prefix, packing, progress)?;
+    if !scan.same.is_empty() && scan.refused.is_empty() {
+        // The number of packages stands at the beginning of the metadata: without the copies it is another one.
+        let same = std::mem::take(&mut scan.same);
+        paths.retain(|path| !same.contains(path));
+        scan = Scan { same, ..scan_once(&paths, prefix, packing, &mut |_| ())? };
+    }
+    Ok(scan)
+}
+
+fn scan_once(
+    paths: &[Utf8PathBuf],
+    prefix: &str,
+    packing: Packing,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Scan, BundleError> {
+    let mut scan = Scan::default();
+    let mut builder = Builder::new(paths.len(), packing)?;
+    let mut known = Known::default();
+    let mut failed = None;
+    let read = |path: &Utf8PathBuf| {
+        let href = format!("{prefix}{}", path.file_name().unwrap_or_default());
+        RpmFile::read(path, &href)
+    };
+    in_order(paths, read, |read| match read {
+        Err(error) => scan.refused.push(error),
+        Ok(mut rpm) => {
+            progress(rpm.size);
+            match known.meet(&rpm) {
+                Meeting::New => {
+                    let added = builder.add(&std::mem::take::<Xml>(&mut rpm.xml), rpm.build_time);
+                    failed = failed.take().or(added.err());
+                    scan.rpms.push(rpm);
+                }
+                Meeting::Same => scan.same.push(rpm.path),
+                Meeting::Clash(error) => scan.refused.push(error),
+            }
+        }
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(Scan { repodata: builder.finish()?, ..scan }),
+    }
+}
+
+enum Meeting {
+    New,
+    Same,
+    Clash(BundleError),
+}
+
+/// The packages met so far, by identity and by file name.
+#[derive(Default)]
+struct Known {
+    ids: HashMap<RpmId, (Utf8PathBuf, crate::Sha256)>,
+    names: HashMap<String, Utf8PathBuf>,
+}
+
+impl Known {
+    fn meet(&mut self, rpm: &RpmFile) -> Meeting {
+        let clash = |what| Meeting::Clash(BundleError::Unfit { path: rpm.path.clone(), what });
+        if let Some((first, sum)) = self.ids.get(&rpm.id) {
+            if *sum == rpm.sha256 {
+                return Meeting::Same;
+            }
+            return clash(format!("{first} is the same package ({}) with other contents", rpm.id));
+        }
+        let file_name = rpm.path.file_name().unwrap_or_default().to_owned();
+        if let Some(first) = self.names.get(&file_name) {
+            return clash(format!("{first} has the same file name and is another package"));
+        }
+        self.names.insert(file_name, rpm.path.clone());
+        self.ids.insert(rpm.id.clone(), (rpm.path.clone(), rpm.sha256));
+        Meeting::New
+    }
+}
