@@ -89,6 +89,23 @@ impl Hasher {
     }
 }
 
+/// A part of an open file, read as if it were a file of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FileSlice<'a> {
+    pub(crate) file: &'a File,
+    pub(crate) base: u64,
+    pub(crate) len: u64,
+}
+
+impl FileSlice<'_> {
+    /// Reads up to the slice's end.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        let left = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX);
+        let want = left.min(buffer.len());
+        self.file.read_at(&mut buffer[..want], self.base + at)
+    }
+}
+
 /// Hashes `len` bytes of `file` from `offset`; `seen` hears the size of every piece.
 pub(crate) fn hash_range(
     hasher: &mut Hasher,

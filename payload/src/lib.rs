@@ -7,15 +7,18 @@
 //!
 //! Paths and a [`Recipe`] flow in, a bundle file flows out; a bundle flows in, its manifest and its members flow out.
 
+mod assemble;
 mod bundle;
 mod digest;
 pub mod elf;
 mod error;
+mod extract;
 pub mod folder;
 mod footer;
 mod manifest;
 mod member;
 mod output;
+mod repack;
 mod sign;
 mod stamp;
 mod tarframe;
@@ -23,11 +26,14 @@ mod verify;
 mod write;
 pub mod yum;
 
+pub use assemble::{Assembled, Inputs, assemble};
 pub use bundle::Bundle;
 pub use digest::{Hasher, Sha256, hash_file};
 pub use error::{BundleError, Part};
+pub use extract::extract;
 pub use footer::{FOOTER_SIZE, FORMAT, Footer, Span};
 pub use manifest::{Deployer, Manifest};
 pub use member::{Member, MemberKind, NameError, RpmId, Stored, check_name};
+pub use repack::{Changes, repack};
 pub use sign::{SignKey, VerifyKey};
 pub use write::{NewMember, Recipe, Source, Written, write};

@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 
 use crate::bundle::Bundle;
 use crate::digest::{CHUNK, Hasher, Sha256};
-use crate::error::BundleError;
+use crate::error::{BundleError, Part};
 use crate::footer::{FORMAT, Footer, Span};
 use crate::manifest::{Deployer, Manifest};
 use crate::member::{Member, MemberKind, RpmId, Stored, check_name};
@@ -72,7 +72,7 @@ pub enum Source {
 
 impl Source {
     /// How messages call it.
-    fn path(&self) -> Utf8PathBuf {
+    pub(crate) fn path(&self) -> Utf8PathBuf {
         match self {
             Self::File(path) => path.clone(),
             Self::Bytes(_) => "(in memory)".into(),
@@ -90,7 +90,7 @@ impl Source {
         })
     }
 
-    fn open(&self) -> Result<Box<dyn Read + Send + '_>, BundleError> {
+    pub(crate) fn open(&self) -> Result<Box<dyn Read + Send + '_>, BundleError> {
         Ok(match self {
             Self::File(path) => Box::new(File::open(path).map_err(BundleError::io("open", path))?),
             Self::Bytes(bytes) => Box::new(bytes.as_slice()),
@@ -215,6 +215,13 @@ fn write_member(
 }
 
 fn changed(source: &Source) -> BundleError {
+    // A bundle's own parts do not change: they are damaged.
+    let what = "its bytes do not have the sha256 that the manifest states";
+    match source {
+        Source::Member(bundle, member) => return bundle.damaged_member(member, what),
+        Source::Deployer(bundle) => return BundleError::damaged(bundle.path(), Part::Deployer, what),
+        _ => {}
+    }
     BundleError::Unfit { path: source.path(), what: "it changed while it was being packed".into() }
 }
 
@@ -263,7 +270,7 @@ fn write_deployer(out: &mut Output, recipe: &Recipe) -> Result<(Deployer, &'stat
     let stamp = stamp::body(recipe.pinned_key.as_deref()).ok_or_else(|| unfit("the pinned key is too long"))?;
     let mut stamper = stamp::Stamper::new(stamp);
     let mut reader = recipe.deployer.open()?;
-    let mut hasher = Hasher::new();
+    let (mut before, mut hasher) = (Hasher::new(), Hasher::new());
     let mut arch = None;
     loop {
         let mut buffer = Vec::with_capacity(CHUNK);
@@ -277,12 +284,18 @@ fn write_deployer(out: &mut Output, recipe: &Recipe) -> Result<(Deployer, &'stat
             arch = elf::arch(&buffer);
             arch.ok_or_else(|| unfit("the deployer is not a Linux executable (ELF) of a known architecture"))?;
         }
+        before.update(&buffer);
         let bytes = stamper.pass(&buffer, last);
         hasher.update(&bytes);
         out.write(&bytes)?;
         if last {
             break;
         }
+    }
+    if let Source::Deployer(bundle) = &recipe.deployer
+        && before.finish() != bundle.manifest().deployer.sha256
+    {
+        return Err(changed(&recipe.deployer));
     }
     if stamper.found() > 1 {
         return Err(unfit("it carries the bundle's mark more than once"));

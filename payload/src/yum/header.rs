@@ -5,10 +5,11 @@
 //! that a damaged file is an error with words. And text in Latin-1, which old packages carry, becomes UTF-8.
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+
+use crate::digest::FileSlice;
 
 const LEAD: usize = 96;
 const INTRO: usize = 16;
@@ -31,8 +32,8 @@ pub(super) struct Head {
 
 impl Head {
     /// Reads the head of an rpm file; the error is a sentence about the file.
-    pub(super) fn read(file: &File) -> io::Result<Result<Self, String>> {
-        let size = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    pub(super) fn read(file: FileSlice<'_>) -> io::Result<Result<Self, String>> {
+        let size = usize::try_from(file.len).unwrap_or(usize::MAX);
         let Some(lead) = read(file, 0, LEAD, size)? else {
             return Ok(Err("it is no rpm: it is shorter than an rpm's lead".into()));
         };
@@ -160,7 +161,7 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Where the section that begins at `at` ends.
-fn section(file: &File, at: usize, size: usize) -> io::Result<Result<usize, &'static str>> {
+fn section(file: FileSlice<'_>, at: usize, size: usize) -> io::Result<Result<usize, &'static str>> {
     let Some(intro) = read(file, at, INTRO, size)? else { return Ok(Err("is truncated")) };
     if intro.get(..4) != Some(&[0x8e, 0xad, 0xe8, 0x01]) {
         return Ok(Err("does not begin as one"));
@@ -172,12 +173,12 @@ fn section(file: &File, at: usize, size: usize) -> io::Result<Result<usize, &'st
     })
 }
 
-fn read(file: &File, at: usize, len: usize, size: usize) -> io::Result<Option<Vec<u8>>> {
+fn read(file: FileSlice<'_>, at: usize, len: usize, size: usize) -> io::Result<Option<Vec<u8>>> {
     if at.checked_add(len).is_none_or(|end| end > size) {
         return Ok(None);
     }
     let mut bytes = vec![0; len];
-    file.read_exact_at(&mut bytes, at as u64)?;
+    file.file.read_exact_at(&mut bytes, file.base + at as u64)?;
     Ok(Some(bytes))
 }
 

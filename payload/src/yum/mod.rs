@@ -11,4 +11,4 @@ mod scan;
 pub use closure::{Assumed, Unmet, unmet};
 pub use repodata::{Packing, RepodataFile};
 pub use rpmfile::RpmFile;
-pub use scan::{Scan, scan};
+pub use scan::{Scan, scan, scan_sources};

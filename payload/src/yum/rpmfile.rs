@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
-use std::os::unix::fs::FileExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rpm::{IndexSignatureTag as SignatureTag, IndexTag as Tag};
@@ -13,7 +12,7 @@ use rpmrepo_metadata::{
 use sha2::Digest as _;
 
 use super::header::Head;
-use crate::digest::{CHUNK, Hasher, Sha256};
+use crate::digest::{CHUNK, FileSlice, Hasher, Sha256};
 use crate::error::BundleError;
 use crate::member::RpmId;
 
@@ -62,13 +61,19 @@ pub(super) fn path_hash(path: &str) -> u64 {
 impl RpmFile {
     /// Reads and checks an rpm file. In the metadata it lies at `href`.
     pub fn read(path: &Utf8Path, href: &str) -> Result<Self, BundleError> {
-        let unfit = |what: String| BundleError::Unfit { path: path.to_owned(), what };
         let file = File::open(path).map_err(BundleError::io("open", path))?;
-        let head = Head::read(&file).map_err(BundleError::io("read", path))?.map_err(&unfit)?;
+        let len = file.metadata().map_err(BundleError::io("read", path))?.len();
+        Self::read_slice(FileSlice { file: &file, base: 0, len }, path, href)
+    }
+
+    /// The same for a package inside another file; `path` is what messages call it.
+    pub(crate) fn read_slice(file: FileSlice<'_>, path: &Utf8Path, href: &str) -> Result<Self, BundleError> {
+        let unfit = |what: String| BundleError::Unfit { path: path.to_owned(), what };
+        let head = Head::read(file).map_err(BundleError::io("read", path))?.map_err(&unfit)?;
         let unreadable = |e: &dyn std::fmt::Display| unfit(format!("its header cannot be read: {e}"));
         let text = head.in_utf8().map_err(&unfit)?;
         let meta = rpm::PackageMetadata::parse(&mut text.as_ref()).map_err(|e| unreadable(&e))?;
-        let (sha256, size) = check_digests(&file, &head, &meta, path)?;
+        let (sha256, size) = check_digests(file, &head, &meta, path)?;
         let build_time = meta.get_build_time().unwrap_or_default();
         let source = PackageSource {
             checksum: Some(Checksum::Sha256(sha256.to_string())),
@@ -171,7 +176,7 @@ impl PayloadDigest {
 
 /// Checks the header's and the payload's digest; on the way the whole file is summed.
 fn check_digests(
-    file: &File,
+    file: FileSlice<'_>,
     head: &Head,
     meta: &rpm::PackageMetadata,
     path: &Utf8Path,

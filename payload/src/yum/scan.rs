@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::parallel::in_order;
 use super::repodata::{Builder, Packing, RepodataFile};
 use super::rpmfile::{RpmFile, Xml};
+use crate::digest::FileSlice;
 use crate::error::BundleError;
 use crate::member::RpmId;
+use crate::write::Source;
 
 /// What came of a scan.
 #[derive(Debug, Default)]
@@ -31,34 +33,55 @@ pub fn scan(
     packing: Packing,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Scan, BundleError> {
-    let mut paths = paths.to_vec();
-    paths.sort_by(|a, b| (a.file_name(), a).cmp(&(b.file_name(), b)));
-    paths.dedup();
-    let mut scan = scan_once(&paths, prefix, packing, progress)?;
+    let sources: Vec<Source> = paths.iter().cloned().map(Source::File).collect();
+    scan_sources(&sources, prefix, packing, progress)
+}
+
+/// The same for packages that lie in files or in a bundle.
+pub fn scan_sources(
+    sources: &[Source],
+    prefix: &str,
+    packing: Packing,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Scan, BundleError> {
+    let mut sources: Vec<(Utf8PathBuf, &Source)> = sources.iter().map(|s| (s.path(), s)).collect();
+    sources.sort_by(|(a, _), (b, _)| (a.file_name(), a).cmp(&(b.file_name(), b)));
+    sources.dedup_by(|(a, _), (b, _)| a == b);
+    let mut scan = scan_once(&sources, prefix, packing, progress)?;
     if !scan.same.is_empty() && scan.refused.is_empty() {
         // The number of packages stands at the beginning of the metadata: without the copies it is another one.
         let same = std::mem::take(&mut scan.same);
-        paths.retain(|path| !same.contains(path));
-        scan = Scan { same, ..scan_once(&paths, prefix, packing, &mut |_| ())? };
+        sources.retain(|(path, _)| !same.contains(path));
+        scan = Scan { same, ..scan_once(&sources, prefix, packing, &mut |_| ())? };
     }
     Ok(scan)
 }
 
+fn read(path: &Utf8Path, source: &Source, href: &str) -> Result<RpmFile, BundleError> {
+    match source {
+        Source::Member(bundle, member) => {
+            let (file, base) = bundle.stored_file(member)?;
+            RpmFile::read_slice(FileSlice { file: file.as_ref(), base, len: member.size }, path, href)
+        }
+        Source::File(_) => RpmFile::read(path, href),
+        _ => Err(BundleError::Unfit { path: path.to_owned(), what: "it is no rpm".into() }),
+    }
+}
+
 fn scan_once(
-    paths: &[Utf8PathBuf],
+    sources: &[(Utf8PathBuf, &Source)],
     prefix: &str,
     packing: Packing,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Scan, BundleError> {
     let mut scan = Scan::default();
-    let mut builder = Builder::new(paths.len(), packing)?;
+    let mut builder = Builder::new(sources.len(), packing)?;
     let mut known = Known::default();
     let mut failed = None;
-    let read = |path: &Utf8PathBuf| {
-        let href = format!("{prefix}{}", path.file_name().unwrap_or_default());
-        RpmFile::read(path, &href)
+    let read = |(path, source): &(Utf8PathBuf, &Source)| {
+        read(path, source, &format!("{prefix}{}", path.file_name().unwrap_or_default()))
     };
-    in_order(paths, read, |read| match read {
+    in_order(sources, read, |read| match read {
         Err(error) => scan.refused.push(error),
         Ok(mut rpm) => {
             progress(rpm.size);

@@ -1,0 +1,96 @@
+//! The command line.
+
+use camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use payload::yum::Packing;
+
+/// Packs a deployer, packages and settings into one bundle.
+#[derive(Debug, Parser)]
+#[command(name = "sunshine-bundler", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build a bundle.
+    ///
+    /// Exit codes: 0 built; 1 the disk or another part of the machine failed; 2 an option or an input is wrong.
+    Build(BuildArgs),
+}
+
+/// What goes into the bundle.
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// The sunshine-installer executable; it must be stripped already.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) deployer: Utf8PathBuf,
+    /// Packages, and folders that are searched for *.rpm.
+    #[arg(long, value_name = "DIR|FILE", num_args = 1..)]
+    pub(crate) rpms: Vec<Utf8PathBuf>,
+    /// Container images, as `docker save` writes them.
+    #[arg(long = "image", value_name = "TAR", num_args = 1..)]
+    pub(crate) images: Vec<Utf8PathBuf>,
+    /// Network manifests, by the name that --k8s-cni-module takes.
+    #[arg(long = "manifest", value_name = "NAME=FILE", num_args = 1.., value_parser = name_and_file)]
+    pub(crate) manifests: Vec<(String, Utf8PathBuf)>,
+    /// Addon manifests, by name.
+    #[arg(long = "addon", value_name = "NAME=FILE", num_args = 1.., value_parser = name_and_file)]
+    pub(crate) addons: Vec<(String, Utf8PathBuf)>,
+    /// Public keys that the packages are signed with.
+    #[arg(long = "gpg-key", value_name = "FILE", num_args = 1..)]
+    pub(crate) keys: Vec<Utf8PathBuf>,
+    /// Other files, by their name in the bundle.
+    #[arg(long = "file", value_name = "NAME=FILE", num_args = 1.., value_parser = name_and_file)]
+    pub(crate) files: Vec<(String, Utf8PathBuf)>,
+    /// The conf.ini to ship.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) conf: Option<Utf8PathBuf>,
+    /// The install.ini to ship.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) install_conf: Option<Utf8PathBuf>,
+    /// The version that the bundle states.
+    #[arg(long, value_name = "X", default_value = env!("CARGO_PKG_VERSION"))]
+    pub(crate) product_version: String,
+    /// Pin this minisign public key (file, or base64): the bundle then deploys only when it is signed with it.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) pin_key: Option<String>,
+    /// How yum metadata is packed; CentOS 7 reads gzip only.
+    #[arg(long, value_enum, default_value_t = Metadata::Gzip)]
+    pub(crate) metadata: Metadata,
+    /// Refuse a set in which a package requires what no package provides.
+    #[arg(long)]
+    pub(crate) require_closed: bool,
+    /// What the target system has: lines as `rpm -qa --provides` prints them, or paths; * at the end, # comments.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) assume_provided: Option<Utf8PathBuf>,
+    /// No progress bar, no summary.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// The bundle to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Utf8PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Metadata {
+    Gzip,
+    Zstd,
+}
+
+impl From<Metadata> for Packing {
+    fn from(metadata: Metadata) -> Self {
+        match metadata {
+            Metadata::Gzip => Self::Gzip,
+            Metadata::Zstd => Self::Zstd,
+        }
+    }
+}
+
+fn name_and_file(text: &str) -> Result<(String, Utf8PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), file.into())),
+        _ => Err("it must be NAME=FILE".into()),
+    }
+}

@@ -1,0 +1,103 @@
+//! What the bundler says: the summary, the warnings, the reasons for a refusal.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use camino::Utf8PathBuf;
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::HumanBytes;
+use payload::yum::Unmet;
+use payload::{MemberKind, Written};
+
+use crate::build::Failure;
+use crate::cli::BuildArgs;
+
+/// Unmet requirements are shown up to this number; the rest is counted.
+const SHOWN: usize = 30;
+/// So many of the packages that require the same are named.
+const NAMED: usize = 4;
+
+/// A bundle that was built.
+pub(crate) struct Report<'a> {
+    pub(crate) args: &'a BuildArgs,
+    pub(crate) written: &'a Written,
+    pub(crate) same: &'a [Utf8PathBuf],
+    pub(crate) unmet: &'a [Unmet],
+}
+
+impl Report<'_> {
+    /// The table of members, then the warnings.
+    pub(crate) fn print(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{}", self.table())?;
+        let manifest = &self.written.manifest;
+        writeln!(
+            out,
+            "{}: {}, version {}, {}, {} members",
+            self.args.output,
+            HumanBytes(self.written.size),
+            manifest.product_version,
+            manifest.arch,
+            manifest.members.len()
+        )?;
+        for path in self.same {
+            writeln!(out, "note: {path} is left out: the same package with the same contents is in the bundle")?;
+        }
+        warn_unmet(self.unmet, "warning", out)
+    }
+
+    fn table(&self) -> Table {
+        let mut kinds: BTreeMap<MemberKind, (u64, u64, u64)> = BTreeMap::new();
+        for member in &self.written.manifest.members {
+            let (count, size, stored) = kinds.entry(member.kind).or_default();
+            *count += 1;
+            *size += member.size;
+            *stored += member.stored_size();
+        }
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(["kind", "members", "size", "saved"]);
+        let deployer = HumanBytes(self.written.manifest.deployer.size).to_string();
+        table.add_row(["deployer".to_owned(), "1".into(), deployer, "-".into()]);
+        for (kind, (count, size, stored)) in kinds {
+            let saved = match size - stored {
+                0 => "-".into(),
+                saved => HumanBytes(saved).to_string(),
+            };
+            table.add_row([kind.to_string(), count.to_string(), HumanBytes(size).to_string(), saved]);
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table
+    }
+}
+
+fn warn_unmet(unmet: &[Unmet], word: &str, out: &mut dyn Write) -> io::Result<()> {
+    if unmet.is_empty() {
+        return Ok(());
+    }
+    let mut requirements: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for one in unmet {
+        requirements.entry(&one.requirement).or_default().push(&one.package.name);
+    }
+    writeln!(out, "{word}: the set is not closed: no package in it provides")?;
+    for (requirement, packages) in requirements.iter().take(SHOWN) {
+        let more = if packages.len() > NAMED { format!(" and {} more", packages.len() - NAMED) } else { String::new() };
+        let named = packages.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        writeln!(out, "  {requirement}, required by {named}{more}")?;
+    }
+    if requirements.len() > SHOWN {
+        writeln!(out, "  and {} more", requirements.len() - SHOWN)?;
+    }
+    writeln!(out, "help: add those packages, or list what the target system has with --assume-provided")
+}
+
+/// The reasons why there is no bundle.
+pub(crate) fn failure(failure: &Failure, out: &mut dyn Write) -> io::Result<()> {
+    match failure {
+        Failure::NotClosed(unmet) => warn_unmet(unmet, "error", out),
+        Failure::Problems(errors) => errors.iter().try_for_each(|error| {
+            writeln!(out, "error: {error}")?;
+            error.help().map_or(Ok(()), |help| writeln!(out, "help: {help}"))
+        }),
+    }
+}

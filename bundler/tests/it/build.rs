@@ -1,0 +1,161 @@
+//! `sunshine-bundler build` with the lab's packages.
+
+use std::process::Command;
+
+use assert_cmd::cargo::cargo_bin;
+use camino::{Utf8Path, Utf8PathBuf};
+use payload::{Bundle, MemberKind};
+
+struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> Utf8PathBuf {
+        Utf8Path::from_path(self.0.path()).unwrap().join(name)
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> Utf8PathBuf {
+        let path = self.path(name);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+/// The lab's packages of these groups, built on first use.
+fn lab_rpms(groups: &[&str]) -> Vec<String> {
+    let lab = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/lab/lab");
+    let output = Command::new(lab).arg("rpms").args(groups).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter(|line| line.ends_with(".rpm")).map(str::to_owned).collect()
+}
+
+/// An executable of this machine's architecture stands in for the deployer.
+const DEPLOYER: &str = "/bin/true";
+
+/// Runs the bundler; gives back its exit code, standard output and standard error.
+fn bundler(args: &[&str]) -> (i32, String, String) {
+    let output = Command::new(cargo_bin!("sunshine-bundler")).args(args).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+fn build(rpms: &[String], more: &[&str], out: &Utf8Path) -> (i32, String, String) {
+    let mut args = vec!["build", "--deployer", DEPLOYER, "-o", out.as_str(), "--rpms"];
+    args.extend(rpms.iter().map(String::as_str));
+    args.extend(more);
+    bundler(&args)
+}
+
+#[test]
+fn a_bundle_holds_what_was_given() {
+    let scratch = Scratch::new();
+    let out = scratch.path("x.bin");
+    let image = scratch.file("pause.tar", b"image");
+    let yaml = scratch.file("c.yaml", b"kind: DaemonSet\n");
+    let conf = scratch.file("conf.ini", b"[etcd-cluster]\n");
+    let install = scratch.file("install.ini", b"[etcd-cluster]\n");
+    let (network, addon) = (format!("calico={yaml}"), format!("dns={yaml}"));
+    let more = [
+        "--image",
+        image.as_str(),
+        "--manifest",
+        &network,
+        "--addon",
+        &addon,
+        "--conf",
+        conf.as_str(),
+        "--install-conf",
+        install.as_str(),
+        "--product-version",
+        "9.8.7",
+    ];
+    let (code, stdout, stderr) = build(&lab_rpms(&["etcd"]), &more, &out);
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    assert!(stdout.contains("version 9.8.7"), "{stdout}");
+    let bundle = Bundle::open(&out).unwrap();
+    bundle.verify(&mut |_| ()).unwrap();
+    let kinds = |kind| bundle.manifest().members.iter().filter(|m| m.kind == kind).count();
+    use MemberKind::{Addon, Image, Ini, NetworkManifest, Repodata, Rpm};
+    let counts = [Rpm, Image, NetworkManifest, Addon, Ini, Repodata].map(kinds);
+    assert_eq!(counts, [1, 1, 1, 1, 2, 4]);
+    let etcd = bundle.manifest().members.iter().find_map(|m| m.rpm.as_ref()).unwrap();
+    assert_eq!((etcd.name.as_str(), etcd.arch.as_str()), ("etcd", "x86_64"));
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(fs_err::metadata(&out).unwrap().permissions().mode() & 0o111, 0o111);
+}
+
+#[test]
+fn builds_on_different_days_are_the_same() {
+    let scratch = Scratch::new();
+    let rpms = lab_rpms(&["etcd", "extras"]);
+    let (first, second) = (scratch.path("1.bin"), scratch.path("2.bin"));
+    assert_eq!(build(&rpms, &[], &first).0, 0);
+    // The second day: copies with other times and owners, in another order, in another folder.
+    let mut copies = Vec::new();
+    for rpm in rpms.iter().rev() {
+        let copy = scratch.path(Utf8Path::new(rpm).file_name().unwrap());
+        fs_err::copy(rpm, &copy).unwrap();
+        assert!(Command::new("touch").args(["-d", "2031-05-06", copy.as_str()]).status().unwrap().success());
+        copies.push(copy.into_string());
+    }
+    assert_eq!(build(&copies, &[], &second).0, 0);
+    assert!(fs_err::read(first).unwrap() == fs_err::read(second).unwrap());
+}
+
+#[test]
+fn what_cannot_be_packed_is_refused_by_name() {
+    let scratch = Scratch::new();
+    let out = scratch.path("x.bin");
+    let mut rpms = lab_rpms(&["etcd"]);
+    let whole = fs_err::read(&rpms[0]).unwrap();
+    rpms.push(scratch.file("letter.rpm", b"Dear bundler").into_string());
+    rpms.push(scratch.file("half.rpm", &whole[..whole.len() / 2]).into_string());
+    let (code, _, stderr) = build(&rpms, &[], &out);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("letter.rpm: it is no rpm") && stderr.contains("half.rpm: it is truncated"), "{stderr}");
+    assert!(!out.exists());
+    let script = scratch.file("script", b"#!/bin/sh\n");
+    let (code, _, stderr) = bundler(&["build", "--deployer", script.as_str(), "-o", out.as_str()]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("script") && stderr.contains("not a Linux executable"), "{stderr}");
+}
+
+#[test]
+fn an_architecture_that_does_not_fit_is_refused() {
+    let scratch = Scratch::new();
+    let mut elf = fs_err::read(DEPLOYER).unwrap();
+    elf[18..20].copy_from_slice(&183_u16.to_le_bytes());
+    let arm = scratch.file("arm-deployer", &elf);
+    let out = scratch.path("x.bin");
+    let rpms = lab_rpms(&["etcd"]);
+    let (code, _, stderr) = bundler(&["build", "--deployer", arm.as_str(), "-o", out.as_str(), "--rpms", &rpms[0]]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("is for x86_64, the deployer for aarch64"), "{stderr}");
+}
+
+#[test]
+fn a_set_that_is_not_closed_is_told() {
+    let scratch = Scratch::new();
+    let out = scratch.path("x.bin");
+    let rpms = lab_rpms(&["docker"]);
+    let docker = rpms.iter().filter(|rpm| rpm.contains("/docker-2")).cloned().collect::<Vec<_>>();
+    let (code, stdout, _) = build(&docker, &[], &out);
+    assert_eq!(code, 0);
+    assert!(
+        stdout.contains("warning: the set is not closed") && stdout.contains("containerd, required by docker"),
+        "{stdout}"
+    );
+    fs_err::remove_file(&out).unwrap();
+    let (code, _, stderr) = build(&docker, &["--require-closed"], &out);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("error: the set is not closed") && !out.exists(), "{stderr}");
+    let assumed = scratch.file("assumed", b"# the host\n*\n");
+    let (code, stdout, _) = build(&docker, &["--require-closed", "--assume-provided", assumed.as_str()], &out);
+    assert_eq!(code, 0, "{stdout}");
+    assert!(!stdout.contains("not closed"), "{stdout}");
+}

@@ -1,0 +1,4 @@
+//! The bundler as its users run it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod build;
