@@ -122,6 +122,16 @@ impl Bundle {
         &self.0.path
     }
 
+    /// The bundle's file, for serving plainly stored members from it by offset; none for an extracted folder, where
+    /// every member is a file of its own.
+    #[must_use]
+    pub fn file(&self) -> Option<&File> {
+        match &self.0.place {
+            Place::File { file, .. } => Some(file),
+            Place::Folder => None,
+        }
+    }
+
     /// True for the folder that `bundle extract` made.
     #[must_use]
     pub fn is_folder(&self) -> bool {

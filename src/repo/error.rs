@@ -1,0 +1,113 @@
+//! What can go wrong between a host and its packages.
+
+use std::io;
+use std::net::SocketAddr;
+
+use camino::Utf8PathBuf;
+use payload::BundleError;
+
+use super::route::Route;
+use crate::host::HostError;
+
+/// An error of this room. Its text says what was tried, on which host, and why it failed; [`RepoError::help`] what
+/// the user can do.
+#[derive(Debug, thiserror::Error)]
+pub enum RepoError {
+    /// The server's port.
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    /// An rpm given with -f.
+    #[error("cannot use the package {path}: {why}")]
+    LocalRpm { path: Utf8PathBuf, why: String },
+    /// The run's key.
+    #[error("cannot sign the repository's metadata: {why}")]
+    Signing { why: String },
+    /// The yum metadata of rpms given with -f.
+    #[error("cannot describe the packages given: {why}")]
+    Metadata { why: String },
+    /// The bundle is damaged or cannot be read.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The session with the host.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// Neither dnf5, dnf, yum nor rpm.
+    #[error("{host} has no package manager that is known here (dnf5, dnf, yum, rpm)")]
+    NoPackageManager { host: String },
+    /// Packages from the host's own repositories, on a host that has only rpm.
+    #[error("{host} has only rpm, which cannot fetch {} from the host's own repositories", .names.join(", "))]
+    NoOwn { host: String, names: Vec<String> },
+    /// None of the routes allowed works.
+    #[error("{host} cannot reach the repository: {}", .tried.iter().map(|(route, why)| format!("{route}: {why}")).collect::<Vec<_>>().join("; "))]
+    NoRoute { host: String, tried: Vec<(Route, String)> },
+    /// A newer version is there already.
+    #[error("{host} has {name} {installed} installed, newer than {wanted}")]
+    Newer { host: String, name: String, installed: String, wanted: String },
+    /// The package manager found no solution; nothing was changed.
+    #[error("{host} cannot install {}: {}", .wanted.join(", "), .problems.join("; "))]
+    Unsolvable { host: String, wanted: Vec<String>, problems: Vec<String> },
+    /// What arrived is not what the signed metadata promises.
+    #[error("{host} refused {what}: it is damaged ({detail})")]
+    Damaged { host: String, what: String, detail: String },
+    /// Another package manager did not finish in time.
+    #[error("{host}: {holder} holds the package manager's lock, waited {waited} s for it")]
+    Locked { host: String, holder: String, waited: u64 },
+    /// The packages did not arrive.
+    #[error("{host} could not fetch packages by {route}: {detail}")]
+    Download { host: String, route: Route, detail: String },
+    /// The package manager failed in another way.
+    #[error("{host}: `{command}` ended with status {status}: {detail}")]
+    Failed { host: String, command: String, status: i32, detail: String },
+    /// The transaction ended well, but the package is not there.
+    #[error("{host}: {package} is still not installed although `{command}` reported success")]
+    NotThere { host: String, package: String, command: String },
+}
+
+impl RepoError {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Bundle(error) => error.help(),
+            Self::Host(error) => error.help(),
+            Self::Listen { .. } => Some("another program may listen there: choose another port".into()),
+            Self::NoRoute { .. } => {
+                Some("--repo-route auto tries every way; `files` needs no more than the SSH session itself".into())
+            }
+            Self::Newer { name, .. } => Some(format!(
+                "take {name} off the list, or give --allow-downgrade to put the older version in its place"
+            )),
+            Self::Unsolvable { problems, .. } => super::problem::way_out(problems),
+            Self::Damaged { .. } => {
+                Some("check the bundle with `bundle verify`, then run the same command again".into())
+            }
+            Self::Locked { .. } => {
+                Some("wait until it has finished (an automatic update, perhaps), then run again".into())
+            }
+            Self::Download { .. } => {
+                Some("run the same command again once the host is reachable: it goes on where it stopped".into())
+            }
+            Self::NoOwn { .. } => Some("put the packages into the bundle, or give them with -f".into()),
+            Self::NoPackageManager { .. } => {
+                Some("RHEL, CentOS, Rocky, AlmaLinux, Fedora and their relatives are supported".into())
+            }
+            _ => None,
+        }
+    }
+
+    /// The host was not there, or went away: nothing is known to be wrong with it.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Host(error) if error.is_unreachable())
+    }
+
+    /// Whether the bundle, or what a host got of it, is damaged (exit code 3).
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Bundle(error) => error.is_damage(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The run's repository server: what is in the bundle, and what was given with -f, on one port under a random token.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use camino::Utf8PathBuf;
+use payload::{Bundle, Member, MemberKind, RpmId, Stored};
+use tracing::info;
+
+use super::catalogue::Catalogue;
+use super::content::{Content, Entry};
+use super::error::RepoError;
+use super::listener::{self, Limits, Shared};
+use super::local::{self, LocalRpm};
+use super::signing::SigningKey;
+use super::stream::Maps;
+
+/// The metadata's entry point, in a repository's root.
+pub(super) const REPOMD: &str = "repodata/repomd.xml";
+
+/// The folder of rpms that lie on the control host: a repository of its own, beside the bundle's.
+pub(super) const LOCAL: &str = "local/";
+
+/// Where the public key is served, for `repo serve`; a run hands it over SSH.
+pub(super) const KEY_FILE: &str = "RPM-GPG-KEY-sunshine-installer";
+
+/// The repository, served over HTTP for as long as this value lives.
+#[derive(Debug)]
+pub struct Server {
+    place: Place,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+/// What is served and where: what a host's view of the repository keeps of the server.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) stock: Arc<Stock>,
+    addr: SocketAddr,
+}
+
+/// What is served; shared with every host's view of it.
+#[derive(Debug)]
+pub(super) struct Stock {
+    shared: Arc<Shared>,
+    pub(super) bundle: Option<Bundle>,
+    pub(super) local: Vec<LocalRpm>,
+    /// Metadata files by name, of the bundle and of the local rpms.
+    pub(super) metadata: Vec<String>,
+    key: OnceLock<Result<SigningKey, String>>,
+    catalogue: OnceLock<Result<Catalogue, String>>,
+    checked: Mutex<BTreeMap<String, ()>>,
+    /// Names the run's folders on the hosts.
+    pub(super) run: String,
+}
+
+impl Server {
+    /// Serves the bundle, and `local_rpms` (files on this machine) under `local/`, on `listen`; port 0 takes a free one.
+    pub fn start(bundle: Option<Bundle>, local_rpms: &[Utf8PathBuf], listen: SocketAddr) -> Result<Server, RepoError> {
+        Server::start_with(bundle, local_rpms, listen, Limits::default())
+    }
+
+    pub(super) fn start_with(
+        bundle: Option<Bundle>,
+        local_rpms: &[Utf8PathBuf],
+        listen: SocketAddr,
+        limits: Limits,
+    ) -> Result<Server, RepoError> {
+        let stock = Arc::new(Stock::new(bundle, local_rpms, limits)?);
+        let failed = |source| RepoError::Listen { address: listen, source };
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(workers)
+            .thread_name("repository")
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        let listener = runtime.block_on(tokio::net::TcpListener::bind(listen)).map_err(failed)?;
+        let addr = listener.local_addr().map_err(failed)?;
+        runtime.spawn(listener::serve(listener, Arc::clone(&stock.shared)));
+        // The key takes a part of a second; hosts are connected to meanwhile. Whoever needs it first waits for it.
+        let signer = Arc::clone(&stock);
+        runtime.spawn_blocking(move || signer.sign());
+        info!(%addr, "repository server started");
+        Ok(Server { place: Place { stock, addr }, runtime: Some(runtime) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.place.addr
+    }
+
+    /// The repository's address as a host sees it that reaches this machine by `ip`. Ends in `/`.
+    #[must_use]
+    pub fn url_for(&self, ip: IpAddr) -> String {
+        self.place.url_for(ip)
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The .repo file to put on a host that reaches this machine by `ip`, for `repo serve`.
+    ///
+    /// # Errors
+    /// When the run's key cannot be made.
+    pub fn repo_file(&self, ip: IpAddr) -> Result<String, RepoError> {
+        let stock = &self.place.stock;
+        let url = self.url_for(ip);
+        stock.key()?;
+        let key = format!("{url}{KEY_FILE}");
+        Ok(super::repofile::text(&super::repofile::sections(stock, &url, &[key], false)))
+    }
+}
+
+impl Place {
+    /// The address for a host that reaches this machine by `ip`; a server that listens on one address has only that.
+    pub(super) fn url_for(&self, ip: IpAddr) -> String {
+        let own = self.addr.ip();
+        let ip = if own.is_unspecified() { ip } else { own };
+        self.url_at(SocketAddr::new(ip, self.addr.port()))
+    }
+
+    pub(super) fn url_at(&self, address: SocketAddr) -> String {
+        format!("http://{address}/{}/", self.stock.shared.token)
+    }
+
+    /// An address of this machine at which its own SSH session can reach the server.
+    pub(super) fn own_address(&self) -> SocketAddr {
+        let mut address = self.addr;
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Not waiting: a client in the middle of a download must not hold up the end of the program.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Stock {
+    fn new(bundle: Option<Bundle>, local_rpms: &[Utf8PathBuf], limits: Limits) -> Result<Stock, RepoError> {
+        let shared =
+            Shared { content: Content::default(), maps: Arc::new(Maps::default()), token: random_hex(), limits };
+        let mut metadata = Vec::new();
+        if let Some(bundle) = &bundle {
+            let shelf = Shelf::open(bundle)?;
+            for member in bundle.manifest().members.iter().filter(|member| is_public(member)) {
+                shared.content.put(member.name.clone(), shelf.entry(member, &shared.maps)?);
+                if member.kind == MemberKind::Repodata {
+                    metadata.push(member.name.clone());
+                }
+            }
+        }
+        let (local, repodata) = local::open(local_rpms)?;
+        for rpm in &local {
+            shared.content.put(format!("{LOCAL}{}", rpm.file_name), rpm.entry());
+        }
+        for file in repodata {
+            let name = format!("{LOCAL}{}", file.name);
+            let sum = super::sha256_hex(&file.bytes);
+            shared.content.put(name.clone(), Entry::bytes(Bytes::from(file.bytes), sum, SystemTime::now()));
+            metadata.push(name);
+        }
+        Ok(Stock {
+            shared: Arc::new(shared),
+            bundle,
+            local,
+            metadata,
+            key: OnceLock::new(),
+            catalogue: OnceLock::new(),
+            checked: Mutex::default(),
+            run: random_hex()[..12].to_owned(),
+        })
+    }
+
+    /// The run's key; made by whoever comes first, everyone else waits.
+    pub(super) fn key(&self) -> Result<&SigningKey, RepoError> {
+        let made = self.key.get_or_init(|| self.make_key().map_err(|error| error.to_string()));
+        made.as_ref().map_err(|why| RepoError::Signing { why: why.clone() })
+    }
+
+    fn sign(&self) {
+        if let Err(error) = self.key() {
+            tracing::error!(%error, "the run's key");
+        }
+    }
+
+    /// Makes the key, and with it the signatures that are served beside each repomd.xml.
+    fn make_key(&self) -> Result<SigningKey, RepoError> {
+        let key = SigningKey::generate()?;
+        for repomd in self.metadata.iter().filter(|name| name.ends_with(REPOMD)) {
+            let text = self.read(repomd)?;
+            self.put_text(&format!("{repomd}.asc"), key.sign(&text)?);
+        }
+        self.put_text(KEY_FILE, key.public().to_owned());
+        Ok(key)
+    }
+
+    fn put_text(&self, name: &str, text: String) {
+        let sum = super::sha256_hex(text.as_bytes());
+        self.shared.content.put(name, Entry::bytes(Bytes::from(text), sum, SystemTime::now()));
+    }
+
+    /// The whole of something small that is served (metadata, keys).
+    pub(super) fn read(&self, name: &str) -> Result<Vec<u8>, RepoError> {
+        let failed = |why: String| RepoError::Metadata { why: format!("{name}: {why}") };
+        let entry = self.shared.content.get(name).ok_or_else(|| failed("it is not in the bundle".into()))?;
+        let pieces = entry.open().map_err(|error| failed(error.to_string()))?;
+        let mut whole = Vec::new();
+        let mut at = 0;
+        while at < entry.size {
+            let piece = pieces.next(at, entry.size).map_err(|error| failed(error.to_string()))?;
+            at += u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            whole.extend_from_slice(&piece);
+        }
+        let found = super::sha256_hex(&whole);
+        if found != entry.sha256 {
+            return Err(failed(format!("it is damaged: sha256 {found} instead of {}", entry.sha256)));
+        }
+        Ok(whole)
+    }
+
+    /// What is served under a name, for uploads.
+    pub(super) fn entry(&self, name: &str) -> Option<Arc<Entry>> {
+        self.shared.content.get(name)
+    }
+
+    /// The packages' own statements, read from their headers when first needed.
+    pub(super) fn catalogue(&self) -> Result<&Catalogue, RepoError> {
+        let read = self.catalogue.get_or_init(|| Catalogue::read(self).map_err(|error| error.to_string()));
+        read.as_ref().map_err(|why| RepoError::Metadata { why: why.clone() })
+    }
+
+    /// Whether a package of this name, or that provides it, is served.
+    pub(super) fn has_name(&self, name: &str) -> Result<bool, RepoError> {
+        Ok(self.ids().any(|id| id.name == name) || self.catalogue()?.named(name).next().is_some())
+    }
+
+    /// Whether this very package is served.
+    pub(super) fn has_file(&self, file_name: &str, id: &RpmId) -> bool {
+        self.ids().any(|served| served == id) || self.local.iter().any(|rpm| rpm.file_name == file_name)
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &RpmId> {
+        let members = self.bundle.iter().flat_map(|bundle| &bundle.manifest().members);
+        members.filter_map(|member| member.rpm.as_ref()).chain(self.local.iter().map(|rpm| &rpm.id))
+    }
+
+    /// Under which name a package is served: the control host's own file before the bundle's.
+    pub(super) fn served(&self, id: &RpmId) -> Option<String> {
+        let local = self.local.iter().find(|rpm| rpm.id == *id);
+        local.map(|rpm| format!("{LOCAL}{}", rpm.file_name)).or_else(|| {
+            let mut members = self.bundle.iter().flat_map(|bundle| &bundle.manifest().members);
+            members.find(|member| member.rpm.as_ref() == Some(id)).map(|member| member.name.clone())
+        })
+    }
+
+    /// The public keys in the bundle: a file name for each on a host, and its member.
+    pub(super) fn rpm_keys(&self) -> Vec<(String, String)> {
+        let members = self.bundle.iter().flat_map(|bundle| &bundle.manifest().members);
+        let keys = members.filter(|member| member.kind == MemberKind::Key).enumerate();
+        keys.map(|(at, member)| (format!("rpm-key-{at}.asc"), member.name.clone())).collect()
+    }
+
+    /// The entry point of the first repository there is.
+    pub(super) fn first_repomd(&self) -> String {
+        if self.bundle.is_some() { REPOMD.to_owned() } else { format!("{LOCAL}{REPOMD}") }
+    }
+
+    /// All metadata with its signatures.
+    pub(super) fn metadata_and_signatures(&self) -> Vec<String> {
+        let signed = self.metadata.iter().filter(|name| name.ends_with(REPOMD));
+        signed.map(|name| format!("{name}.asc")).chain(self.metadata.iter().cloned()).collect()
+    }
+
+    /// The run's token out of a text that goes to people or to the log.
+    pub(super) fn without_token(&self, text: &str) -> String {
+        text.replace(&self.shared.token, "…")
+    }
+
+    /// Checks members of the bundle that are about to be used, each once in a run, so that damage is found before a
+    /// host is changed.
+    pub(super) fn check<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<(), RepoError> {
+        let Some(bundle) = &self.bundle else { return Ok(()) };
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in names {
+            let Some(member) = bundle.member(name) else { continue };
+            if !checked.contains_key(name) {
+                bundle.check(member)?;
+                checked.insert(name.to_owned(), ());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything but the configuration files, which hold passwords.
+fn is_public(member: &Member) -> bool {
+    member.kind != MemberKind::Ini
+}
+
+/// How a bundle's members are served: from the map of the one file, or each from its own file in a folder.
+struct Shelf<'a> {
+    bundle: &'a Bundle,
+    file: Option<Arc<File>>,
+    modified: SystemTime,
+}
+
+impl Shelf<'_> {
+    fn open(bundle: &Bundle) -> Result<Shelf<'_>, RepoError> {
+        let file = bundle.file().map(File::try_clone).transpose();
+        let file = file.map_err(|error| RepoError::Metadata { why: format!("{}: {error}", bundle.path()) })?;
+        Ok(Shelf { bundle, file: file.map(Arc::new), modified: modified(bundle) })
+    }
+
+    fn entry(&self, member: &Member, maps: &Maps) -> Result<Entry, RepoError> {
+        let (size, sum) = (member.size, member.sha256.to_string());
+        let Some(file) = &self.file else {
+            let path = self.bundle.path().join(&member.name);
+            let file = fs_err::File::open(path).map_err(|error| RepoError::Metadata { why: error.to_string() })?;
+            return Ok(Entry::file(Arc::new(file.into_parts().0), 0, size, sum, self.modified));
+        };
+        if member.stored == Stored::Plain {
+            let bytes = self.bundle.bytes(member)?;
+            maps.add(&bytes, Arc::clone(file), member.offset);
+            return Ok(Entry::bytes(bytes, sum, self.modified));
+        }
+        let (bundle, member) = (self.bundle.clone(), member.clone());
+        let load = move || bundle.bytes(&member).map_err(io::Error::other);
+        Ok(Entry::packed(Box::new(load), size, sum, self.modified))
+    }
+}
+
+/// When the bundle was written: one date for all its members.
+fn modified(bundle: &Bundle) -> SystemTime {
+    let written = fs_err::metadata(bundle.path()).and_then(|meta| meta.modified());
+    written.unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// 128 random bits: nobody guesses the path that the repository is served under.
+fn random_hex() -> String {
+    hex::encode(rand::random::<[u8; 16]>())
+}
