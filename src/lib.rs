@@ -1,4 +1,6 @@
 //! The deployer, from the ground up; a lower room never names a higher one.
 
+pub mod flow;
 pub mod host;
+pub mod plan;
 pub mod repo;

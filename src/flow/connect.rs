@@ -1,0 +1,57 @@
+//! Connects to all hosts of a job side by side and reads their facts; one slow or dead host holds up nobody.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::host::{Connect, Host, HostError, Target, Watch};
+use crate::plan::{Event, Events, Level, RunHost, RunHosts, millis};
+
+use super::job::Setup;
+use super::problem::Problem;
+use super::request::RunOptions;
+
+/// The hosts that answered, and a problem for each that did not.
+pub(super) fn connect_all(targets: &[Target], options: &RunOptions, setup: &Setup) -> (RunHosts, Vec<Problem>) {
+    let connect = Connect {
+        host_key: options.host_key,
+        known_hosts: setup.state_root.join("known_hosts"),
+        timeout: options.connect_timeout,
+        watch: Some(watch(Arc::clone(&setup.events))),
+    };
+    let found = Mutex::new((RunHosts::new(), Vec::new()));
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..targets.len().min(options.forks.max(1)) {
+            scope.spawn(|| {
+                while let Some(target) = targets.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let result = reach(target, &connect);
+                    let mut found = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    match result {
+                        Ok(host) => drop(found.0.insert(target.address.to_string(), host)),
+                        Err(e) => found.1.push(problem(target, &e)),
+                    }
+                }
+            });
+        }
+    });
+    found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Tells every remote command as an event, for `-v` and the log.
+fn watch(events: Arc<Events>) -> Watch {
+    Arc::new(move |host, command, status, took| {
+        let (host, command) = (host.to_owned(), command.to_string());
+        events.send(&Event::Command { host, command, status, took_ms: millis(took) });
+    })
+}
+
+fn reach(target: &Target, connect: &Connect) -> Result<RunHost, HostError> {
+    let host = Host::connect(target, connect)?;
+    let facts = host.facts()?;
+    Ok(RunHost::new(host, facts))
+}
+
+fn problem(target: &Target, error: &HostError) -> Problem {
+    Problem { host: Some(target.address.to_string()), level: Level::Error, text: error.to_string(), help: error.help() }
+}

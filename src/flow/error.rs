@@ -1,0 +1,55 @@
+//! Why a job ended before, or apart from, its steps. Steps have their own ([`crate::plan::StepError`]).
+
+use camino::Utf8PathBuf;
+
+use crate::flow::pki::PkiError;
+use crate::plan::LockError;
+use crate::repo::RepoError;
+
+/// A job that did not get to run, or not to its end. The kind decides the exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowError {
+    /// The request is wrong; no host was touched. Exit code 2.
+    #[error("{error}")]
+    Request { error: String, help: Option<String> },
+    /// The bundle is damaged. Exit code 3.
+    #[error(transparent)]
+    Bundle(#[from] payload::BundleError),
+    #[error("{path}: {source}")]
+    State { path: Utf8PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// Hosts are not fit for it, nothing was changed; every problem was already sent as an event. Exit code 1.
+    #[error("{problems} problem(s) found on the hosts; nothing was changed")]
+    Preflight { problems: usize },
+    /// The work failed for a reason that is no single step's.
+    #[error("{error}")]
+    Failed { error: String, help: Option<String> },
+}
+
+impl FlowError {
+    pub fn request(error: impl Into<String>) -> Self {
+        Self::Request { error: error.into(), help: None }
+    }
+
+    pub fn request_with_help(error: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Request { error: error.into(), help: Some(help.into()) }
+    }
+
+    /// What the operator can do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Request { help, .. } | Self::Failed { help, .. } => help.clone(),
+            Self::Lock(LockError::Held { .. }) => {
+                Some("wait until that run has ended, or name another --environment".into())
+            }
+            Self::Repo(e) => e.help(),
+            Self::Preflight { .. } => Some("mend what is listed above and run the same line again".into()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The files of an etcd member: `/etc/etcd/etcd.conf` as the CentOS and Fedora packages read it (the EnvironmentFile of
+//! `etcd.service`; variables as in etcd's "Configuration flags"), its certificates, and root's login environment.
+
+use std::net::IpAddr;
+
+use crate::flow::pki::{Authority, CertRequest, KeyPairPem, PkiError, Usage};
+use crate::host::FileMeta;
+use crate::plan::work::{FileSpec, Files};
+
+use super::state::{Cluster, Joining, Member};
+
+pub(super) const DATA_DIR: &str = "/var/lib/etcd/default.etcd";
+pub(super) const CONF: &str = "/etc/etcd/etcd.conf";
+const PKI: &str = "/etc/etcd/pki";
+
+/// The certificates of one member.
+#[derive(Debug, Clone)]
+pub(super) struct MemberKeys {
+    pub ca: String,
+    pub member: KeyPairPem,
+    /// root's own, for etcdctl.
+    pub client: KeyPairPem,
+}
+
+/// Makes, or finds, a member's certificates.
+pub(super) fn member_keys(ca: &Authority, member: &Member, host: &str) -> Result<MemberKeys, PkiError> {
+    let mut ips = vec![member.address, IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
+    let mut dns = vec![member.name.clone(), "localhost".to_owned()];
+    match host.parse::<IpAddr>() {
+        Ok(ip) if !ips.contains(&ip) => ips.push(ip),
+        Ok(_) => {}
+        Err(_) if dns.iter().any(|d| d == host) => {}
+        Err(_) => dns.push(host.to_owned()),
+    }
+    let request = CertRequest {
+        name: format!("member-{}", member.name),
+        common_name: member.name.clone(),
+        organizations: Vec::new(),
+        dns,
+        ips,
+        usage: Usage::Both,
+    };
+    Ok(MemberKeys { ca: ca.cert.clone(), member: ca.issue(&request)?, client: client_keys(ca, "root")? })
+}
+
+/// A client's certificate: `root` for etcdctl, `kube-apiserver` for Kubernetes.
+pub(crate) fn client_keys(ca: &Authority, name: &str) -> Result<KeyPairPem, PkiError> {
+    ca.issue(&CertRequest {
+        name: format!("client-{name}"),
+        common_name: name.to_owned(),
+        organizations: Vec::new(),
+        dns: Vec::new(),
+        ips: Vec::new(),
+        usage: Usage::Client,
+    })
+}
+
+/// Everything that etcd itself reads on this member: a change of it means a restart.
+pub(super) fn service_files(cluster: &Cluster, member: &Member, keys: Option<&MemberKeys>) -> Files {
+    let mut files = vec![etcd_owned(FileSpec::text(CONF, etcd_conf(cluster, member)))];
+    if let Some(keys) = keys {
+        files.push(FileSpec::text(format!("{PKI}/ca.crt"), keys.ca.clone()));
+        files.push(etcd_owned(FileSpec::text(format!("{PKI}/member.crt"), keys.member.cert.clone())));
+        files.push(FileSpec::secret(format!("{PKI}/member.key"), keys.member.key.expose(), Some("etcd")));
+    }
+    Files(files)
+}
+
+fn etcd_owned(mut file: FileSpec) -> FileSpec {
+    file.meta = FileMeta { mode: 0o644, owner: Some("root".to_owned()), group: Some("root".to_owned()) };
+    file
+}
+
+/// What makes `etcdctl` work in root's login shell without typing certificates.
+pub(super) fn login_files(cluster: &Cluster, member: &Member, keys: Option<&MemberKeys>) -> Files {
+    let mut profile = String::from("# etcdctl for root, by sunshine-installer\nif [ \"$(id -u)\" = 0 ]; then\n");
+    let mut export = |name: &str, value: &str| profile.push_str(&format!("  export {name}={value}\n"));
+    export("ETCDCTL_API", "3");
+    export("ETCDCTL_ENDPOINTS", &cluster.client_url(member.address));
+    let mut files = Vec::new();
+    if let Some(keys) = keys {
+        export("ETCDCTL_CACERT", &format!("{PKI}/ca.crt"));
+        export("ETCDCTL_CERT", &format!("{PKI}/root.crt"));
+        export("ETCDCTL_KEY", &format!("{PKI}/root.key"));
+        files.push(FileSpec::text(format!("{PKI}/root.crt"), keys.client.cert.clone()));
+        files.push(FileSpec::secret(format!("{PKI}/root.key"), keys.client.key.expose(), Some("root")));
+    }
+    profile.push_str("fi\n");
+    files.push(FileSpec::text("/etc/profile.d/sunshine-etcd.sh", profile));
+    Files(files)
+}
+
+fn etcd_conf(cluster: &Cluster, member: &Member) -> String {
+    let (state, initial) = match &member.joining {
+        Joining::New(initial) => ("new", initial),
+        Joining::Existing(initial) => ("existing", initial),
+    };
+    let client = cluster.client_url(member.address);
+    let local = cluster.client_url(IpAddr::from([127, 0, 0, 1]));
+    let peer = cluster.peer_url(member.address);
+    let mut conf = format!(
+        "# Written by sunshine-installer; the first version, if there was one, is kept in /var/lib/sunshine-installer.\n\
+         ETCD_NAME=\"{name}\"\n\
+         ETCD_DATA_DIR=\"{DATA_DIR}\"\n\
+         ETCD_LISTEN_PEER_URLS=\"{peer}\"\n\
+         ETCD_LISTEN_CLIENT_URLS=\"{client},{local}\"\n\
+         ETCD_INITIAL_ADVERTISE_PEER_URLS=\"{peer}\"\n\
+         ETCD_ADVERTISE_CLIENT_URLS=\"{client}\"\n\
+         ETCD_INITIAL_CLUSTER=\"{initial}\"\n\
+         ETCD_INITIAL_CLUSTER_STATE=\"{state}\"\n\
+         ETCD_INITIAL_CLUSTER_TOKEN=\"{token}\"\n",
+        name = member.name,
+        token = cluster.token,
+    );
+    if cluster.tls {
+        for prefix in ["ETCD", "ETCD_PEER"] {
+            conf.push_str(&format!(
+                "{prefix}_CERT_FILE=\"{PKI}/member.crt\"\n\
+                 {prefix}_KEY_FILE=\"{PKI}/member.key\"\n\
+                 {prefix}_TRUSTED_CA_FILE=\"{PKI}/ca.crt\"\n\
+                 {prefix}_CLIENT_CERT_AUTH=\"true\"\n"
+            ));
+        }
+    }
+    conf
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(tls: bool) -> (Cluster, Member) {
+        let address = "10.8.14.200".parse().unwrap();
+        let mut cluster =
+            Cluster { token: "t".into(), tls, standing: false, members: std::collections::BTreeMap::default() };
+        let initial = cluster.initial(&[("host0", address)]);
+        let member = Member { name: "host0".into(), address, joining: Joining::New(initial) };
+        cluster.members.insert("10.8.14.200".into(), member.clone());
+        (cluster, member)
+    }
+
+    #[test]
+    fn etcd_conf_with_and_without_tls() {
+        let (with, member) = cluster(true);
+        insta::assert_snapshot!("etcd_conf_tls", etcd_conf(&with, &member));
+        let (without, member) = cluster(false);
+        insta::assert_snapshot!("etcd_conf_plain", etcd_conf(&without, &member));
+    }
+
+    #[test]
+    fn root_logs_in_to_a_working_etcdctl() {
+        let (cluster, member) = cluster(false);
+        let files = login_files(&cluster, &member, None);
+        insta::assert_snapshot!("etcd_profile", String::from_utf8(files.0[0].content.clone()).unwrap());
+    }
+}

@@ -1,0 +1,18 @@
+//! etcdctl on a member: every script begins alike, `$1` being the endpoints.
+
+/// A script in which `etcdctl` speaks to `$1` with root's certificates (where the cluster has TLS).
+macro_rules! etcdctl {
+    ($body:literal) => {
+        concat!(
+            r#"set -eu
+export ETCDCTL_API=3 ETCDCTL_ENDPOINTS="$1"
+case $1 in https:*)
+  d=/etc/etcd/pki
+  export ETCDCTL_CACERT=$d/ca.crt ETCDCTL_CERT=$d/root.crt ETCDCTL_KEY=$d/root.key;;
+esac
+"#,
+            $body
+        )
+    };
+}
+pub(super) use etcdctl;

@@ -1,0 +1,19 @@
+//! etcd clusters: created, grown, shrunk, asked how they are.
+//!
+//! The cluster's members and their token are kept in `etcd.json` of the environment *before* the first member starts, so
+//! a run that is killed anywhere starts the same cluster again and never a second one over the same data.
+
+mod config;
+mod create;
+mod etcdctl;
+mod join;
+mod plan;
+mod preflight;
+mod probe;
+mod state;
+mod verify;
+
+pub(crate) use config::client_keys;
+pub use create::Create;
+pub(crate) use preflight::{is_plain_hostname, member_address};
+pub use state::{CLIENT_PORT, Cluster, Joining, Member};

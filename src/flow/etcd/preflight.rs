@@ -1,0 +1,226 @@
+//! What stands in the way of an etcd cluster, found on all members before any is changed.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::thread;
+use std::time::Duration;
+
+use crate::flow::error::FlowError;
+use crate::flow::job::Scene;
+use crate::flow::problem::Problem;
+use crate::flow::request::EtcdCreate;
+use crate::flow::state::Environment;
+use crate::host::{Command, Facts, Host, Target};
+use crate::plan::RunHost;
+
+use super::probe::Found;
+use super::state::{CLIENT_PORT, Cluster, PEER_PORT};
+
+/// Members' clocks may differ by this much, in seconds: beyond it leases and certificates misbehave.
+const MAX_CLOCK_DIFFERENCE: f64 = 2.0;
+/// etcd's default quota is 2 GiB; half a GiB lets it begin.
+const MIN_DISK: u64 = 512 << 20;
+/// etcd's own advice for a disk: 99 % of fsyncs under 10 ms.
+const MAX_FSYNC_MS: f64 = 10.0;
+
+/// What can be said without a host.
+pub(super) fn check_members(
+    request: &EtcdCreate,
+    known: Option<&Cluster>,
+    environment: &Environment,
+) -> Result<Vec<Problem>, FlowError> {
+    let count = request.members.len();
+    if count == 0 {
+        return Err(FlowError::request("an etcd cluster needs at least one host"));
+    }
+    if let Some(cluster) = known.filter(|c| c.tls != request.tls) {
+        let (is, asked) = if cluster.tls { ("with TLS", "without") } else { ("without TLS", "with") };
+        return Err(FlowError::request_with_help(
+            format!("the etcd cluster of environment {} stands {is}, this asks for it {asked}", environment.name),
+            "leave --etcd-tls away, or name another --environment for another cluster",
+        ));
+    }
+    let warning = |text: String| vec![Problem::warning(None, text, Some("use three or five members".to_owned()))];
+    Ok(match count {
+        1 => warning("etcd with one member: when that host is lost, so is its data".to_owned()),
+        n if n % 2 == 0 => warning(format!("etcd with {n} members survives no more failures than with {}", n - 1)),
+        _ => Vec::new(),
+    })
+}
+
+/// What the hosts themselves say.
+pub(super) fn check_hosts(request: &EtcdCreate, known: Option<&Cluster>, scene: &Scene<'_>) -> Vec<Problem> {
+    let members: Vec<(&Target, &RunHost)> =
+        request.members.iter().filter_map(|t| scene.hosts.get(&t.address.to_string()).map(|h| (t, h))).collect();
+    let mut problems = check_alike(&members);
+    problems.extend(check_clocks(&members));
+    thread::scope(|scope| {
+        let checks: Vec<_> = members.iter().map(|(_, host)| scope.spawn(|| check_host(host, request, known))).collect();
+        for check in checks {
+            problems.extend(check.join().unwrap_or_default());
+        }
+    });
+    problems
+}
+
+/// Names and machine ids that two hosts share: cloned machines.
+fn check_alike(members: &[(&Target, &RunHost)]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    type Fact = fn(&Facts) -> &str;
+    let kinds: [(&str, Fact, &str); 2] = [
+        ("hostname", |f| &f.hostname, "give it a name of its own: hostnamectl set-hostname NAME"),
+        ("machine-id", |f| &f.machine_id, "rm /etc/machine-id; systemd-machine-id-setup; then reboot it"),
+    ];
+    for (what, value, help) in kinds {
+        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+        for (_, host) in members {
+            let (name, value) = (host.host.name(), value(&host.facts));
+            if value.is_empty() {
+                continue;
+            }
+            if let Some(other) = seen.insert(value, name) {
+                problems.push(Problem::error(name, format!("has the same {what} as {other}: {value}"), help));
+            }
+        }
+    }
+    problems
+}
+
+fn check_clocks(members: &[(&Target, &RunHost)]) -> Vec<Problem> {
+    let by_clock =
+        |a: &&(&Target, &RunHost), b: &&(&Target, &RunHost)| a.1.facts.clock_offset.total_cmp(&b.1.facts.clock_offset);
+    let (Some((_, slow)), Some((_, fast))) = (members.iter().min_by(by_clock), members.iter().max_by(by_clock)) else {
+        return Vec::new();
+    };
+    let difference = fast.facts.clock_offset - slow.facts.clock_offset;
+    if difference <= MAX_CLOCK_DIFFERENCE {
+        return Vec::new();
+    }
+    // The one further from the control host's own clock is the likelier culprit.
+    let (wrong, other) =
+        if fast.facts.clock_offset.abs() > slow.facts.clock_offset.abs() { (fast, slow) } else { (slow, fast) };
+    vec![Problem::error(
+        wrong.host.name(),
+        format!("its clock differs by {difference:.1} s from that of {}", other.host.name()),
+        "set the clocks alike (chronyc makestep, or date -s), and keep them so with chrony",
+    )]
+}
+
+fn check_host(host: &RunHost, request: &EtcdCreate, known: Option<&Cluster>) -> Vec<Problem> {
+    let name = host.host.name();
+    let mut problems = Vec::new();
+    if !is_plain_hostname(&host.facts.hostname) {
+        problems.push(Problem::error(
+            name,
+            format!("its hostname is {:?}, which cannot be a member's name", host.facts.hostname),
+            "letters, digits, dots and hyphens only: hostnamectl set-hostname NAME",
+        ));
+    }
+    if let Some(free) = host.facts.disk_free_of("/var/lib").filter(|free| *free < MIN_DISK) {
+        problems.push(Problem::error(
+            name,
+            format!("{} MiB free for /var/lib/etcd, {} MiB are needed", free >> 20, MIN_DISK >> 20),
+            "make room on that file system",
+        ));
+    }
+    match Found::on(&host.host) {
+        Ok(found) => {
+            problems.extend(check_data(name, &found, request, known));
+            if !found.running {
+                problems.extend(check_ports(host));
+            }
+            if !found.has_data {
+                problems.extend(check_disk_speed(&host.host));
+            }
+        }
+        Err(e) => problems.push(Problem::error(name, e.to_string(), e.help().unwrap_or_default())),
+    }
+    problems
+}
+
+/// A hostname as RFC 1123 has it: also what may stand in a shell-read file without a second thought.
+pub(crate) fn is_plain_hostname(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 253
+        && !name.starts_with('-')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
+}
+
+fn check_data(name: &str, found: &Found, request: &EtcdCreate, known: Option<&Cluster>) -> Option<Problem> {
+    let ours = found.is_of(known.map(|c| c.token.as_str()));
+    if !found.has_data || ours || request.wipe_data.iter().any(|h| h == name) {
+        return None;
+    }
+    let whose = match &found.token {
+        Some(token) => format!("of another cluster (token {token:?})"),
+        None => "that this environment did not make".to_owned(),
+    };
+    Some(Problem::error(
+        name,
+        format!("{} holds etcd data {whose}", super::config::DATA_DIR),
+        format!("name the right --environment, move the data away, or have it deleted with --wipe-data {name}"),
+    ))
+}
+
+fn check_ports(host: &RunHost) -> Vec<Problem> {
+    let taken = host.facts.listening.iter().filter(|l| [CLIENT_PORT, PEER_PORT].contains(&l.port));
+    let mut problems: Vec<Problem> = taken
+        .map(|l| {
+            let by = l.process.as_deref().map(|p| format!(" by {p}")).unwrap_or_default();
+            let text = format!("port {} is taken{by}", l.port);
+            Problem::error(host.host.name(), text, "stop that service, or choose another host")
+        })
+        .collect();
+    problems.dedup();
+    problems
+}
+
+/// 100 writes of 2 KiB, each followed by fdatasync as etcd's log does; dd's own figure, so the start of dd is not in it.
+const FSYNC: &str = r#"d=/var/lib/etcd; [ -d "$d" ] || d=/var/lib
+f=$(mktemp "$d/.sunshine-fsync.XXXXXX") || exit 0
+trap 'rm -f "$f"' EXIT
+i=0; while [ $i -lt 100 ]; do
+  LC_ALL=C dd if=/dev/zero of="$f" bs=2k count=1 conv=notrunc,fdatasync 2>&1 | sed -n 's/.*copied, \([0-9.e-]*\) s.*/\1/p'
+  i=$((i+1))
+done | sort -g | sed -n 99p"#;
+
+fn check_disk_speed(host: &Host) -> Option<Problem> {
+    let output = host.run(&Command::script(FSYNC).timeout(Duration::from_secs(30))).ok()?;
+    let p99_ms = output.text().trim().parse::<f64>().ok()? * 1000.0;
+    (p99_ms > MAX_FSYNC_MS).then(|| {
+        let text = format!(
+            "its disk is slow for etcd: 99 % of fsyncs take up to {p99_ms:.0} ms, etcd wants {MAX_FSYNC_MS:.0}"
+        );
+        Problem::warning(Some(host.name()), text, Some("give /var/lib/etcd a faster disk of its own".to_owned()))
+    })
+}
+
+/// The address by which the other members see this host: the one the user named when the host has it, else that of its
+/// default route.
+pub(crate) fn member_address(target: &Target, facts: &Facts) -> Option<IpAddr> {
+    let named = target.address.ip().filter(|ip| facts.addresses.contains(ip));
+    named.or_else(|| facts.main_address())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostname_that_is_a_command_is_refused() {
+        for bad in ["", "-rf", "a;reboot", "$(id)", "a b", "ü"] {
+            assert!(!is_plain_hostname(bad), "{bad:?}");
+        }
+        assert!(is_plain_hostname("node-1.example.org"));
+    }
+
+    #[test]
+    fn foreign_data_is_refused_unless_named() {
+        let mut request = EtcdCreate { members: vec![], rpms: vec![], tls: true, wipe_data: vec![] };
+        let found = Found { has_data: true, token: Some("theirs".into()), running: false };
+        let problem = check_data("h", &found, &request, None).unwrap();
+        assert!(problem.text.contains("theirs") && problem.help.unwrap().contains("--wipe-data h"));
+        request.wipe_data.push("h".into());
+        assert_eq!(check_data("h", &found, &request, None), None);
+    }
+}

@@ -1,0 +1,92 @@
+//! Steps that look at a member's data: the proof that it answers, and the deletion that only `--wipe-data` asks for.
+
+use std::time::Duration;
+
+use crate::host::Command;
+use crate::plan::{Check, Cx, StepError, Work};
+
+use super::etcdctl::etcdctl;
+use super::probe::Found;
+
+/// How long the first members may take to find each other.
+const ELECTION: Duration = Duration::from_secs(60);
+
+/// A member through which a value has been written and read, since it was last given another configuration.
+#[derive(Debug)]
+pub(super) struct Answers {
+    pub endpoint: String,
+    pub config: String,
+}
+
+const HEALTHY: &str = etcdctl!(
+    r#"[ "$(cat /var/lib/sunshine-installer/started/etcd.answered 2>/dev/null)" = "$2" ] || exit 1
+etcdctl endpoint health >/dev/null 2>&1"#
+);
+
+/// `$2` digest, `$3` seconds. The value is drawn by the shell that writes it; the key is gone afterwards.
+const WRITE_AND_READ: &str = etcdctl!(
+    r#"d=/var/lib/sunshine-installer/started
+end=$(( $(date +%s) + $3 ))
+until etcdctl --command-timeout=2s --dial-timeout=1s endpoint health >/dev/null 2>&1; do
+  if systemctl is-failed --quiet etcd; then
+    echo 'etcd.service failed; its last lines:' >&2
+    journalctl -u etcd -n 12 --no-pager -o cat >&2; exit 1
+  fi
+  if [ "$(date +%s)" -ge "$end" ]; then
+    echo "etcd does not become healthy; its last lines:" >&2
+    journalctl -u etcd -n 12 --no-pager -o cat >&2; exit 1
+  fi
+  sleep 0.1
+done
+key=/sunshine-installer/probe/$(cat /proc/sys/kernel/random/uuid)
+value=$(cat /proc/sys/kernel/random/uuid)
+etcdctl put "$key" "$value" >/dev/null
+read=$(etcdctl get --print-value-only "$key")
+etcdctl del "$key" >/dev/null
+[ "$read" = "$value" ] || { echo "wrote $value, read $read" >&2; exit 1; }
+printf '%s\n' "$2" >"$d/etcd.answered.new"; mv "$d/etcd.answered.new" "$d/etcd.answered""#
+);
+
+impl Work for Answers {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
+        let command = Command::script(HEALTHY).arg(&self.endpoint).arg(&self.config).label("etcdctl endpoint health");
+        let healthy = cx.host()?.run(&command)?.ok();
+        Ok(if healthy { Check::Satisfied } else { Check::Needed(vec!["write and read a value".to_owned()]) })
+    }
+
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        let command = Command::script(WRITE_AND_READ)
+            .arg(&self.endpoint)
+            .arg(&self.config)
+            .arg(ELECTION.as_secs().to_string())
+            .timeout(ELECTION + Duration::from_secs(30))
+            .label("etcdctl put, get");
+        cx.host()?.run_ok(&command)?;
+        Ok(())
+    }
+}
+
+/// No etcd data but this cluster's.
+#[derive(Debug)]
+pub(super) struct Wipe {
+    pub token: String,
+}
+
+const WIPE: &str = r#"set -eu
+systemctl stop etcd 2>/dev/null || :
+rm -rf -- /var/lib/etcd/default.etcd"#;
+
+impl Work for Wipe {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
+        let found = Found::on(cx.host()?)?;
+        if !found.has_data || found.is_of(Some(&self.token)) {
+            return Ok(Check::Satisfied);
+        }
+        Ok(Check::Needed(vec![format!("delete {}", super::config::DATA_DIR)]))
+    }
+
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        cx.host()?.run_ok(&Command::script(WIPE).label("delete etcd's old data"))?;
+        Ok(())
+    }
+}

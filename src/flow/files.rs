@@ -1,0 +1,31 @@
+//! Files of our own on the control host: private, and never half-written under their name.
+
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+
+use camino::Utf8Path;
+
+/// Writes `content` to `path` with mode 0600, by rename; folders on the way are made with mode 0700.
+///
+/// # Errors
+/// What the file system says; the old file is then still there, whole.
+pub(super) fn write_private(path: &Utf8Path, content: &[u8]) -> std::io::Result<()> {
+    let dir = path.parent().unwrap_or(Utf8Path::new("."));
+    make_private_dir(dir)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".new-")
+        .permissions(std::fs::Permissions::from_mode(0o600))
+        .tempfile_in(dir)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Makes a folder and those above it with mode 0700, when they are not there.
+///
+/// # Errors
+/// What the file system says.
+pub(super) fn make_private_dir(dir: &Utf8Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}

@@ -1,0 +1,298 @@
+//! Runs a job: the same numbered road for every operation.
+//!
+//! 1. The environment is locked; a run before that was killed is explained.
+//! 2. Every rpm named by the request is found, before any host is touched.
+//! 3. All hosts are connected to side by side and their facts read.
+//! 4. Every problem of every host is found and told at once; with any, nothing is changed.
+//! 5. The temporary repository is served, its way to each host found, the transaction tried on all.
+//! 6. The plan is made and run.
+//! 7. What was learnt is kept with the environment.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use camino::Utf8PathBuf;
+use payload::Bundle;
+
+use crate::host::Target;
+use crate::plan::{
+    Event, Events, HostResult, HostState, Interrupt, Journal, Level, Plan, RunHosts, RunLock, RunMode, RunReport,
+    millis, run,
+};
+use crate::repo::{InstallOptions, Server, Wanted};
+
+use super::connect::connect_all;
+use super::error::FlowError;
+use super::packages::{Repository, open_repository};
+use super::problem::Problem;
+use super::request::{Job, Operation, RunOptions};
+use super::rpms;
+use super::state::Environment;
+use super::{etcd, kubernetes};
+
+/// What a job runs in.
+#[derive(Debug)]
+pub struct Setup {
+    pub bundle: Option<Bundle>,
+    /// Where environments are kept: [`super::state_dir`].
+    pub state_root: Utf8PathBuf,
+    pub events: Arc<Events>,
+    pub interrupt: Arc<Interrupt>,
+}
+
+/// How a job went.
+#[derive(Debug)]
+pub struct JobReport {
+    pub ok: bool,
+    pub interrupted: bool,
+    pub hosts: Vec<HostResult>,
+    /// How to use what was made, a line each.
+    pub advice: Vec<String>,
+}
+
+/// What a flow's own methods get to see.
+#[derive(Debug)]
+pub(super) struct Scene<'a> {
+    pub environment: &'a Environment,
+    pub bundle: Option<&'a Bundle>,
+    pub hosts: &'a RunHosts,
+    pub events: &'a Events,
+    pub options: &'a RunOptions,
+    pub install: InstallOptions,
+    /// The etcd cluster that an earlier operation of the same job plans, also in a dry run, which keeps nothing.
+    planned_etcd: Mutex<Option<etcd::Cluster>>,
+}
+
+impl Scene<'_> {
+    /// The etcd cluster that this job plans.
+    pub(super) fn etcd(&self) -> Option<etcd::Cluster> {
+        self.planned_etcd.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn plans_etcd(&self, cluster: &etcd::Cluster) {
+        *self.planned_etcd.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster.clone());
+    }
+}
+
+/// One operation's part of the road.
+pub(super) trait Flow {
+    /// What is being done, for the log: "create the etcd cluster".
+    fn title(&self) -> String;
+    /// The hosts it needs.
+    fn targets(&self) -> Vec<Target>;
+    /// Everything that can be checked without a host. Called first.
+    fn check_request(&mut self, environment: &Environment, bundle: Option<&Bundle>) -> Result<Vec<Problem>, FlowError>;
+    /// The packages each host should have.
+    fn packages(&self, scene: &Scene<'_>) -> Result<BTreeMap<String, Vec<Wanted>>, FlowError>;
+    /// What stands in the way, on any host. Changes nothing.
+    fn preflight(&self, scene: &Scene<'_>) -> Result<Vec<Problem>, FlowError>;
+    /// The steps.
+    fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError>;
+    /// After the run: keep what was learnt; say how to use what was made.
+    fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError>;
+}
+
+fn flow_of(operation: &Operation) -> Result<Box<dyn Flow>, FlowError> {
+    Ok(match operation {
+        Operation::EtcdCreate(request) => Box::new(etcd::Create::new(request.clone())),
+        Operation::ClusterCreate(request) => Box::new(kubernetes::Create::new((**request).clone())),
+        _ => return Err(FlowError::request("this operation is not part of this build")),
+    })
+}
+
+/// Does everything the job asks for.
+///
+/// # Errors
+/// When it could not begin: a wrong request, a damaged bundle, a locked environment, problems found on hosts. Steps that
+/// fail are not errors here but in the report.
+pub fn run_job(job: &Job, setup: &Setup) -> Result<JobReport, FlowError> {
+    let begun = Instant::now();
+    let environment = Environment::open(&setup.state_root, &job.options.environment)?;
+    let mut flows = Vec::new();
+    for operation in &job.operations {
+        flows.push(flow_of(operation)?);
+    }
+    let _lock = lock(&environment, setup, job)?;
+    let targets = all_targets(&flows)?;
+    setup.events.send(&Event::RunStarted {
+        run: run_id(),
+        environment: environment.name.clone(),
+        operations: flows.iter().map(|f| f.title()).collect(),
+        hosts: targets.iter().map(|t| t.address.to_string()).collect(),
+        dry_run: job.options.dry_run,
+    });
+    let result = work(job, setup, &environment, &mut flows, &targets);
+    let (ok, interrupted, hosts) = match &result {
+        Ok(report) => (report.ok, report.interrupted, report.hosts.clone()),
+        Err(_) => (false, setup.interrupt.is_set(), untouched(&targets)),
+    };
+    setup.events.send(&Event::RunFinished { ok, interrupted, hosts, took_ms: millis(begun.elapsed()) });
+    result
+}
+
+// A dry run changes nothing here either: no lock file, no journal.
+fn lock(environment: &Environment, setup: &Setup, job: &Job) -> Result<Option<RunLock>, FlowError> {
+    if job.options.dry_run {
+        return Ok(None);
+    }
+    let lock = RunLock::take(&environment.dir, &environment.name)?;
+    let state = |source| FlowError::State { path: environment.dir.clone(), source };
+    if let Some(last) = Journal::last(&environment.dir).map_err(state)?
+        && !last.finished
+    {
+        let during = match last.in_the_middle.as_slice() {
+            [] => "between two steps".to_owned(),
+            steps => format!("during: {}", steps.join("; ")),
+        };
+        setup.events.note(
+            None,
+            Level::Info,
+            format!("the run before was cut short {during}; going on from there"),
+            None,
+        );
+    }
+    setup.events.listen(Journal::begin(&environment.dir).map_err(state)?);
+    Ok(Some(lock))
+}
+
+fn run_id() -> String {
+    format!("{}-{}", jiff::Zoned::now().strftime("%Y%m%d-%H%M%S"), std::process::id())
+}
+
+fn untouched(targets: &[Target]) -> Vec<HostResult> {
+    let host = |t: &Target| HostResult {
+        host: t.address.to_string(),
+        result: HostState::Untouched,
+        changed: 0,
+        took_ms: 0,
+        route: None,
+    };
+    targets.iter().map(host).collect()
+}
+
+/// Every host once. The same address with other credentials is a contradiction that nobody but the user can settle.
+fn all_targets(flows: &[Box<dyn Flow>]) -> Result<Vec<Target>, FlowError> {
+    let mut targets: Vec<Target> = Vec::new();
+    for target in flows.iter().flat_map(|f| f.targets()) {
+        match targets.iter().find(|t| t.address == target.address) {
+            None => targets.push(target),
+            Some(known) if known.same_login(&target) => {}
+            Some(_) => {
+                return Err(FlowError::request(format!(
+                    "{} is given twice with different credentials",
+                    target.address
+                )));
+            }
+        }
+    }
+    Ok(targets)
+}
+
+fn work(
+    job: &Job,
+    setup: &Setup,
+    environment: &Environment,
+    flows: &mut [Box<dyn Flow>],
+    targets: &[Target],
+) -> Result<JobReport, FlowError> {
+    let bundle = setup.bundle.as_ref();
+    let mut problems = Vec::new();
+    for flow in flows.iter_mut() {
+        problems.extend(flow.check_request(environment, bundle)?);
+    }
+    let (hosts, unconnected) = connect_all(targets, &job.options, setup);
+    problems.extend(unconnected);
+    let install = InstallOptions { allow_downgrade: job.options.allow_downgrade, ..InstallOptions::default() };
+    let scene = Scene {
+        environment,
+        bundle,
+        hosts: &hosts,
+        events: &setup.events,
+        options: &job.options,
+        install,
+        planned_etcd: Mutex::default(),
+    };
+    let mut wanted = BTreeMap::new();
+    for flow in flows.iter() {
+        problems.extend(flow.preflight(&scene)?);
+        for (host, packages) in flow.packages(&scene)? {
+            merge(wanted.entry(host).or_insert_with(Vec::new), packages);
+        }
+    }
+    let repository = start_repository(&wanted, &scene)?;
+    if let Some(repository) = &repository {
+        problems.extend(open_repository(repository, &scene));
+    }
+    let result = stop_at_problems(problems, &setup.events).and_then(|()| run_plan(job, setup, flows, &scene));
+    close_repositories(&hosts, &setup.events);
+    result
+}
+
+fn merge(into: &mut Vec<Wanted>, more: Vec<Wanted>) {
+    for wanted in more {
+        if !into.contains(&wanted) {
+            into.push(wanted);
+        }
+    }
+}
+
+fn start_repository(
+    wanted: &BTreeMap<String, Vec<Wanted>>,
+    scene: &Scene<'_>,
+) -> Result<Option<Repository>, FlowError> {
+    let needed = super::packages::missing(wanted, scene.hosts);
+    if needed.is_empty() {
+        return Ok(None);
+    }
+    let mut local: Vec<Utf8PathBuf> = needed.values().flat_map(|w| rpms::local_files(w)).cloned().collect();
+    local.sort();
+    local.dedup();
+    let any = SocketAddr::from(([0, 0, 0, 0], 0));
+    let server = Server::start(scene.bundle.cloned(), &local, any)?;
+    Ok(Some(Repository { server, needed }))
+}
+
+/// Tells every problem; goes on only when none is more than a warning.
+fn stop_at_problems(problems: Vec<Problem>, events: &Events) -> Result<(), FlowError> {
+    let bad = problems.iter().filter(|p| p.level == Level::Error).count();
+    for problem in problems {
+        events.note(problem.host.as_deref(), problem.level, problem.text, problem.help);
+    }
+    if bad == 0 { Ok(()) } else { Err(FlowError::Preflight { problems: bad }) }
+}
+
+fn run_plan(job: &Job, setup: &Setup, flows: &mut [Box<dyn Flow>], scene: &Scene<'_>) -> Result<JobReport, FlowError> {
+    let mut plan = Plan::default();
+    for flow in flows.iter_mut() {
+        plan.extend(flow.plan(scene)?);
+    }
+    let mode = RunMode { forks: job.options.forks, dry_run: job.options.dry_run };
+    let report = run(&plan, scene.hosts, &setup.events, &setup.interrupt, mode);
+    let mut advice = Vec::new();
+    if !job.options.dry_run {
+        for flow in flows.iter_mut() {
+            advice.extend(flow.finish(scene, &report)?);
+        }
+    }
+    let RunReport { hosts, interrupted, ok } = report;
+    Ok(JobReport { ok, interrupted, hosts, advice })
+}
+
+fn close_repositories(hosts: &RunHosts, events: &Events) {
+    std::thread::scope(|scope| {
+        for run_host in hosts.values() {
+            scope.spawn(move || {
+                let repo = run_host.repo.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(repo) = repo
+                    && let Err(e) = repo.close(&run_host.host)
+                {
+                    let text = format!("the temporary repository could not be taken off this host: {e}");
+                    let help = Some("the next run on this host clears it".to_owned());
+                    events.note(Some(run_host.host.name()), Level::Warning, text, help);
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,22 @@
+//! Requests and facts in, steps out: what the product is for.
+//!
+//! [`run_job`] is the one way in: it locks the environment, connects to the hosts, finds every problem before anything
+//! changes, makes the plan and has it run.
+
+mod connect;
+mod error;
+pub mod etcd;
+mod files;
+mod job;
+pub mod kubernetes;
+mod packages;
+pub mod pki;
+mod problem;
+pub mod request;
+pub mod rpms;
+mod state;
+
+pub use error::FlowError;
+pub use job::{JobReport, Setup, run_job};
+pub use problem::Problem;
+pub use state::{Environment, state_dir, user_state_dir};

@@ -1,0 +1,87 @@
+//! Which packages are missing where, and the repository they come from.
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use crate::plan::{Level, RunHost, RunHosts};
+use crate::repo::{HostRepo, RepoError, Server, Transaction, Wanted};
+
+use super::job::Scene;
+use super::problem::Problem;
+
+/// The temporary repository of this run, and what each host needs of it.
+#[derive(Debug)]
+pub(super) struct Repository {
+    pub server: Server,
+    pub needed: BTreeMap<String, Vec<Wanted>>,
+}
+
+/// Hosts that lack something, with all they want: one transaction brings it.
+pub(super) fn missing(wanted: &BTreeMap<String, Vec<Wanted>>, hosts: &RunHosts) -> BTreeMap<String, Vec<Wanted>> {
+    let lacks =
+        |name: &str, packages: &[Wanted]| hosts.get(name).is_some_and(|h| packages.iter().any(|w| !is_there(h, w)));
+    wanted.iter().filter(|(name, packages)| lacks(name, packages)).map(|(n, p)| (n.clone(), p.clone())).collect()
+}
+
+fn is_there(host: &RunHost, wanted: &Wanted) -> bool {
+    match (wanted, host.facts.packages.get(wanted.name())) {
+        (_, None) => false,
+        (Wanted::Name(_), Some(_)) => true,
+        (Wanted::Rpm { id, .. }, Some(evr)) => evr.to_string() == format!("{}:{}-{}", id.epoch, id.version, id.release),
+    }
+}
+
+/// Opens the repository on every host that needs it and tries the transaction there; side by side.
+pub(super) fn open_repository(repository: &Repository, scene: &Scene<'_>) -> Vec<Problem> {
+    thread::scope(|scope| {
+        let tries: Vec<_> = repository
+            .needed
+            .iter()
+            .filter_map(|(name, wanted)| scene.hosts.get(name).map(|host| (name, host, wanted)))
+            .map(|(name, host, wanted)| (name, scope.spawn(move || open_one(repository, scene, host, wanted))))
+            .collect();
+        let mut problems = Vec::new();
+        for (name, tried) in tries {
+            match tried.join() {
+                Ok(found) => problems.extend(found),
+                Err(_) => problems.push(Problem::error(name, "the repository check ended unexpectedly", "see the log")),
+            }
+        }
+        problems
+    })
+}
+
+fn open_one(repository: &Repository, scene: &Scene<'_>, run_host: &RunHost, wanted: &[Wanted]) -> Vec<Problem> {
+    let name = run_host.host.name();
+    let note = |text: String| scene.events.note(Some(name), Level::Info, text, None);
+    match try_one(repository, scene, run_host, wanted, note) {
+        Ok(transaction) => {
+            if !transaction.is_empty() {
+                note(transaction.to_string());
+            }
+            transaction
+                .problems
+                .into_iter()
+                .map(|text| Problem { host: Some(name.to_owned()), level: Level::Error, text, help: None })
+                .collect()
+        }
+        Err(e) => {
+            vec![Problem { host: Some(name.to_owned()), level: Level::Error, text: e.to_string(), help: e.help() }]
+        }
+    }
+}
+
+fn try_one(
+    repository: &Repository,
+    scene: &Scene<'_>,
+    run_host: &RunHost,
+    wanted: &[Wanted],
+    mut note: impl FnMut(String),
+) -> Result<Transaction, RepoError> {
+    let choice = scene.options.repo_route;
+    let mut repo = HostRepo::open(&run_host.host, &run_host.facts, &repository.server, choice, wanted, &mut note)?;
+    let transaction = repo.trial(&run_host.host, wanted, &scene.install);
+    // Kept also when the trial failed: it is closed with the others.
+    *run_host.repo.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(repo);
+    transaction
+}

@@ -1,0 +1,282 @@
+//! Certificate authorities and the certificates they sign, made on the control host and kept there.
+//!
+//! One [`Authority`] per purpose (`etcd`, `kubernetes`, …) in `pki/PURPOSE/` of the environment's folder: `ca.crt`,
+//! `ca.key` and `NAME.crt`, `NAME.key` for what it signed; keys are 0600. A certificate is reused as long as it fits the
+//! request and has a third of its life left, so a second run writes the same bytes and restarts nothing.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, SanType,
+};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+
+use crate::host::Secret;
+
+use super::files::write_private;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Ten years: an authority outlives the machines.
+const CA_LIFE: Duration = DAY.saturating_mul(3650);
+/// Two years for what it signs; renewed by `cluster certs renew`, and by any run in the last third.
+pub const CERT_LIFE: Duration = DAY.saturating_mul(730);
+/// Certificates begin this much in the past: hosts whose clock is a little behind must not refuse them.
+const BACKDATE: Duration = DAY;
+
+/// A certificate with its private key, both PEM.
+#[derive(Debug, Clone)]
+pub struct KeyPairPem {
+    pub cert: String,
+    pub key: Secret,
+}
+
+/// What a certificate is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    Server,
+    Client,
+    /// etcd's members are both to each other.
+    Both,
+}
+
+/// A certificate that is wanted.
+#[derive(Debug, Clone)]
+pub struct CertRequest {
+    /// File name under the authority's folder, without ending; must be a plain name.
+    pub name: String,
+    pub common_name: String,
+    pub organizations: Vec<String>,
+    pub dns: Vec<String>,
+    pub ips: Vec<IpAddr>,
+    pub usage: Usage,
+}
+
+/// Why a certificate could not be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    #[error("{path}: {source}")]
+    Io { path: Utf8PathBuf, source: std::io::Error },
+    #[error("{path}: {reason}")]
+    Damaged { path: Utf8PathBuf, reason: String },
+    #[error("a certificate for {name} cannot be made: {reason}")]
+    Make { name: String, reason: String },
+}
+
+/// A certificate authority with its key.
+#[derive(Debug)]
+pub struct Authority {
+    dir: Utf8PathBuf,
+    pub cert: String,
+    key: KeyPair,
+}
+
+impl Authority {
+    /// The authority kept in `dir`, made there first when there is none.
+    ///
+    /// # Errors
+    /// When the folder cannot be written, or holds a key or certificate that cannot be read: it is never replaced, for
+    /// every host of the cluster trusts it.
+    pub fn open_or_create(dir: &Utf8Path, common_name: &str) -> Result<Self, PkiError> {
+        let (cert_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
+        if !cert_path.exists() {
+            let (cert, key) = new_authority(common_name)?;
+            save(&key_path, key.serialize_pem().as_bytes())?;
+            // The certificate comes last: where it is, the key is.
+            save(&cert_path, cert.as_bytes())?;
+        }
+        let cert = read(&cert_path)?;
+        let damaged = |reason: String| PkiError::Damaged { path: key_path.clone(), reason };
+        let key = KeyPair::from_pem(&read(&key_path)?).map_err(|e| damaged(e.to_string()))?;
+        Ok(Self { dir: dir.to_owned(), cert, key })
+    }
+
+    /// A certificate that fits `request`: the one kept, or a new one.
+    ///
+    /// # Errors
+    /// When it cannot be made or kept.
+    pub fn issue(&self, request: &CertRequest) -> Result<KeyPairPem, PkiError> {
+        let base = self.dir.join(&request.name);
+        let (cert_path, key_path) = (base.with_extension("crt"), base.with_extension("key"));
+        let wanted = self.fingerprint(request);
+        let stamp = base.with_extension("for");
+        if std::fs::read_to_string(&stamp).is_ok_and(|s| s == wanted)
+            && let (Ok(cert), Ok(key)) = (read(&cert_path), read(&key_path))
+            && is_fresh(&cert)
+        {
+            return Ok(KeyPairPem { cert, key: Secret::new(key) });
+        }
+        let made = self.make(request)?;
+        save(&key_path, made.key.expose().as_bytes())?;
+        save(&cert_path, made.cert.as_bytes())?;
+        save(&stamp, wanted.as_bytes())?;
+        Ok(made)
+    }
+
+    /// A key pair that is made once and never replaced, for what it signed must stay valid: `cert` is its public key.
+    ///
+    /// # Errors
+    /// When it cannot be made, kept or read.
+    pub fn lasting_key(&self, name: &str) -> Result<KeyPairPem, PkiError> {
+        let path = self.dir.join(name).with_extension("key");
+        if !path.exists() {
+            let made = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256);
+            let made = made.map_err(|e| PkiError::Make { name: name.to_owned(), reason: e.to_string() })?;
+            save(&path, made.serialize_pem().as_bytes())?;
+        }
+        let key = read(&path)?;
+        let pair =
+            KeyPair::from_pem(&key).map_err(|e| PkiError::Damaged { path: path.clone(), reason: e.to_string() })?;
+        Ok(KeyPairPem { cert: pair.public_key_pem(), key: Secret::new(key) })
+    }
+
+    /// Drops every certificate this authority signed, so that the next [`Authority::issue`] makes new ones.
+    ///
+    /// # Errors
+    /// When the folder cannot be changed.
+    pub fn forget_issued(&self) -> Result<(), PkiError> {
+        let io = |source| PkiError::Io { path: self.dir.clone(), source };
+        for entry in self.dir.read_dir_utf8().map_err(io)? {
+            let path = entry.map_err(io)?.into_path();
+            if path.extension() == Some("for") {
+                std::fs::remove_file(&path).map_err(io)?;
+            }
+        }
+        Ok(())
+    }
+
+    // Everything that a change of must lead to a new certificate, the authority itself included.
+    fn fingerprint(&self, request: &CertRequest) -> String {
+        hex::encode(Sha256::digest(format!("{}\n{request:?}", self.cert)))
+    }
+
+    fn make(&self, request: &CertRequest) -> Result<KeyPairPem, PkiError> {
+        let fail = |e: rcgen::Error| PkiError::Make { name: request.common_name.clone(), reason: e.to_string() };
+        let mut params = CertificateParams::new(request.dns.clone()).map_err(fail)?;
+        params.subject_alt_names.extend(request.ips.iter().map(|ip| SanType::IpAddress(*ip)));
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        for organization in &request.organizations {
+            params.distinguished_name.push(DnType::OrganizationName, organization);
+        }
+        params.distinguished_name.push(DnType::CommonName, &request.common_name);
+        (params.not_before, params.not_after) = validity(CERT_LIFE);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+        params.extended_key_usages = match request.usage {
+            Usage::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
+            Usage::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
+            Usage::Both => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+        };
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(fail)?;
+        let issuer = Issuer::from_ca_cert_pem(&self.cert, &self.key).map_err(fail)?;
+        let cert = params.signed_by(&key, &issuer).map_err(fail)?;
+        Ok(KeyPairPem { cert: cert.pem(), key: Secret::new(key.serialize_pem()) })
+    }
+}
+
+fn new_authority(common_name: &str) -> Result<(String, KeyPair), PkiError> {
+    let fail = |e: rcgen::Error| PkiError::Make { name: common_name.to_owned(), reason: e.to_string() };
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    (params.not_before, params.not_after) = validity(CA_LIFE);
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(fail)?;
+    let cert = params.self_signed(&key).map_err(fail)?;
+    Ok((cert.pem(), key))
+}
+
+fn validity(life: Duration) -> (OffsetDateTime, OffsetDateTime) {
+    let now = OffsetDateTime::now_utc();
+    (now - BACKDATE, now + life)
+}
+
+/// When a PEM certificate ends, as seconds since 1970; `None` when it cannot be read.
+pub fn expires_at(cert_pem: &str) -> Option<i64> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(cert_pem.as_bytes()).ok()?;
+    let cert = pem.parse_x509().ok()?;
+    Some(cert.validity().not_after.timestamp())
+}
+
+fn is_fresh(cert_pem: &str) -> bool {
+    let third = i64::try_from(CERT_LIFE.as_secs() / 3).unwrap_or(i64::MAX);
+    expires_at(cert_pem).is_some_and(|end| end - OffsetDateTime::now_utc().unix_timestamp() > third)
+}
+
+fn read(path: &Utf8Path) -> Result<String, PkiError> {
+    std::fs::read_to_string(path).map_err(|source| PkiError::Io { path: path.to_owned(), source })
+}
+
+fn save(path: &Utf8Path, content: &[u8]) -> Result<(), PkiError> {
+    write_private(path, content).map_err(|source| PkiError::Io { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn request(dns: &str) -> CertRequest {
+        CertRequest {
+            name: "m1".into(),
+            common_name: "m1".into(),
+            organizations: vec!["system:masters".into()],
+            dns: vec![dns.into()],
+            ips: vec!["10.0.0.1".parse().unwrap(), "::1".parse().unwrap()],
+            usage: Usage::Both,
+        }
+    }
+
+    fn authority() -> (tempfile::TempDir, Authority) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(dir.path()).unwrap().join("pki/etcd");
+        let authority = Authority::open_or_create(&path, "test ca").unwrap();
+        (dir, authority)
+    }
+
+    #[test]
+    fn the_same_request_gives_the_same_certificate_and_another_a_new_one() {
+        let (_keep, ca) = authority();
+        let first = ca.issue(&request("a")).unwrap();
+        let again = Authority::open_or_create(&ca.dir, "ignored").unwrap().issue(&request("a")).unwrap();
+        assert_eq!(first.cert, again.cert);
+        assert_eq!(first.key.expose(), again.key.expose());
+        assert_ne!(first.cert, ca.issue(&request("b")).unwrap().cert);
+    }
+
+    #[test]
+    fn renewal_makes_new_ones_under_the_same_authority() {
+        let (_keep, ca) = authority();
+        let first = ca.issue(&request("a")).unwrap();
+        ca.forget_issued().unwrap();
+        assert_ne!(first.cert, ca.issue(&request("a")).unwrap().cert);
+    }
+
+    #[test]
+    fn keys_are_private_and_certificates_hold_what_was_asked() {
+        let (_keep, ca) = authority();
+        let made = ca.issue(&request("host.example")).unwrap();
+        for name in ["ca.key", "m1.key"] {
+            let mode = std::fs::metadata(ca.dir.join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+        let (_, pem) = x509_parser::pem::parse_x509_pem(made.cert.as_bytes()).unwrap();
+        let cert = pem.parse_x509().unwrap();
+        let san = format!("{:?}", cert.subject_alternative_name().unwrap().unwrap().value);
+        assert!(san.contains("host.example") && cert.subject().to_string().contains("O=system:masters"));
+        assert!(is_fresh(&made.cert));
+    }
+
+    #[test]
+    fn a_damaged_authority_is_named_not_replaced() {
+        let (_keep, ca) = authority();
+        std::fs::write(ca.dir.join("ca.key"), "rubbish").unwrap();
+        let error = Authority::open_or_create(&ca.dir, "x").unwrap_err().to_string();
+        assert!(error.contains("ca.key"), "{error}");
+    }
+}

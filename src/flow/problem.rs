@@ -1,0 +1,23 @@
+//! What stands in the way of a job, found before anything changes.
+
+use crate::plan::Level;
+
+/// One problem, of one host or of the whole request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub host: Option<String>,
+    /// [`Level::Error`] stops the job; a warning is told.
+    pub level: Level,
+    pub text: String,
+    pub help: Option<String>,
+}
+
+impl Problem {
+    pub fn error(host: &str, text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { host: Some(host.to_owned()), level: Level::Error, text: text.into(), help: Some(help.into()) }
+    }
+
+    pub fn warning(host: Option<&str>, text: impl Into<String>, help: Option<String>) -> Self {
+        Self { host: host.map(str::to_owned), level: Level::Warning, text: text.into(), help }
+    }
+}

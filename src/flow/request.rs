@@ -1,0 +1,228 @@
+//! What the user wants, as one typed value, whichever door it came through.
+//!
+//! Doors (command line, the `-K` form, the ini files, REST) read words and give a [`Job`]; flows take a `Job` and never
+//! learn which door it was. Everything that can be checked without a host is checked before a `Job` exists, except what
+//! needs the bundle (is that rpm there?), which [`super::rpms`] checks first thing.
+
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+
+use crate::host::{HostKeyPolicy, Secret, Target};
+use crate::repo::RouteChoice;
+
+/// One invocation: operations in the order they are to run, and how to run them.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub operations: Vec<Operation>,
+    pub options: RunOptions,
+}
+
+/// How a job is run, the same for every operation in it.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The environment's name: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    pub environment: String,
+    /// Print what would change, change nothing.
+    pub dry_run: bool,
+    /// How many hosts are worked on at once.
+    pub forks: usize,
+    pub repo_route: RouteChoice,
+    pub host_key: HostKeyPolicy,
+    /// Longest wait for a host to answer the first connection.
+    pub connect_timeout: Duration,
+    pub allow_downgrade: bool,
+    /// Keep credentials for later operations on the environment, sealed with this key file (mode 0600).
+    pub keep_credentials: Option<Utf8PathBuf>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            environment: DEFAULT_ENVIRONMENT.to_owned(),
+            dry_run: false,
+            forks: 64,
+            repo_route: RouteChoice::Auto,
+            host_key: HostKeyPolicy::AcceptNew,
+            connect_timeout: Duration::from_secs(10),
+            allow_downgrade: false,
+            keep_credentials: None,
+        }
+    }
+}
+
+/// The environment that is meant when none is named.
+pub const DEFAULT_ENVIRONMENT: &str = "default";
+
+/// Checks an environment's name against the contract: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+///
+/// `.` and `..` fit the letters but not a folder of that name, so they are refused too.
+///
+/// # Errors
+/// A sentence that says what a name may hold.
+pub fn check_environment(name: &str) -> Result<(), String> {
+    let letters = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    if (1..=64).contains(&name.len()) && letters && name != "." && name != ".." {
+        Ok(())
+    } else {
+        Err("an environment's name is 1 to 64 of the characters A-Z a-z 0-9 . _ -".to_owned())
+    }
+}
+
+/// One thing to do.
+#[derive(Debug, Clone)]
+pub enum Operation {
+    EtcdCreate(EtcdCreate),
+    EtcdAdd(EtcdChange),
+    EtcdRemove(EtcdChange),
+    ClusterCreate(Box<ClusterCreate>),
+    ClusterAdd(ClusterChange),
+    ClusterRemove(ClusterRemove),
+    ClusterReset(ClusterReset),
+    CertsRenew,
+}
+
+/// An etcd cluster of these members.
+#[derive(Debug, Clone)]
+pub struct EtcdCreate {
+    pub members: Vec<Target>,
+    /// `-f`: install from these files (a path on the control host, else a file name of the bundle) instead of by name.
+    pub rpms: Vec<String>,
+    pub tls: bool,
+    /// Addresses of members whose foreign or old data may be deleted.
+    pub wipe_data: Vec<String>,
+}
+
+/// Members to add to, or to take out of, the environment's etcd cluster.
+#[derive(Debug, Clone)]
+pub struct EtcdChange {
+    pub members: Vec<Target>,
+    pub rpms: Vec<String>,
+}
+
+/// A Kubernetes cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterCreate {
+    pub masters: Vec<Target>,
+    pub nodes: Vec<Target>,
+    /// Members of an etcd cluster that stands (`-enl`); empty: the one created on the same line, else the environment's.
+    pub etcd: Vec<Target>,
+    pub master_rpms: Vec<String>,
+    pub node_rpms: Vec<String>,
+    pub settings: ClusterSettings,
+}
+
+/// What a cluster is made with; kept with the environment, so that a node added later gets the same.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClusterSettings {
+    pub network: Network,
+    pub pod_cidr: String,
+    pub service_cidr: String,
+    pub cluster_domain: String,
+    /// `HOST:PORT` of a load balancer that the site runs.
+    pub api_endpoint: Option<String>,
+    /// A free address of the masters' network, held by keepalived.
+    pub api_vip: Option<String>,
+    /// Where Docker keeps its data, when not in `/var/lib/docker`.
+    pub data_root: Option<String>,
+    pub registry_mirrors: Vec<String>,
+    pub insecure_registries: Vec<String>,
+}
+
+impl Default for ClusterSettings {
+    fn default() -> Self {
+        Self {
+            network: Network::Auto,
+            pod_cidr: "10.244.0.0/16".to_owned(),
+            service_cidr: "10.254.0.0/16".to_owned(),
+            cluster_domain: "cluster.local".to_owned(),
+            api_endpoint: None,
+            api_vip: None,
+            data_root: None,
+            registry_mirrors: Vec::new(),
+            insecure_registries: Vec::new(),
+        }
+    }
+}
+
+/// How pods reach each other.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// flannel when its package is at hand, else direct.
+    #[default]
+    Auto,
+    Flannel,
+    /// The bridge CNI plugin and routes between the nodes, for hosts on one segment.
+    Direct,
+    /// A network manifest in the bundle, by name (`calico`).
+    Manifest(String),
+}
+
+impl Network {
+    /// Reads `-cni`'s word.
+    pub fn parse(word: &str) -> Self {
+        match word {
+            "auto" => Self::Auto,
+            "flannel" => Self::Flannel,
+            "direct" => Self::Direct,
+            other => Self::Manifest(other.to_owned()),
+        }
+    }
+}
+
+/// Hosts to add to a cluster.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterChange {
+    pub masters: Vec<Target>,
+    pub nodes: Vec<Target>,
+    pub etcd: Vec<Target>,
+    pub master_rpms: Vec<String>,
+    pub node_rpms: Vec<String>,
+    pub etcd_rpms: Vec<String>,
+}
+
+/// Hosts to take out of a cluster.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterRemove {
+    pub masters: Vec<Target>,
+    pub nodes: Vec<Target>,
+    pub etcd: Vec<Target>,
+    /// Go on when a drain does not end in time.
+    pub force: bool,
+    pub drain_timeout: Option<Duration>,
+}
+
+/// Hosts to give back as they were.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterReset {
+    /// Empty: every host of the environment.
+    pub hosts: Vec<Target>,
+    /// Addresses of hosts whose etcd data goes too.
+    pub wipe_data: Vec<String>,
+}
+
+/// Credentials given once for all hosts (`--ssh-user`, `--ssh-key`, `--ssh-sudo-pw`), also as REST gives them.
+#[derive(Debug, Clone, Default)]
+pub struct SharedCredentials {
+    pub user: Option<String>,
+    pub key: Option<Utf8PathBuf>,
+    pub passphrase: Option<Secret>,
+    pub sudo_password: Option<Secret>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn environment_names_are_checked() {
+        for good in ["default", "a", "A.b_c-9", &"x".repeat(64)] {
+            assert!(check_environment(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "a b", "ü", &"x".repeat(65), "a\n"] {
+            assert!(check_environment(bad).is_err(), "{bad:?}");
+        }
+    }
+}

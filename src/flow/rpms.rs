@@ -1,0 +1,71 @@
+//! Which packages an operation installs: from files named on the command line, or by name.
+//!
+//! A path that does not exist on the control host is looked up in the bundle by its file name; in neither, it is an
+//! error that names the path, before any host is touched (contract, section 1).
+
+use camino::{Utf8Path, Utf8PathBuf};
+use payload::{Bundle, RpmId};
+
+use crate::repo::Wanted;
+
+use super::error::FlowError;
+
+/// Finds the files given by `-f` and the like (`option` is what the user typed, for the message).
+///
+/// # Errors
+/// Names every path that is in neither place, every file that is no rpm, and a bundle's damaged member.
+pub fn from_files(paths: &[String], option: &str, bundle: Option<&Bundle>) -> Result<Vec<Wanted>, FlowError> {
+    let mut wanted = Vec::new();
+    let mut missing = Vec::new();
+    for path in paths {
+        match find(path, bundle)? {
+            Some(found) => wanted.push(found),
+            None => missing.push(path.as_str()),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(wanted);
+    }
+    Err(FlowError::request_with_help(
+        format!("{option}: neither on this machine nor in the bundle: {}", missing.join(", ")),
+        "`bundle list` shows the bundle's rpms; `bundle repack --add FILE` puts one in",
+    ))
+}
+
+fn find(path: &str, bundle: Option<&Bundle>) -> Result<Option<Wanted>, FlowError> {
+    let local = Utf8Path::new(path);
+    let file_name = local.file_name().unwrap_or(path).to_owned();
+    if local.is_file() {
+        let id = read_id(local)?;
+        let absolute = local.canonicalize_utf8().unwrap_or_else(|_| Utf8PathBuf::from(path));
+        return Ok(Some(Wanted::Rpm { file_name, id, local: Some(absolute) }));
+    }
+    let Some(bundle) = bundle else { return Ok(None) };
+    let Some(member) = bundle.find_rpm_file(&file_name) else { return Ok(None) };
+    bundle.check(member)?;
+    let id = member.rpm.clone();
+    Ok(id.map(|id| Wanted::Rpm { file_name, id, local: None }))
+}
+
+fn read_id(path: &Utf8Path) -> Result<RpmId, FlowError> {
+    let rpm = payload::yum::RpmFile::read(path, "").map_err(|e| FlowError::request(e.to_string()))?;
+    Ok(rpm.id)
+}
+
+/// The local files among `wanted`, for the repository to serve.
+pub fn local_files(wanted: &[Wanted]) -> impl Iterator<Item = &Utf8PathBuf> {
+    wanted.iter().filter_map(|w| match w {
+        Wanted::Rpm { local, .. } => local.as_ref(),
+        Wanted::Name(_) => None,
+    })
+}
+
+/// Packages by name.
+pub fn by_name<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Wanted> {
+    names.into_iter().map(|n| Wanted::Name(n.to_owned())).collect()
+}
+
+/// Whether the bundle holds a package of this name.
+pub fn in_bundle(bundle: Option<&Bundle>, name: &str) -> bool {
+    bundle.is_some_and(|b| b.manifest().members.iter().any(|m| m.rpm.as_ref().is_some_and(|r| r.name == name)))
+}

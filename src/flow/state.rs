@@ -1,0 +1,91 @@
+//! What the control host keeps of an environment: a folder of mode 0700 with the journal, the lock, the certificates
+//! and one JSON file a flow. No password is ever in it.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::FlowError;
+use super::files::{make_private_dir, write_private};
+
+/// The folder that holds all environments: `/var/lib/onekey_deploy` for root, else the user's state folder.
+///
+/// `SUNSHINE_STATE_DIR` names another one.
+pub fn state_dir() -> Utf8PathBuf {
+    if let Ok(dir) = std::env::var("SUNSHINE_STATE_DIR")
+        && !dir.is_empty()
+    {
+        return dir.into();
+    }
+    if nix::unistd::geteuid().is_root() {
+        return "/var/lib/onekey_deploy".into();
+    }
+    user_state_dir()
+}
+
+/// `$XDG_STATE_HOME/onekey_deploy`, as the XDG base directory specification has it.
+pub fn user_state_dir() -> Utf8PathBuf {
+    let home = || Utf8PathBuf::from(std::env::var("HOME").unwrap_or_else(|_| "/tmp".into())).join(".local/state");
+    std::env::var("XDG_STATE_HOME").map_or_else(|_| home(), Utf8PathBuf::from).join("onekey_deploy")
+}
+
+/// One environment's folder.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    pub name: String,
+    pub dir: Utf8PathBuf,
+}
+
+impl Environment {
+    /// Opens, or makes, the folder of `name` under `root`.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn open(root: &Utf8Path, name: &str) -> Result<Self, FlowError> {
+        let dir = root.join("environments").join(name);
+        make_private_dir(&dir).map_err(|source| FlowError::State { path: dir.clone(), source })?;
+        Ok(Self { name: name.to_owned(), dir })
+    }
+
+    pub fn pki(&self, purpose: &str) -> Utf8PathBuf {
+        self.dir.join("pki").join(purpose)
+    }
+
+    /// Reads `FILE.json`; `None` when this flow never ran in this environment.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not what this version writes: it is named and never replaced.
+    pub fn load<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>, FlowError> {
+        let path = self.dir.join(file).with_extension("json");
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|e| FlowError::State { path, source: std::io::Error::other(e) }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(FlowError::State { path, source }),
+        }
+    }
+
+    /// Writes `FILE.json` by rename.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn save<T: Serialize>(&self, file: &str, value: &T) -> Result<(), FlowError> {
+        let path = self.dir.join(file).with_extension("json");
+        let fail = |source| FlowError::State { path: path.clone(), source };
+        let bytes = serde_json::to_vec_pretty(value).map_err(|e| fail(e.into()))?;
+        write_private(&path, &bytes).map_err(fail)
+    }
+
+    /// Removes `FILE.json`, when it is there.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn forget(&self, file: &str) -> Result<(), FlowError> {
+        let path = self.dir.join(file).with_extension("json");
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(FlowError::State { path, source }),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Why a step did not do what it should.
+
+use crate::host::HostError;
+use crate::repo::RepoError;
+
+use super::event::Failure;
+
+/// A step's failure. The executor adds host and step; `help` says what the operator can do.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    #[error(transparent)]
+    Host(#[from] HostError),
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// The check still asks for changes after they were made.
+    #[error("done, but the check afterwards still wants: {}", .0.join("; "))]
+    NotVerified(Vec<String>),
+    /// The run was interrupted before this step began.
+    #[error("interrupted")]
+    Interrupted,
+    /// Something a flow found out, in its own words.
+    #[error("{error}")]
+    Failed { error: String, help: Option<String> },
+}
+
+impl StepError {
+    pub fn failed(error: impl Into<String>) -> Self {
+        Self::Failed { error: error.into(), help: None }
+    }
+
+    pub fn with_help(error: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Failed { error: error.into(), help: Some(help.into()) }
+    }
+
+    /// The operator's view of it.
+    pub fn failure(&self) -> Failure {
+        let (help, unreachable) = match self {
+            Self::Host(e) => (e.help(), e.is_unreachable()),
+            Self::Repo(e) => (e.help(), e.is_unreachable()),
+            Self::NotVerified(_) => (
+                Some(
+                    "something on the host changes it back, or another tool manages it; see the host's journal".into(),
+                ),
+                false,
+            ),
+            Self::Interrupted => (Some("run the same line again: it goes on here".into()), false),
+            Self::Failed { help, .. } => (help.clone(), false),
+        };
+        Failure { error: self.to_string(), help, unreachable }
+    }
+}

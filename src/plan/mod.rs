@@ -1,0 +1,21 @@
+//! Steps, plans, the executor and the events that leave a run.
+//!
+//! In flow a [`Plan`] and the [`RunHosts`] it is for; out flow [`Event`]s and a [`RunReport`].
+
+mod context;
+mod error;
+mod event;
+mod executor;
+mod journal;
+mod record;
+mod step;
+pub mod work;
+
+pub use context::{Cx, Interrupt, RunHost, RunHosts};
+pub use error::StepError;
+pub use event::{Event, Events, Failure, HostResult, HostState, Level, Listener, Outcome};
+pub(crate) use executor::millis;
+pub use executor::{RunMode, RunReport, run};
+pub use journal::{Journal, LastRun, LockError, RunLock};
+pub use record::{RECORD_DIR, Record, RecordLine, keep_files};
+pub use step::{Check, Plan, Step, StepId, Work};

@@ -1,0 +1,172 @@
+//! Files with given content, owner and mode; one round trip to check all of them.
+
+use sha2::{Digest, Sha256};
+use similar::TextDiff;
+
+use crate::host::{Command, FileMeta, Host};
+use crate::plan::{Check, Cx, StepError, Work, keep_files};
+
+/// One file as it should be.
+#[derive(Clone)]
+pub struct FileSpec {
+    pub path: String,
+    pub content: Vec<u8>,
+    pub meta: FileMeta,
+    /// Never shown in a diff: keys, kubeconfigs.
+    pub secret: bool,
+}
+
+impl std::fmt::Debug for FileSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileSpec").field("path", &self.path).field("meta", &self.meta).finish_non_exhaustive()
+    }
+}
+
+impl FileSpec {
+    pub fn text(path: impl Into<String>, content: impl Into<String>) -> Self {
+        Self { path: path.into(), content: content.into().into_bytes(), meta: FileMeta::mode(0o644), secret: false }
+    }
+
+    /// A private key or the like: 0600, owned by `owner` when given, never printed.
+    pub fn secret(path: impl Into<String>, content: impl Into<Vec<u8>>, owner: Option<&str>) -> Self {
+        let meta = FileMeta { mode: 0o600, owner: owner.map(str::to_owned), group: owner.map(str::to_owned) };
+        Self { path: path.into(), content: content.into(), meta, secret: true }
+    }
+
+    pub fn sha256(&self) -> String {
+        hex::encode(Sha256::digest(&self.content))
+    }
+}
+
+/// Files to be on a host.
+#[derive(Debug, Clone)]
+pub struct Files(pub Vec<FileSpec>);
+
+/// A line a file: `SHA256 MODE OWNER GROUP`, or `-` when it is not there.
+const LOOK: &str = r#"for p in "$@"; do
+  if [ -f "$p" ]; then
+    printf '%s %s\n' "$(sha256sum <"$p" | cut -d' ' -f1)" "$(stat -c '%a %U %G' "$p")"
+  else echo -; fi
+done"#;
+
+impl Files {
+    /// A digest over content, place and mode of all files: changes whenever a service that reads them must be restarted.
+    pub fn digest(&self) -> String {
+        let mut sha = Sha256::new();
+        for file in &self.0 {
+            sha.update(format!("{}\n{}\n{:o}\n", file.path, file.sha256(), file.meta.mode));
+        }
+        hex::encode(sha.finalize())
+    }
+
+    /// The files that are not yet as they should be, with why.
+    fn differing(&self, host: &Host) -> Result<Vec<(&FileSpec, String)>, StepError> {
+        let output = host.run_ok(&Command::script(LOOK).args(self.0.iter().map(|f| f.path.clone())))?;
+        let text = output.text();
+        let mut lines = text.lines();
+        let mut differing = Vec::new();
+        for file in &self.0 {
+            let seen = lines.next().unwrap_or("-");
+            if let Some(why) = difference(file, seen) {
+                differing.push((file, why));
+            }
+        }
+        Ok(differing)
+    }
+}
+
+fn difference(file: &FileSpec, seen: &str) -> Option<String> {
+    let mut words = seen.split_whitespace();
+    let sha = words.next().unwrap_or("-");
+    if sha == "-" {
+        return Some(format!("create {}", file.path));
+    }
+    if sha != file.sha256() {
+        return Some(format!("change {}", file.path));
+    }
+    let mode = words.next().unwrap_or_default();
+    if u32::from_str_radix(mode, 8) != Ok(file.meta.mode) {
+        return Some(format!("chmod {:o} {} (is {mode})", file.meta.mode, file.path));
+    }
+    for (wanted, is) in [(&file.meta.owner, words.next()), (&file.meta.group, words.next())] {
+        if let Some(wanted) = wanted
+            && is != Some(wanted)
+        {
+            return Some(format!("chown {wanted} {} (is {})", file.path, is.unwrap_or("unknown")));
+        }
+    }
+    None
+}
+
+/// The change of a text file as a unified diff; secrets and binaries only by name.
+fn diff(host: &Host, file: &FileSpec) -> Result<Option<String>, StepError> {
+    let Ok(new) = std::str::from_utf8(&file.content) else { return Ok(None) };
+    if file.secret {
+        return Ok(None);
+    }
+    let old = host.read_file(&file.path)?.unwrap_or_default();
+    let old = String::from_utf8_lossy(&old);
+    Ok(Some(TextDiff::from_lines(old.as_ref(), new).unified_diff().context_radius(2).to_string()))
+}
+
+impl Work for Files {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
+        let host = cx.host()?;
+        let mut changes = Vec::new();
+        for (file, why) in self.differing(host)? {
+            changes.push(why);
+            if cx.wants_detail() {
+                changes.extend(diff(host, file)?);
+            }
+        }
+        Ok(Check::from_changes(changes))
+    }
+
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        let host = cx.host()?;
+        let differing = self.differing(host)?;
+        let paths: Vec<_> = differing.iter().map(|(f, _)| f.path.as_str()).collect();
+        keep_files(host, &paths)?;
+        for (file, _) in &differing {
+            host.write_file(&file.path, &file.content, &file.meta)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> FileSpec {
+        let mut file = FileSpec::text("/etc/a", "x\n");
+        file.meta.owner = Some("etcd".into());
+        file
+    }
+
+    #[test]
+    fn differences_are_named() {
+        let file = file();
+        let sha = file.sha256();
+        assert_eq!(difference(&file, "-").unwrap(), "create /etc/a");
+        assert_eq!(difference(&file, "00 644 etcd etcd").unwrap(), "change /etc/a");
+        assert_eq!(difference(&file, &format!("{sha} 600 etcd etcd")).unwrap(), "chmod 644 /etc/a (is 600)");
+        assert_eq!(difference(&file, &format!("{sha} 644 root etcd")).unwrap(), "chown etcd /etc/a (is root)");
+        assert_eq!(difference(&file, &format!("{sha} 644 etcd root")), None);
+    }
+
+    #[test]
+    fn a_secret_never_reaches_debug_output() {
+        let file = FileSpec::secret("/k", "PRIVATE", None);
+        assert!(!format!("{file:?}").contains("PRIVATE"));
+    }
+
+    #[test]
+    fn the_digest_follows_content_and_mode() {
+        let one = Files(vec![file()]);
+        let mut other = file();
+        other.meta.mode = 0o600;
+        assert_ne!(one.digest(), Files(vec![other]).digest());
+        assert_eq!(one.digest(), Files(vec![file()]).digest());
+    }
+}

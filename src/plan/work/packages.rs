@@ -1,0 +1,85 @@
+//! Packages installed on a host, through the temporary repository or, for what the bundle lacks, the host's own.
+
+use std::collections::BTreeMap;
+
+use crate::host::{Command, Host};
+use crate::plan::{Check, Cx, StepError, Work};
+use crate::repo::{InstallOptions, Wanted};
+
+/// Packages that should be there.
+#[derive(Debug, Clone)]
+pub struct Packages {
+    pub wanted: Vec<Wanted>,
+    pub options: InstallOptions,
+}
+
+const LOOK: &str = r#"rpm -q --qf '%{NAME}\t%{EPOCHNUM}:%{VERSION}-%{RELEASE}\t%{ARCH}\n' -- "$@" 2>/dev/null | grep "$(printf '\t')" || :"#;
+
+/// Before a transaction: which packages are there. A list that a killed run left is older, and stays.
+const BEFORE: &str = r#"set -eu
+umask 077
+d=/var/lib/sunshine-installer
+mkdir -p "$d"
+[ -e "$d/packages.before" ] || {
+  rpm -qa --qf '%{NAME}.%{ARCH}\n' | sort -u >"$d/packages.before.new"
+  mv "$d/packages.before.new" "$d/packages.before"
+}"#;
+
+/// After it: what is new goes into the record.
+const AFTER: &str = r#"set -eu
+d=/var/lib/sunshine-installer
+rpm -qa --qf '%{NAME}.%{ARCH}\n' | sort -u | comm -13 "$d/packages.before" - | while IFS= read -r p; do
+  grep -qF -- "$(printf 'package\t%s\t' "$p")" "$d/record" 2>/dev/null || printf 'package\t%s\t-\n' "$p" >>"$d/record"
+done
+rm -f "$d/packages.before""#;
+
+impl Packages {
+    /// What is missing, in words; empty when all is there.
+    fn missing(&self, host: &Host) -> Result<Vec<String>, StepError> {
+        let names = self.wanted.iter().map(|w| w.name().to_owned());
+        let output = host.run(&Command::script(LOOK).args(names))?;
+        let text = output.text();
+        let mut there: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for line in text.lines() {
+            let mut parts = line.split('\t');
+            if let (Some(name), Some(evr)) = (parts.next(), parts.next()) {
+                there.entry(name).or_default().push(evr);
+            }
+        }
+        let mut missing = Vec::new();
+        for wanted in &self.wanted {
+            match (wanted, there.get(wanted.name())) {
+                (Wanted::Name(name), None) => missing.push(format!("install {name}")),
+                (Wanted::Rpm { id, .. }, None) => missing.push(format!("install {id}")),
+                (Wanted::Rpm { id, .. }, Some(evrs)) => {
+                    let evr = format!("{}:{}-{}", id.epoch, id.version, id.release);
+                    if !evrs.contains(&evr.as_str()) {
+                        missing.push(format!("install {id} (there is {})", evrs.join(", ")));
+                    }
+                }
+                (Wanted::Name(_), Some(_)) => {}
+            }
+        }
+        Ok(missing)
+    }
+}
+
+impl Work for Packages {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
+        Ok(Check::from_changes(self.missing(cx.host()?)?))
+    }
+
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        let run_host = cx.run_host()?;
+        let mut slot = run_host.repo.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let repo = slot
+            .as_mut()
+            .ok_or_else(|| StepError::failed("a package went missing between the first look at the host and now"))?;
+        run_host.host.run_ok(&Command::script(BEFORE))?;
+        let installed = repo.install(&run_host.host, &self.wanted, &self.options, &mut |line| cx.note(line));
+        // Also after a failed transaction: whatever of it did get installed is ours to take back.
+        run_host.host.run_ok(&Command::script(AFTER))?;
+        installed?;
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! A systemd unit that is enabled, running, and running with the configuration it should have.
+//!
+//! Whether a service has read its newest configuration cannot be seen from outside, and a run may be killed between
+//! writing a file and restarting. So the digest of the configuration that a service was last started with is kept on
+//! the host (`started/UNIT` in the record's folder), written after the start went well.
+
+use std::time::Duration;
+
+use crate::host::Command;
+use crate::plan::{Check, Cx, StepError, Work};
+
+/// A unit to enable and to start, or to restart when `config` is not what it was started with.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    pub name: String,
+    /// Digest of everything the service reads ([`super::Files::digest`]).
+    pub config: String,
+    /// How long the start may take: a notify unit answers only when it is ready.
+    pub timeout: Duration,
+    /// Wait until it is ready. Without, the start is only begun, and a later step waits.
+    pub wait: bool,
+}
+
+const LOOK: &str = r#"d=/var/lib/sunshine-installer/started
+systemctl is-enabled -- "$1" 2>/dev/null | head -n1 | grep . || echo unknown
+systemctl is-active -- "$1" 2>/dev/null | head -n1 | grep . || echo unknown
+cat "$d/$1" 2>/dev/null || echo never"#;
+
+const START: &str = r#"set -eu
+umask 077
+d=/var/lib/sunshine-installer
+t=$(printf '\t')
+mkdir -p "$d/started"; touch "$d/record"
+grep -qF -- "unit$t$1$t" "$d/record" || {
+  e=$(systemctl is-enabled -- "$1" 2>/dev/null | head -n1) || :
+  a=$(systemctl is-active -- "$1" 2>/dev/null | head -n1) || :
+  printf 'unit\t%s\t%s/%s\n' "$1" "${e:-unknown}" "${a:-unknown}" >>"$d/record"
+}
+systemctl daemon-reload
+systemctl enable -- "$1" >/dev/null 2>&1 || systemctl enable -- "$1"
+systemctl reset-failed -- "$1" 2>/dev/null || :
+if [ "$(cat "$d/started/$1" 2>/dev/null || :)" = "$2" ]; then verb=start; else verb=restart; fi
+systemctl $3 $verb -- "$1" || {
+  s=$?
+  journalctl -u "$1" -n 15 --no-pager -o cat >&2 2>/dev/null || :
+  exit $s
+}
+printf '%s\n' "$2" >"$d/started/$1.new"
+mv -f "$d/started/$1.new" "$d/started/$1""#;
+
+impl Work for Unit {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
+        let output = cx.host()?.run(&Command::script(LOOK).arg(&self.name).label("systemctl is-enabled, is-active"))?;
+        let text = output.text();
+        let mut lines = text.lines();
+        let mut changes = Vec::new();
+        // `static` and `indirect` units have nothing to enable.
+        if matches!(lines.next(), Some("disabled" | "unknown" | "masked") | None) {
+            changes.push(format!("enable {}", self.name));
+        }
+        let active = lines.next() == Some("active");
+        if !active {
+            changes.push(format!("start {}", self.name));
+        } else if lines.next() != Some(self.config.as_str()) {
+            changes.push(format!("restart {} with its new configuration", self.name));
+        }
+        Ok(Check::from_changes(changes))
+    }
+
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        let wait = if self.wait { "" } else { "--no-block" };
+        let start = Command::script(START).args([self.name.as_str(), &self.config, wait]).timeout(self.timeout);
+        cx.host()?.run_ok(&start.label("systemctl enable, start"))?;
+        Ok(())
+    }
+
+    fn verify(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        if !self.wait {
+            return Ok(());
+        }
+        match self.check(cx)? {
+            Check::Satisfied => Ok(()),
+            Check::Needed(changes) => Err(StepError::NotVerified(changes)),
+        }
+    }
+}
