@@ -1,0 +1,106 @@
+//! Container images of the bundle, loaded on the hosts that need them, only if missing.
+
+use std::io::Read;
+use std::time::Duration;
+
+use payload::{Bundle, Member, MemberKind};
+use serde::Deserialize;
+
+use crate::flow::error::FlowError;
+use crate::host::{Command, FileMeta};
+use crate::plan::{Check, Cx, StepError, Work};
+
+/// An image of the bundle.
+#[derive(Debug, Clone)]
+pub(super) struct Image {
+    member: Member,
+    /// Its names, such as `k8s.gcr.io/pause:3.2`.
+    pub tags: Vec<String>,
+}
+
+/// `manifest.json` of `docker save` (Docker image specification 1.2).
+#[derive(Deserialize)]
+struct SavedImage {
+    #[serde(rename = "RepoTags")]
+    repo_tags: Option<Vec<String>>,
+}
+
+/// The images in a bundle, with the names inside their archives.
+///
+/// # Errors
+/// When a member is damaged, or no archive as `docker save` writes it.
+pub(super) fn in_bundle(bundle: Option<&Bundle>) -> Result<Vec<Image>, FlowError> {
+    let Some(bundle) = bundle else { return Ok(Vec::new()) };
+    let members = bundle.manifest().members.iter().filter(|m| m.kind == MemberKind::Image);
+    members.map(|m| Ok(Image { member: m.clone(), tags: tags(bundle, m)? })).collect()
+}
+
+fn tags(bundle: &Bundle, member: &Member) -> Result<Vec<String>, FlowError> {
+    let bytes = bundle.bytes(member)?;
+    let bad = |why: String| FlowError::request(format!("image {} in the bundle cannot be read: {why}", member.name));
+    let mut archive = tar::Archive::new(bytes.as_ref());
+    for entry in archive.entries().map_err(|e| bad(e.to_string()))? {
+        let mut entry = entry.map_err(|e| bad(e.to_string()))?;
+        if entry.path().is_ok_and(|p| p.as_os_str() == "manifest.json") {
+            let mut text = String::new();
+            entry.read_to_string(&mut text).map_err(|e| bad(e.to_string()))?;
+            let images: Vec<SavedImage> = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
+            return Ok(images.into_iter().flat_map(|i| i.repo_tags.unwrap_or_default()).collect());
+        }
+    }
+    Err(bad("it has no manifest.json".to_owned()))
+}
+
+/// The image that holds a pod's namespaces, when the bundle brings one.
+pub(super) fn pause(images: &[Image]) -> Option<String> {
+    images.iter().flat_map(|i| &i.tags).find(|t| t.contains("pause")).cloned()
+}
+
+/// These images are known to the host's Docker.
+#[derive(Debug)]
+pub(super) struct LoadImages {
+    pub bundle: Bundle,
+    pub images: Vec<Image>,
+}
+
+const MISSING: &str = r#"for i in "$@"; do docker image inspect "$i" >/dev/null 2>&1 || printf '%s\n' "$i"; done"#;
+const LOAD: &str = r#"set -eu
+umask 077
+d=/var/lib/sunshine-installer
+touch "$d/record"
+t=$(printf '\t')
+docker load -q -i "$1"
+rm -f -- "$1"
+shift
+for i in "$@"; do grep -qF -- "image$t$i$t" "$d/record" || printf 'image\t%s\t-\n' "$i" >>"$d/record"; done"#;
+
+impl LoadImages {
+    fn missing(&self, cx: &Cx<'_>) -> Result<Vec<String>, StepError> {
+        let tags = self.images.iter().flat_map(|i| i.tags.clone());
+        let output = cx.host()?.run(&Command::script(MISSING).args(tags).label("docker image inspect"))?;
+        Ok(output.text().lines().map(str::to_owned).collect())
+    }
+}
+
+impl Work for LoadImages {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
+        Ok(Check::from_changes(self.missing(cx)?.into_iter().map(|tag| format!("load image {tag}")).collect()))
+    }
+
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        let missing = self.missing(cx)?;
+        for image in self.images.iter().filter(|i| i.tags.iter().any(|t| missing.contains(t))) {
+            let bytes = self.bundle.bytes(&image.member).map_err(|e| StepError::failed(e.to_string()))?;
+            let sha256 = image.member.sha256.to_string();
+            // The same name on every run, so that a killed upload is not sent again when it was whole.
+            let path = format!("{}/{sha256}.image", crate::plan::RECORD_DIR);
+            cx.note(format!("uploading {}", image.tags.join(", ")));
+            let size = bytes.len() as u64;
+            let host = cx.host()?;
+            host.upload(&mut bytes.as_ref(), size, &sha256, &path, &FileMeta::mode(0o600), &mut |_| {})?;
+            let load = Command::script(LOAD).arg(&path).args(image.tags.clone());
+            host.run_ok(&load.label("docker load").timeout(Duration::from_secs(600)))?;
+        }
+        Ok(())
+    }
+}

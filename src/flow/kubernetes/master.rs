@@ -1,0 +1,183 @@
+//! The files of a master, for Kubernetes 1.10 and later.
+//!
+//! Each component's options go into one variable of its EnvironmentFile; the others, which the packages fill with their
+//! own defaults, are emptied, so that no default of a package contradicts us.
+
+use crate::flow::pki::PkiError;
+use crate::plan::work::{FileSpec, Files};
+
+use super::keys::ClusterKeys;
+use super::state::{API_PORT, Cluster, Machine};
+
+const PKI: &str = "/etc/kubernetes/pki";
+/// The user that the packages' units run the components as.
+const USER: &str = "kube";
+
+/// What one master reads, by the service that reads it.
+#[derive(Debug)]
+pub(super) struct MasterFiles {
+    pub api_server: Files,
+    pub controller_manager: Files,
+    pub scheduler: Files,
+    /// root's kubectl.
+    pub admin: Files,
+}
+
+impl MasterFiles {
+    pub(super) fn all(&self) -> Files {
+        let parts = [&self.api_server, &self.controller_manager, &self.scheduler, &self.admin];
+        let mut all: Vec<FileSpec> = Vec::new();
+        for file in parts.into_iter().flat_map(|p| &p.0) {
+            if all.iter().all(|f| f.path != file.path) {
+                all.push(file.clone());
+            }
+        }
+        Files(all)
+    }
+
+    pub(super) fn new(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Result<Self, PkiError> {
+        Ok(Self {
+            api_server: api_server(cluster, keys, master)?,
+            controller_manager: controller_manager(cluster, keys, master)?,
+            scheduler: scheduler(keys, master)?,
+            admin: Files(vec![FileSpec::secret("/root/.kube/config", keys.admin(cluster)?.expose(), Some("root"))]),
+        })
+    }
+}
+
+/// `/etc/kubernetes/config`, read by every component.
+pub(super) fn common() -> FileSpec {
+    FileSpec::text(
+        "/etc/kubernetes/config",
+        "# Written by sunshine-installer.\nKUBE_LOGTOSTDERR=\"--logtostderr=true\"\nKUBE_LOG_LEVEL=\"--v=2\"\n\
+         KUBE_ALLOW_PRIV=\"\"\nKUBE_MASTER=\"\"\n",
+    )
+}
+
+/// An EnvironmentFile: these variables emptied, all options in the last one.
+pub(super) fn options(path: &str, emptied: &[&str], variable: &str, options: &[String]) -> FileSpec {
+    let mut text = "# Written by sunshine-installer.\n".to_owned();
+    for name in emptied {
+        text.push_str(&format!("{name}=\"\"\n"));
+    }
+    text.push_str(&format!("{variable}=\"{}\"\n", options.join(" \\\n  ")));
+    FileSpec::text(path, text)
+}
+
+fn key(name: &str, keys: &crate::flow::pki::KeyPairPem) -> [FileSpec; 2] {
+    [
+        FileSpec::text(format!("{PKI}/{name}.crt"), keys.cert.clone()),
+        FileSpec::secret(format!("{PKI}/{name}.key"), keys.key.expose(), Some(USER)),
+    ]
+}
+
+fn service_accounts(keys: &ClusterKeys) -> [FileSpec; 2] {
+    [
+        FileSpec::text(format!("{PKI}/service-accounts.pub"), keys.service_accounts.cert.clone()),
+        FileSpec::secret(format!("{PKI}/service-accounts.key"), keys.service_accounts.key.expose(), Some(USER)),
+    ]
+}
+
+/// The certificates every component trusts.
+fn ca(keys: &ClusterKeys) -> FileSpec {
+    FileSpec::text(format!("{PKI}/ca.crt"), keys.ca.cert.clone())
+}
+
+fn api_server(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Result<Files, PkiError> {
+    let mut files = vec![common(), ca(keys)];
+    files.extend(key("apiserver", &keys.api_server(cluster, master)?));
+    files.extend(key("apiserver-kubelet-client", &keys.kubelet_client()?));
+    files.extend(service_accounts(keys));
+    files.extend(key("front-proxy-client", &keys.front_proxy));
+    files.push(FileSpec::text(format!("{PKI}/front-proxy-ca.crt"), keys.front_proxy_ca().to_owned()));
+    let pki = |name: &str| format!("{PKI}/{name}");
+    let mut args = vec![
+        format!("--advertise-address={}", master.address),
+        "--bind-address=0.0.0.0".to_owned(),
+        format!("--secure-port={API_PORT}"),
+        format!("--etcd-servers={}", cluster.etcd.endpoints.join(",")),
+        format!("--service-cluster-ip-range={}", cluster.settings.service_cidr),
+        "--allow-privileged=true".to_owned(),
+        "--authorization-mode=Node,RBAC".to_owned(),
+        "--enable-admission-plugins=NodeRestriction".to_owned(),
+        format!("--client-ca-file={}", pki("ca.crt")),
+        format!("--tls-cert-file={}", pki("apiserver.crt")),
+        format!("--tls-private-key-file={}", pki("apiserver.key")),
+        format!("--kubelet-certificate-authority={}", pki("ca.crt")),
+        format!("--kubelet-client-certificate={}", pki("apiserver-kubelet-client.crt")),
+        format!("--kubelet-client-key={}", pki("apiserver-kubelet-client.key")),
+        "--kubelet-preferred-address-types=InternalIP,Hostname".to_owned(),
+        format!("--service-account-key-file={}", pki("service-accounts.pub")),
+        format!("--service-account-signing-key-file={}", pki("service-accounts.key")),
+        format!("--service-account-issuer=https://kubernetes.default.svc.{}", cluster.settings.cluster_domain),
+        format!("--requestheader-client-ca-file={}", pki("front-proxy-ca.crt")),
+        "--requestheader-allowed-names=front-proxy-client".to_owned(),
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
+        "--requestheader-group-headers=X-Remote-Group".to_owned(),
+        "--requestheader-username-headers=X-Remote-User".to_owned(),
+        format!("--proxy-client-cert-file={}", pki("front-proxy-client.crt")),
+        format!("--proxy-client-key-file={}", pki("front-proxy-client.key")),
+    ];
+    if let Some((etcd_ca, etcd_keys)) = &keys.etcd {
+        files.push(FileSpec::text(format!("{PKI}/etcd-ca.crt"), etcd_ca.clone()));
+        files.extend(key("etcd-client", etcd_keys));
+        args.push(format!("--etcd-cafile={}", pki("etcd-ca.crt")));
+        args.push(format!("--etcd-certfile={}", pki("etcd-client.crt")));
+        args.push(format!("--etcd-keyfile={}", pki("etcd-client.key")));
+    }
+    let emptied = [
+        "KUBE_API_ADDRESS",
+        "KUBE_API_PORT",
+        "KUBELET_PORT",
+        "KUBE_ETCD_SERVERS",
+        "KUBE_SERVICE_ADDRESSES",
+        "KUBE_ADMISSION_CONTROL",
+    ];
+    files.push(options("/etc/kubernetes/apiserver", &emptied, "KUBE_API_ARGS", &args));
+    Ok(Files(files))
+}
+
+/// This master's own API server: what runs beside it need not go through the balancer.
+fn own_api(master: &Machine) -> String {
+    format!("https://{}", std::net::SocketAddr::new(master.address, API_PORT))
+}
+
+fn component_kubeconfig(keys: &ClusterKeys, name: &str, master: &Machine) -> Result<FileSpec, PkiError> {
+    let config = keys.kubeconfig(name, &format!("system:{name}"), &[], &own_api(master))?;
+    Ok(FileSpec::secret(format!("/etc/kubernetes/{name}.kubeconfig"), config.expose(), Some(USER)))
+}
+
+fn controller_manager(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Result<Files, PkiError> {
+    let name = "kube-controller-manager";
+    let kubeconfig = component_kubeconfig(keys, name, master)?;
+    let mut files = vec![common(), ca(keys)];
+    files.extend(service_accounts(keys));
+    let args = [
+        format!("--kubeconfig={}", kubeconfig.path),
+        format!("--authentication-kubeconfig={}", kubeconfig.path),
+        format!("--authorization-kubeconfig={}", kubeconfig.path),
+        "--bind-address=127.0.0.1".to_owned(),
+        "--leader-elect=true".to_owned(),
+        "--use-service-account-credentials=true".to_owned(),
+        format!("--root-ca-file={PKI}/ca.crt"),
+        format!("--service-account-private-key-file={PKI}/service-accounts.key"),
+        format!("--cluster-cidr={}", cluster.settings.pod_cidr),
+        "--allocate-node-cidrs=false".to_owned(),
+        "--controllers=*,tokencleaner".to_owned(),
+    ];
+    files.push(kubeconfig);
+    files.push(options("/etc/kubernetes/controller-manager", &[], "KUBE_CONTROLLER_MANAGER_ARGS", &args));
+    Ok(Files(files))
+}
+
+fn scheduler(keys: &ClusterKeys, master: &Machine) -> Result<Files, PkiError> {
+    let kubeconfig = component_kubeconfig(keys, "kube-scheduler", master)?;
+    let args = [
+        format!("--kubeconfig={}", kubeconfig.path),
+        format!("--authentication-kubeconfig={}", kubeconfig.path),
+        format!("--authorization-kubeconfig={}", kubeconfig.path),
+        "--bind-address=127.0.0.1".to_owned(),
+        "--leader-elect=true".to_owned(),
+    ];
+    Ok(Files(vec![common(), kubeconfig, options("/etc/kubernetes/scheduler", &[], "KUBE_SCHEDULER_ARGS", &args)]))
+}

@@ -1,0 +1,119 @@
+//! The files of a node, for Kubernetes 1.10 and later: kubelet, kube-proxy and Docker.
+
+use crate::flow::pki::PkiError;
+use crate::host::Facts;
+use crate::plan::work::{FileSpec, Files};
+
+use super::endpoint;
+use super::keys::{ClusterKeys, kubeconfig};
+use super::master::{common, options};
+use super::state::{Cluster, Machine};
+
+const PKI: &str = "/etc/kubernetes/pki";
+pub(super) const KUBELET_KUBECONFIG: &str = "/etc/kubernetes/kubelet.kubeconfig";
+
+/// The cgroup driver of Docker and kubelet, which must be the same: on cgroup v2 systemd has to be the only writer.
+fn cgroup_driver(facts: &Facts) -> &'static str {
+    if facts.cgroup_version == 2 { "systemd" } else { "cgroupfs" }
+}
+
+/// Docker's own configuration (dockerd manual, "daemon configuration file").
+pub(super) fn docker_files(cluster: &Cluster, facts: &Facts) -> Files {
+    let mut config = serde_json::json!({
+        "exec-opts": [format!("native.cgroupdriver={}", cgroup_driver(facts))],
+        "log-driver": "json-file",
+        "log-opts": {"max-size": "10m", "max-file": "3"},
+        "live-restore": true,
+    });
+    let settings = &cluster.settings;
+    if let Some(root) = &settings.data_root {
+        config["data-root"] = root.clone().into();
+    }
+    if !settings.registry_mirrors.is_empty() {
+        config["registry-mirrors"] = settings.registry_mirrors.clone().into();
+    }
+    if !settings.insecure_registries.is_empty() {
+        config["insecure-registries"] = settings.insecure_registries.clone().into();
+    }
+    Files(vec![FileSpec::text("/etc/docker/daemon.json", format!("{config:#}\n"))])
+}
+
+/// What the kubelet reads.
+pub(super) fn kubelet_files(
+    cluster: &Cluster,
+    keys: &ClusterKeys,
+    node: &Machine,
+    facts: &Facts,
+    pause: Option<&str>,
+) -> Result<Files, PkiError> {
+    let (server, client) = keys.kubelet(node)?;
+    let config = kubeconfig(&keys.ca.cert, &client, &format!("system:node:{}", node.name), &endpoint::url(cluster));
+    let mut args = vec![
+        "--config=/etc/kubernetes/kubelet.yaml".to_owned(),
+        format!("--kubeconfig={KUBELET_KUBECONFIG}"),
+        "--network-plugin=cni".to_owned(),
+        "--cni-conf-dir=/etc/cni/net.d".to_owned(),
+        // Upstream's place, and the one of Fedora's and CentOS's packages.
+        "--cni-bin-dir=/opt/cni/bin,/usr/libexec/cni".to_owned(),
+        format!("--node-ip={}", node.address),
+    ];
+    if let Some(image) = pause {
+        args.push(format!("--pod-infra-container-image={image}"));
+    }
+    let hostname = format!("KUBELET_HOSTNAME=\"--hostname-override={}\"\n", node.name);
+    let mut environment = options(
+        "/etc/kubernetes/kubelet",
+        &["KUBELET_ADDRESS", "KUBELET_PORT", "KUBELET_API_SERVER"],
+        "KUBELET_ARGS",
+        &args,
+    );
+    environment.content.extend(hostname.into_bytes());
+    Ok(Files(vec![
+        common(),
+        FileSpec::text(format!("{PKI}/ca.crt"), keys.ca.cert.clone()),
+        FileSpec::text(format!("{PKI}/kubelet.crt"), server.cert.clone()),
+        FileSpec::secret(format!("{PKI}/kubelet.key"), server.key.expose(), Some("root")),
+        FileSpec::secret(KUBELET_KUBECONFIG, config.expose(), Some("root")),
+        FileSpec::text("/etc/kubernetes/kubelet.yaml", kubelet_config(cluster, facts)),
+        environment,
+    ]))
+}
+
+/// A KubeletConfiguration (kubelet.config.k8s.io/v1beta1), as JSON, which is YAML too.
+fn kubelet_config(cluster: &Cluster, facts: &Facts) -> String {
+    let config = serde_json::json!({
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "authentication": {
+            "anonymous": {"enabled": false},
+            "webhook": {"enabled": true},
+            "x509": {"clientCAFile": format!("{PKI}/ca.crt")},
+        },
+        "authorization": {"mode": "Webhook"},
+        "cgroupDriver": cgroup_driver(facts),
+        "clusterDomain": cluster.settings.cluster_domain,
+        "tlsCertFile": format!("{PKI}/kubelet.crt"),
+        "tlsPrivateKeyFile": format!("{PKI}/kubelet.key"),
+        "healthzBindAddress": "127.0.0.1",
+        "readOnlyPort": 0,
+        "failSwapOn": true,
+    });
+    format!("{config:#}\n")
+}
+
+/// What kube-proxy reads.
+pub(super) fn proxy_files(cluster: &Cluster, keys: &ClusterKeys, node: &Machine) -> Result<Files, PkiError> {
+    let path = "/etc/kubernetes/kube-proxy.kubeconfig";
+    let config = keys.kubeconfig("kube-proxy", "system:kube-proxy", &[], &endpoint::url(cluster))?;
+    let args = [
+        format!("--kubeconfig={path}"),
+        format!("--hostname-override={}", node.name),
+        "--proxy-mode=iptables".to_owned(),
+        format!("--cluster-cidr={}", cluster.settings.pod_cidr),
+    ];
+    Ok(Files(vec![
+        common(),
+        FileSpec::secret(path, config.expose(), Some("root")),
+        options("/etc/kubernetes/proxy", &[], "KUBE_PROXY_ARGS", &args),
+    ]))
+}

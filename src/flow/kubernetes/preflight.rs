@@ -1,0 +1,130 @@
+//! What stands in the way of a cluster, found before anything changes.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use payload::Bundle;
+
+use crate::flow::error::FlowError;
+use crate::flow::etcd;
+use crate::flow::job::Scene;
+use crate::flow::problem::Problem;
+use crate::flow::request::{ClusterCreate, Network};
+use crate::flow::rpms;
+use crate::host::Target;
+use crate::plan::RunHost;
+
+use super::state::{API_PORT, overlap, parse_cidr};
+
+/// What can be said without a host.
+pub(super) fn check_request(request: &ClusterCreate, bundle: Option<&Bundle>) -> Result<(), FlowError> {
+    if request.masters.is_empty() {
+        return Err(FlowError::request("a cluster needs at least one master (--master-host-list)"));
+    }
+    let settings = &request.settings;
+    let cidr = |what: &str, text: &str| {
+        parse_cidr(text)
+            .ok_or_else(|| FlowError::request(format!("{what}: {text:?} is no IPv4 network such as 10.244.0.0/16")))
+    };
+    let (pods, services) = (cidr("pod network", &settings.pod_cidr)?, cidr("service network", &settings.service_cidr)?);
+    if overlap(pods, services) {
+        return Err(FlowError::request("the pod network and the service network overlap"));
+    }
+    match &settings.network {
+        Network::Manifest(name) => {
+            let file =
+                |m: &payload::Member| m.kind == payload::MemberKind::NetworkManifest && m.name.contains(name.as_str());
+            if !bundle.is_some_and(|b| b.manifest().members.iter().any(file)) {
+                return Err(FlowError::request_with_help(
+                    format!("-cni {name}: no network manifest of that name is in the bundle"),
+                    "use direct or flannel, or build the bundle with --manifest NAME=FILE",
+                ));
+            }
+        }
+        Network::Flannel if !rpms::in_bundle(bundle, "flannel") => {
+            return Err(FlowError::request_with_help(
+                "-cni flannel: the bundle has no flannel package",
+                "use direct, or put flannel's rpm into the bundle: `bundle repack --add FILE`",
+            ));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What the hosts themselves say.
+pub(super) fn check_hosts(targets: &[Target], request: &ClusterCreate, scene: &Scene<'_>) -> Vec<Problem> {
+    let hosts: Vec<&RunHost> = targets.iter().filter_map(|t| scene.hosts.get(&t.address.to_string())).collect();
+    let mut problems = check_names(&hosts);
+    for host in &hosts {
+        problems.extend(check_networks(host, request));
+        problems.extend(check_cgroup(host));
+        let master = request.masters.iter().any(|t| t.address.to_string() == host.host.name());
+        let foreign =
+            |l: &&crate::host::Listening| l.port == API_PORT && l.process.as_deref() != Some("kube-apiserver");
+        if master && let Some(taken) = host.facts.listening.iter().find(foreign) {
+            let by = taken.process.as_deref().unwrap_or("another program");
+            let text = format!("port {API_PORT} is taken by {by}");
+            problems.push(Problem::error(host.host.name(), text, "stop that service, or choose another host"));
+        }
+    }
+    problems
+}
+
+fn check_names(hosts: &[&RunHost]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for host in hosts {
+        let name = host.facts.hostname.to_ascii_lowercase();
+        let help = "give it a name of its own: hostnamectl set-hostname NAME";
+        if !etcd::is_plain_hostname(&name) {
+            let text = format!("its hostname is {name:?}, which cannot be a node's name");
+            problems.push(Problem::error(host.host.name(), text, help));
+        } else if let Some(other) = seen.insert(name.clone(), host.host.name()) {
+            let text = format!("has the same hostname as {other}: {name}");
+            problems.push(Problem::error(host.host.name(), text, help));
+        }
+    }
+    problems
+}
+
+fn check_networks(host: &RunHost, request: &ClusterCreate) -> Vec<Problem> {
+    let own = host.facts.addresses.iter().filter_map(|ip| match ip {
+        IpAddr::V4(ip) => Some(*ip),
+        IpAddr::V6(_) => None,
+    });
+    let networks = [("pod", &request.settings.pod_cidr), ("service", &request.settings.service_cidr)];
+    let mut problems = Vec::new();
+    for address in own {
+        for (what, text) in networks {
+            // A node that works already has an address of its pods' bridge.
+            let ours = host.facts.is_active("kubelet") && what == "pod";
+            if !ours && parse_cidr(text).is_some_and(|net| overlap(net, (address, 32))) {
+                let text = format!("its address {address} lies in the {what} network {text}");
+                problems.push(Problem::error(host.host.name(), text, "choose another network for the cluster"));
+            }
+        }
+    }
+    problems
+}
+
+fn check_cgroup(host: &RunHost) -> Option<Problem> {
+    let evr = host.facts.packages.get("kubernetes-node")?;
+    let minor: u32 = evr.version.split('.').nth(1)?.parse().ok()?;
+    (host.facts.cgroup_version == 2 && minor < 19).then(|| {
+        let text = format!("kubelet {} cannot work with cgroup v2, which this host has", evr.version);
+        Problem::error(
+            host.host.name(),
+            text,
+            "boot it with systemd.unified_cgroup_hierarchy=0, or use Kubernetes 1.19 or later",
+        )
+    })
+}
+
+/// Every address is IPv4: pods and services are.
+pub(super) fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    }
+}

@@ -1,0 +1,115 @@
+//! What is kept of an environment's Kubernetes cluster, in `kubernetes.json`.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::flow::error::FlowError;
+use crate::flow::request::{ClusterSettings, Network};
+use crate::flow::state::Environment;
+
+pub(super) const API_PORT: u16 = 6443;
+
+/// A cluster as it was set up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    pub settings: ClusterSettings,
+    /// What `auto` came to.
+    pub network: Network,
+    pub etcd: EtcdAccess,
+    /// By host, as the user names it.
+    pub masters: BTreeMap<String, Machine>,
+    pub nodes: BTreeMap<String, Node>,
+}
+
+/// Where the API servers keep their data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EtcdAccess {
+    pub endpoints: Vec<String>,
+    /// The environment's own etcd, whose authority signs a client certificate for the API servers.
+    pub tls: bool,
+}
+
+/// A host of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Its node name: the host's own name, lower case.
+    pub name: String,
+    pub address: IpAddr,
+}
+
+/// A host that runs pods.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    #[serde(flatten)]
+    pub machine: Machine,
+    /// Which /24 of the pod network is its own; kept for good, so that no two nodes ever share one.
+    pub subnet: u32,
+}
+
+impl Cluster {
+    const FILE: &'static str = "kubernetes";
+
+    pub fn load(environment: &Environment) -> Result<Option<Self>, FlowError> {
+        environment.load(Self::FILE)
+    }
+
+    pub fn save(&self, environment: &Environment) -> Result<(), FlowError> {
+        environment.save(Self::FILE, self)
+    }
+
+    /// The pod subnet of a node, such as `10.244.3.0/24`.
+    pub fn pod_subnet(&self, node: &Node) -> String {
+        let (base, _) = parse_cidr(&self.settings.pod_cidr).unwrap_or((Ipv4Addr::new(10, 244, 0, 0), 16));
+        format!("{}/24", Ipv4Addr::from(u32::from(base) + (node.subnet << 8)))
+    }
+
+    /// The first free subnet number.
+    pub fn free_subnet(&self) -> u32 {
+        (0..).find(|n| self.nodes.values().all(|node| node.subnet != *n)).unwrap_or(0)
+    }
+
+    /// How many nodes the pod network has room for.
+    pub fn room(&self) -> u32 {
+        parse_cidr(&self.settings.pod_cidr).map_or(0, |(_, prefix)| 1u32 << (24u8.saturating_sub(prefix)).min(24))
+    }
+
+    /// The service network's first address: the API server as pods see it.
+    pub fn service_ip(&self) -> IpAddr {
+        let (base, _) = parse_cidr(&self.settings.service_cidr).unwrap_or((Ipv4Addr::new(10, 254, 0, 0), 16));
+        IpAddr::V4(Ipv4Addr::from(u32::from(base) + 1))
+    }
+}
+
+/// Reads `A.B.C.D/N`; `None` when it is no network of IPv4 with all host bits zero.
+pub(super) fn parse_cidr(text: &str) -> Option<(Ipv4Addr, u8)> {
+    let (address, prefix) = text.split_once('/')?;
+    let (address, prefix) = (address.parse::<Ipv4Addr>().ok()?, prefix.parse::<u8>().ok()?);
+    let host_bits = if prefix == 0 { u32::MAX } else { u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0) };
+    (prefix <= 32 && u32::from(address) & host_bits == 0).then_some((address, prefix))
+}
+
+/// Whether two networks share an address.
+pub(super) fn overlap(a: (Ipv4Addr, u8), b: (Ipv4Addr, u8)) -> bool {
+    let shorter = a.1.min(b.1);
+    let mask = u32::MAX.checked_shl(32 - u32::from(shorter)).unwrap_or(0);
+    u32::from(a.0) & mask == u32::from(b.0) & mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_read_and_compared() {
+        assert_eq!(parse_cidr("10.244.0.0/16"), Some((Ipv4Addr::new(10, 244, 0, 0), 16)));
+        for bad in ["10.244.0.1/16", "10.244.0.0", "10.244.0.0/33", "x/8", "::/0"] {
+            assert_eq!(parse_cidr(bad), None, "{bad}");
+        }
+        let net = |t| parse_cidr(t).unwrap();
+        assert!(overlap(net("10.0.0.0/8"), net("10.244.0.0/16")));
+        assert!(!overlap(net("10.254.0.0/16"), net("10.244.0.0/16")));
+        assert!(overlap(net("0.0.0.0/0"), net("10.244.0.0/16")));
+    }
+}
