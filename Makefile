@@ -1,0 +1,37 @@
+# make demo    from an empty machine to a running cluster on three hosts of the lab
+# make test    every test, the lab's included
+# make bundle  dist/sunshine-installer-VERSION.bin from install_rpm/
+# make release the deployer alone, portable to CentOS 7
+# make lint    formatting, clippy, licences and advisories
+
+SHELL := /bin/sh
+export CARGO_TARGET_DIR ?= /var/cache/sunshine-target
+export SUNSHINE_LAB_CACHE ?= /var/cache/sunshine-lab
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n1)
+PORTABLE := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-gnu/release/sunshine-installer
+BUNDLER := $(CARGO_TARGET_DIR)/release/sunshine-bundler
+BUNDLE := dist/sunshine-installer-$(VERSION).bin
+
+.PHONY: demo test lint bundle release deps clean
+
+deps:
+	@scripts/need gcc make perl python3 python3-venv rpm createrepo-c dnf zypper makeself openssl openssh-client openssh-server zstd
+
+release: deps
+	@scripts/release
+
+bundle: release
+	@scripts/bundle "$(PORTABLE)" "$(BUNDLE)" install_rpm
+
+demo: deps
+	@scripts/demo
+
+test: deps
+	@scripts/test
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --features ec2 -- -D warnings
+
+clean:
+	rm -rf dist
