@@ -1,5 +1,6 @@
 //! The deployer, from the ground up; a lower room never names a higher one.
 
+pub mod door;
 pub mod flow;
 pub mod host;
 pub mod plan;

@@ -270,6 +270,13 @@ impl Bundle {
         }
     }
 
+    /// The bundle file from its first byte.
+    pub(crate) fn whole_file(&self) -> Result<impl Read + Send + '_, BundleError> {
+        let file = self.deployer_file()?;
+        let left = file.as_ref().metadata().map_err(BundleError::io("read", self.path()))?.len();
+        Ok(RangeReader { file, at: 0, left })
+    }
+
     pub(crate) fn deployer_reader(&self) -> Result<impl Read + Send + '_, BundleError> {
         Ok(RangeReader { file: self.deployer_file()?, at: 0, left: self.manifest().deployer.size })
     }

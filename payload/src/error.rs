@@ -120,10 +120,15 @@ impl BundleError {
         matches!(self, Self::Damaged { .. } | Self::NewerFormat { .. } | Self::Signature { .. })
     }
 
-    /// True when the machine failed us (exit code 1): a disk, a permission, a file that vanished.
+    /// True when the machine failed us (exit code 1): a disk, a permission. A file that is not there at all was named
+    /// wrongly, and that is the request's fault (exit code 2).
     #[must_use]
     pub fn is_io(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::DiskFull { .. })
+        match self {
+            Self::Io { source, .. } => source.kind() != io::ErrorKind::NotFound,
+            Self::DiskFull { .. } => true,
+            _ => false,
+        }
     }
 
     /// What the user can do about it.

@@ -3,13 +3,19 @@
 //! Signed is the manifest followed by the footer's lines up to `signature`: these bytes follow each other in the file.
 //! The manifest holds the sum of every other byte, the deployer's included.
 
-use std::io::{Cursor, Read};
+use std::fs::OpenOptions;
+use std::io::{Cursor, ErrorKind, Read};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 
 use camino::Utf8Path;
 use minisign::{PublicKey, PublicKeyBox, SecretKey, SecretKeyBox, SignatureBox};
 
 use crate::bundle::Bundle;
+use crate::digest::CHUNK;
 use crate::error::BundleError;
+use crate::folder;
+use crate::footer::{FOOTER_SIZE, Footer};
+use crate::output::Output;
 
 /// A public key, as minisign's key files hold it.
 #[derive(Clone, Debug)]
@@ -76,8 +82,42 @@ impl Bundle {
         Cursor::new(self.manifest_bytes()).chain(Cursor::new(self.footer().signed_head()))
     }
 
+    /// Signs this bundle and gives back the signed one, opened. Only the footer changes: in place, or, when the file is
+    /// a running program and may not be written, in a copy that takes its name.
+    pub fn sign(&self, key: &SignKey, trusted_comment: &str) -> Result<Self, BundleError> {
+        let signature = self.make_signature(key, trusted_comment)?;
+        let footer = Footer { signature, ..self.footer().clone() };
+        let footer = footer.encode().ok_or_else(|| bad_key("the signature", &"its comment is too long"))?;
+        if self.is_folder() {
+            let path = self.path().join(folder::FOOTER);
+            fs_err::write(&path, footer).map_err(BundleError::io("write", path))?;
+            return Self::open(self.path());
+        }
+        let io = |action| BundleError::io(action, self.path());
+        let at = self.footer().manifest.end().unwrap_or_default();
+        match OpenOptions::new().write(true).open(self.path()) {
+            Ok(file) => file.write_all_at(&footer, at).map_err(io("write"))?,
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                let mode = fs_err::metadata(self.path()).map_err(io("read"))?.permissions().mode();
+                let mut out = Output::create(self.path(), mode, at + FOOTER_SIZE)?;
+                let mut unsigned = self.whole_file()?.take(at);
+                let mut buffer = vec![0; CHUNK];
+                loop {
+                    match unsigned.read(&mut buffer).map_err(io("read"))? {
+                        0 => break,
+                        got => out.write(&buffer[..got])?,
+                    }
+                }
+                out.write(&footer)?;
+                out.commit()?;
+            }
+            Err(error) => return Err(io("write")(error)),
+        }
+        Self::open(self.path())
+    }
+
     /// Makes a signature over this bundle, as minisign's four lines.
-    pub fn make_signature(&self, key: &SignKey, trusted_comment: &str) -> Result<String, BundleError> {
+    fn make_signature(&self, key: &SignKey, trusted_comment: &str) -> Result<String, BundleError> {
         let untrusted = format!("signature of sunshine-installer {}", self.manifest().product_version);
         minisign::sign(None, &key.0, self.signed_bytes(), Some(trusted_comment), Some(&untrusted))
             .map(|signature| signature.into_string().trim_end_matches('\n').to_owned())

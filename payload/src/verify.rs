@@ -21,6 +21,12 @@ impl Bundle {
     ///
     /// In an extracted folder the ini files are the site's own to change, and tar headers are not there.
     pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<(), BundleError> {
+        self.verify_bytes(progress)?;
+        self.check_pinned_key()
+    }
+
+    /// [`Bundle::verify`] without the signature: for whoever is about to make it.
+    pub fn verify_bytes(&self, progress: &mut dyn FnMut(u64)) -> Result<(), BundleError> {
         let work = self.work();
         // The largest first, so that no core is left alone with a large member at the end.
         let mut order: Vec<usize> = (0..work.len()).collect();
@@ -52,10 +58,7 @@ impl Bundle {
         });
         let mut findings = findings.into_inner().unwrap_or_default();
         findings.sort_by_key(|(i, _)| *i);
-        match findings.into_iter().next() {
-            Some((_, error)) => Err(error),
-            None => self.check_pinned_key(),
-        }
+        findings.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 
     /// Bytes that [`Bundle::verify`] will read: the whole of its progress.

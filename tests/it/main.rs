@@ -1,1 +1,3 @@
 //! Integration tests, by feature, in one binary.
+
+mod bundle;
