@@ -7,5 +7,7 @@ mod support;
 mod xml;
 
 mod damage;
+mod install;
 mod metadata;
 mod roundtrip;
+mod space;
