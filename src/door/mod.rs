@@ -1,5 +1,19 @@
-//! The doors: what users and programs call. A door translates; it has no logic of its own.
+//! The doors: what users and programs call. Each reads words and gives one [`crate::flow::request::Job`]; a door
+//! translates, it has no logic of its own.
 
+mod argv;
 pub mod bundle;
 mod bundle_text;
+mod cli;
+mod credentials;
+mod deploy;
+mod exit;
+mod hosts;
+mod ini;
+mod log;
+mod onekey;
+mod start;
+mod terminal;
 pub mod workdir;
+
+pub use cli::main;

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use camino::Utf8PathBuf;
@@ -202,7 +203,12 @@ fn work(
     for flow in flows.iter_mut() {
         problems.extend(flow.check_request(environment, bundle)?);
     }
-    let (hosts, unconnected) = connect_all(targets, &job.options, setup);
+    // Every byte of the bundle is checked before anything changes, while the hosts are being reached.
+    let (hosts, unconnected) = thread::scope(|scope| {
+        let whole = scope.spawn(|| bundle.map_or(Ok(()), |b| b.verify(&mut |_| {})));
+        let connected = connect_all(targets, &job.options, setup);
+        whole.join().unwrap_or(Ok(())).map(|()| connected)
+    })?;
     problems.extend(unconnected);
     let install = InstallOptions { allow_downgrade: job.options.allow_downgrade, ..InstallOptions::default() };
     let scene = Scene {
@@ -281,7 +287,7 @@ fn run_plan(job: &Job, setup: &Setup, flows: &mut [Box<dyn Flow>], scene: &Scene
 }
 
 fn close_repositories(hosts: &RunHosts, events: &Events) {
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for run_host in hosts.values() {
             scope.spawn(move || {
                 let repo = run_host.repo.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -7,6 +7,7 @@ mod connect;
 mod error;
 pub mod etcd;
 mod files;
+pub mod hosts;
 mod job;
 pub mod kubernetes;
 mod packages;

@@ -25,5 +25,6 @@ pub use known_hosts::HostKeyPolicy;
 pub use secret::Secret;
 pub use session::{Connect, Host, Watch};
 pub use shell::{Command, Output};
+pub(crate) use target::masked;
 pub use target::{Auth, Target, TargetDefaults, TargetError};
 pub use transfer::FileMeta;

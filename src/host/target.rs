@@ -56,7 +56,7 @@ impl Target {
     /// # Errors
     /// Says what is wrong with the text, its password starred.
     pub fn parse(text: &str, defaults: &TargetDefaults) -> Result<Self, TargetError> {
-        let fail = |reason: String| TargetError { masked: mask(text), reason };
+        let fail = |reason: String| TargetError { masked: masked(text), reason };
         let (login, place) = match text.rsplit_once('@') {
             Some((login, place)) => (Some(login), place),
             None => (None, text),
@@ -99,7 +99,7 @@ impl fmt::Display for Target {
 }
 
 /// Stars whatever may be a password: all between the first `:` and the last `@`.
-pub(crate) fn mask(text: &str) -> String {
+pub(crate) fn masked(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((login, place)) => match login.split_once(':') {
             Some((user, _)) => format!("{user}:***@{place}"),

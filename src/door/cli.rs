@@ -1,0 +1,418 @@
+//! The command line of today (contract, section 6), and the way in for the `-K` form.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use camino::Utf8PathBuf;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use payload::Bundle;
+
+use crate::flow::FlowError;
+use crate::flow::request::{
+    ClusterCreate, ClusterSettings, EtcdCreate, Job, Network, Operation, RunOptions, check_environment,
+};
+use crate::host::HostKeyPolicy;
+use crate::repo::RouteChoice;
+
+use super::bundle::{self, BundleCommand};
+use super::credentials::{Credentials, targets};
+use super::exit::Exit;
+use super::terminal::{self, Manner};
+use super::{argv, deploy, hosts, log, onekey, start};
+
+/// Turns bare RHEL-family machines into an etcd and Kubernetes cluster where there is no internet.
+#[derive(Debug, Parser)]
+#[command(name = "sunshine-installer", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(flatten)]
+    pub(crate) credentials: Credentials,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sunshine-installer etcd create --host root:PASSWORD@10.8.14.200 root:PASSWORD@10.8.14.201 root:PASSWORD@10.8.14.202
+  sunshine-installer hosts check --host maint@10.8.14.200 --ssh-key ~/.ssh/id_ed25519 --ssh-sudo-pw-file -
+  sunshine-installer deploy --conf conf/conf.ini --install-conf install_rpm/install.ini
+  sunshine-installer -K onekey_deploy_ctl -create_etcd_cluster --host-list root:PASSWORD@10.8.14.200 -f etcd.rpm
+
+A run that was interrupted or failed goes on where it stopped: run the same line again.
+Exit codes: 0 done, 1 failed on some host, 2 wrong command line or file, 3 bundle damaged, 130 interrupted.
+Log: /var/log/onekey_deploy/onekey_deploy.log";
+
+/// Options that hold for every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Events and results as JSON, one a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Show remote commands and steps that needed nothing
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// Say only errors and the result
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Show what would change on each host; change nothing
+    #[arg(long, global = true)]
+    pub(crate) dry_run: bool,
+    /// How many hosts are worked on at once
+    #[arg(long, global = true, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) forks: u16,
+    /// Which environment: one cluster's state on this machine
+    #[arg(long, global = true, value_name = "ID", default_value = crate::flow::request::DEFAULT_ENVIRONMENT, value_parser = environment)]
+    pub(crate) environment: String,
+    /// How hosts reach the bundle's packages
+    #[arg(long, global = true, value_name = "auto|http|tunnel|files", default_value = "auto")]
+    pub(crate) repo_route: RouteChoice,
+    /// What to do with a host whose key is not known
+    #[arg(long, global = true, value_enum, default_value = "accept-new")]
+    host_key: HostKey,
+    /// Replace a newer installed version by the bundle's older one
+    #[arg(long, global = true)]
+    pub(crate) allow_downgrade: bool,
+    /// Folder of the log [default: /var/log/onekey_deploy]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) log_dir: Option<Utf8PathBuf>,
+    /// Folder for what must be unpacked, when /tmp is full or noexec
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) work_dir: Option<Utf8PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum HostKey {
+    AcceptNew,
+    Strict,
+}
+
+fn environment(text: &str) -> Result<String, String> {
+    check_environment(text).map(|()| text.to_owned())
+}
+
+impl Global {
+    pub(crate) fn manner(&self) -> Manner {
+        Manner { json: self.json, verbose: self.verbose, quiet: self.quiet }
+    }
+
+    pub(crate) fn options(&self) -> RunOptions {
+        RunOptions {
+            environment: self.environment.clone(),
+            dry_run: self.dry_run,
+            forks: usize::from(self.forks),
+            repo_route: self.repo_route,
+            host_key: match self.host_key {
+                HostKey::AcceptNew => HostKeyPolicy::AcceptNew,
+                HostKey::Strict => HostKeyPolicy::Strict,
+            },
+            allow_downgrade: self.allow_downgrade,
+            ..RunOptions::default()
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// etcd, then Kubernetes, from conf.ini and install.ini
+    Deploy(deploy::DeployArgs),
+    /// etcd clusters
+    #[command(subcommand)]
+    Etcd(EtcdCommand),
+    /// Kubernetes clusters
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// Look at hosts, run a command on them, send them a file
+    #[command(subcommand)]
+    Hosts(hosts::HostsCommand),
+    /// This file itself: what is in it, whether it is whole, a changed copy of it
+    #[command(subcommand)]
+    Bundle(BundleCommand),
+    /// Print completions for a shell: source <(sunshine-installer completion bash)
+    Completion {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page: sunshine-installer man | man -l -
+    Man,
+}
+
+#[derive(Debug, Subcommand)]
+enum EtcdCommand {
+    /// Make an etcd cluster of these hosts, or add those that are new to the one that stands
+    Create(EtcdCreateArgs),
+}
+
+#[derive(Debug, Args)]
+struct EtcdCreateArgs {
+    /// Members: user:password@address[:port], or [user@]address[:port] with --ssh-key
+    #[arg(long = "host", alias = "hosts", value_name = "HOST", num_args = 1.., required = true)]
+    hosts: Vec<String>,
+    /// Install from these files, of this machine or by name of the bundle
+    #[arg(long = "rpm", value_name = "RPM", num_args = 1..)]
+    rpms: Vec<String>,
+    /// TLS for peers and clients
+    #[arg(long, value_enum, default_value = "on")]
+    etcd_tls: Switch,
+    /// Delete etcd data on this host that is not this cluster's
+    #[arg(long, value_name = "HOST", num_args = 1..)]
+    wipe_data: Vec<String>,
+    #[command(flatten)]
+    source: Source,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+/// Where packages come from.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Source {
+    /// Another bundle, or a folder that one was extracted to, instead of this program's own
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) bundle: Option<Utf8PathBuf>,
+}
+
+impl Source {
+    /// The bundle to work with; `None` for a bare deployer.
+    pub(crate) fn open(&self) -> Result<Option<Bundle>, FlowError> {
+        match &self.bundle {
+            Some(path) => Ok(Some(Bundle::open(path)?)),
+            None => Ok(Bundle::open_self()?),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum ClusterCommand {
+    /// Make a cluster of these hosts, or bring the one that stands to what this line says
+    Create(Box<ClusterCreateArgs>),
+}
+
+#[derive(Debug, Args)]
+struct ClusterCreateArgs {
+    /// Hosts of the control plane
+    #[arg(long = "master", value_name = "HOST", num_args = 1.., required = true)]
+    masters: Vec<String>,
+    /// Hosts that run pods [default: the masters]
+    #[arg(long = "node", value_name = "HOST", num_args = 1..)]
+    nodes: Vec<String>,
+    /// Members of the etcd cluster to use [default: the environment's]
+    #[arg(long = "etcd", value_name = "HOST", num_args = 1..)]
+    etcd: Vec<String>,
+    /// Master packages from these files
+    #[arg(long, value_name = "RPM", num_args = 1..)]
+    master_rpm: Vec<String>,
+    /// Node packages from these files
+    #[arg(long, value_name = "RPM", num_args = 1..)]
+    node_rpm: Vec<String>,
+    /// flannel, direct, or a network manifest in the bundle [default: flannel when at hand, else direct]
+    #[arg(long, value_name = "NAME")]
+    cni: Option<String>,
+    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16")]
+    pod_cidr: String,
+    #[arg(long, value_name = "CIDR", default_value = "10.254.0.0/16")]
+    service_cidr: String,
+    #[arg(long, value_name = "NAME", default_value = "cluster.local")]
+    cluster_domain: String,
+    /// A load balancer of the site in front of the masters
+    #[arg(long, value_name = "HOST:PORT")]
+    api_endpoint: Option<String>,
+    /// Docker's data folder
+    #[arg(long, value_name = "DIR")]
+    data_root: Option<String>,
+    #[arg(long, value_name = "URL", num_args = 1..)]
+    registry_mirror: Vec<String>,
+    #[arg(long, value_name = "HOST:PORT", num_args = 1..)]
+    insecure_registry: Vec<String>,
+    #[command(flatten)]
+    source: Source,
+}
+
+/// Runs the program with these arguments.
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    argv::hide_passwords(&args);
+    let exit = if args.get(1).is_some_and(|a| a == "-K" || a == "--K") { onekey_main(&args) } else { today(args) };
+    exit.into()
+}
+
+fn today(args: Vec<OsString>) -> Exit {
+    match Cli::try_parse_from(args) {
+        Ok(cli) => run(cli),
+        Err(e) => said_by_clap(&e),
+    }
+}
+
+/// clap has its own words for errors, help and version; only the exit code is ours.
+fn said_by_clap(error: &clap::Error) -> Exit {
+    // Nothing can be done about a closed standard output.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage } else { Exit::Done }
+}
+
+fn run(cli: Cli) -> Exit {
+    let Cli { global, credentials, command } = cli;
+    let manner = global.manner();
+    let result = match command {
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "sunshine-installer", &mut std::io::stdout());
+            return Exit::Done;
+        }
+        Command::Man => return man(),
+        Command::Bundle(command) => return bundle_main(&command, &global),
+        Command::Hosts(command) => credentials.defaults().and_then(|defaults| hosts::run(&command, &defaults, &global)),
+        Command::Deploy(args) => {
+            credentials.defaults().and_then(|d| args.job(&d, &global)).map(|(job, bundle)| begin(&job, bundle, &global))
+        }
+        Command::Etcd(EtcdCommand::Create(args)) => etcd_create(args, &credentials, &global),
+        Command::Cluster(ClusterCommand::Create(args)) => cluster_create(*args, &credentials, &global),
+    };
+    result.unwrap_or_else(|e| start::refuse(&e, manner))
+}
+
+/// Opens the log and runs a job.
+pub(crate) fn begin(job: &Job, bundle: Option<Bundle>, global: &Global) -> Exit {
+    if let Some(said) = log::open(global.log_dir.as_deref()) {
+        terminal::Terminal::new(global.manner()).voice().warn(&said);
+    }
+    start::start(job, bundle, global.manner())
+}
+
+fn etcd_create(args: EtcdCreateArgs, credentials: &Credentials, global: &Global) -> Result<Exit, FlowError> {
+    let operation = Operation::EtcdCreate(EtcdCreate {
+        members: targets(&args.hosts, &credentials.defaults()?)?,
+        rpms: args.rpms,
+        tls: args.etcd_tls == Switch::On,
+        wipe_data: args.wipe_data,
+    });
+    let job = Job { operations: vec![operation], options: global.options() };
+    Ok(begin(&job, args.source.open()?, global))
+}
+
+fn cluster_create(args: ClusterCreateArgs, credentials: &Credentials, global: &Global) -> Result<Exit, FlowError> {
+    let defaults = credentials.defaults()?;
+    let operation = Operation::ClusterCreate(Box::new(ClusterCreate {
+        masters: targets(&args.masters, &defaults)?,
+        nodes: targets(&args.nodes, &defaults)?,
+        etcd: targets(&args.etcd, &defaults)?,
+        master_rpms: args.master_rpm,
+        node_rpms: args.node_rpm,
+        settings: ClusterSettings {
+            network: args.cni.as_deref().map_or(Network::Auto, Network::parse),
+            pod_cidr: args.pod_cidr,
+            service_cidr: args.service_cidr,
+            cluster_domain: args.cluster_domain,
+            api_endpoint: args.api_endpoint,
+            api_vip: None,
+            data_root: args.data_root,
+            registry_mirrors: args.registry_mirror,
+            insecure_registries: args.insecure_registry,
+        },
+    }));
+    let job = Job { operations: vec![operation], options: global.options() };
+    Ok(begin(&job, args.source.open()?, global))
+}
+
+fn man() -> Exit {
+    let mut page = Vec::new();
+    match clap_mangen::Man::new(Cli::command()).render(&mut page) {
+        Ok(()) => {
+            terminal::print(&String::from_utf8_lossy(&page));
+            Exit::Done
+        }
+        Err(_) => Exit::Failed,
+    }
+}
+
+fn bundle_main(command: &BundleCommand, global: &Global) -> Exit {
+    let terminal = terminal::Terminal::new(global.manner());
+    let bar = terminal.progress();
+    let mut progress = |done: u64, total: u64| bar.show(done, total);
+    let mut ask = |text: &str| rpassword::prompt_password(text);
+    let mut out = std::io::stdout();
+    let mut console = bundle::Console { out: &mut out, json: global.json, progress: &mut progress, ask: &mut ask };
+    let result = bundle::run(command, &mut console);
+    bar.clear();
+    match result {
+        Ok(()) => Exit::Done,
+        Err(e) => {
+            terminal.error(&e.to_string(), e.help().as_deref());
+            match e.exit_code() {
+                3 => Exit::Damaged,
+                2 => Exit::Usage,
+                _ => Exit::Failed,
+            }
+        }
+    }
+}
+
+/// The `-K` form: its own words, and the program-wide options of today among them.
+fn onekey_main(args: &[OsString]) -> Exit {
+    let manner = Manner::default();
+    let words: Option<Vec<String>> = args.iter().skip(2).map(|a| a.clone().into_string().ok()).collect();
+    let Some(words) = words else {
+        return start::refuse(&FlowError::request("the command line is not UTF-8"), manner);
+    };
+    match words.split_first() {
+        Some((name, rest)) if name == onekey::NAME => {
+            if rest.iter().any(|w| w == "-h" || w == "--help" || w == "-help") {
+                terminal::print(onekey::HELP);
+                return Exit::Done;
+            }
+            onekey_run(rest).unwrap_or_else(|e| start::refuse(&e, manner))
+        }
+        Some((name, _)) => start::refuse(&FlowError::request(format!("-K {name}: it is {}", onekey::NAME)), manner),
+        None => start::refuse(&FlowError::request(format!("-K wants {}", onekey::NAME)), manner),
+    }
+}
+
+fn onekey_run(words: &[String]) -> Result<Exit, FlowError> {
+    let parsed = onekey::parse(words, program_wide)?;
+    // The program-wide options and those of `deploy` are read by today's parser.
+    let line = ["sunshine-installer".to_owned(), "deploy".to_owned()].into_iter().chain(parsed.global.iter().cloned());
+    let cli = match Cli::try_parse_from(line) {
+        Ok(cli) => cli,
+        Err(e) => return Ok(said_by_clap(&e)),
+    };
+    let Command::Deploy(deploy) = cli.command else { return Err(FlowError::request("-K: nothing to do")) };
+    let defaults = cli.credentials.defaults()?;
+    let operations = parsed.operations(&defaults)?;
+    if operations.is_empty() {
+        let (job, bundle) = deploy.job(&defaults, &cli.global)?;
+        return Ok(begin(&job, bundle, &cli.global));
+    }
+    let job = Job { operations, options: cli.global.options() };
+    Ok(begin(&job, deploy.source.open()?, &cli.global))
+}
+
+/// Whether `name` is an option that holds beside the `-K` form's own, and how many values it takes.
+fn program_wide(name: &str) -> Option<usize> {
+    let command = Cli::command();
+    let deploy = command.find_subcommand("deploy");
+    let own = command.get_arguments().chain(deploy.into_iter().flat_map(clap::Command::get_arguments));
+    let found = own.into_iter().find(|arg| {
+        arg.get_long() == Some(name) || name.chars().count() == 1 && arg.get_short() == name.chars().next()
+    })?;
+    Some(usize::from(found.get_action().takes_values()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn program_wide_options_are_known_with_their_values() {
+        assert_eq!(program_wide("json"), Some(0));
+        assert_eq!(program_wide("forks"), Some(1));
+        assert_eq!(program_wide("conf"), Some(1));
+        assert_eq!(program_wide("v"), Some(0));
+        assert_eq!(program_wide("nonsense"), None);
+    }
+}

@@ -1,0 +1,159 @@
+//! `deploy`: etcd, then Kubernetes, from conf.ini and install.ini. They are found as `--conf` and `--install-conf` name
+//! them, else beside the bundle, else among the bundle's own files.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::Args;
+use payload::{Bundle, MemberKind};
+
+use crate::flow::FlowError;
+use crate::flow::request::{ClusterCreate, ClusterSettings, EtcdCreate, Job, Operation};
+use crate::host::{Target, TargetDefaults};
+
+use super::cli::{Global, Source};
+use super::credentials::targets;
+use super::ini::Sections;
+
+const ETCD: &str = "etcd-cluster";
+const MASTER: &str = "k8s-master";
+const CLUSTER: &str = "k8s-cluster";
+
+/// Options of `deploy`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct DeployArgs {
+    /// Which hosts [default: conf/conf.ini beside the bundle, else the bundle's own]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) conf: Option<Utf8PathBuf>,
+    /// Which rpms [default: install_rpm/install.ini beside the bundle, else the bundle's own]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) install_conf: Option<Utf8PathBuf>,
+    #[command(flatten)]
+    pub(crate) source: Source,
+}
+
+impl DeployArgs {
+    /// What the two files ask for.
+    pub(crate) fn job(&self, defaults: &TargetDefaults, global: &Global) -> Result<(Job, Option<Bundle>), FlowError> {
+        let bundle = self.source.open()?;
+        let conf = find("conf.ini", "conf", self.conf.as_deref(), bundle.as_ref())?.ok_or_else(|| {
+            FlowError::request_with_help(
+                "there is no conf.ini: neither beside the bundle nor in it",
+                "name one with --conf, or name hosts with -create_etcd_cluster --host-list …",
+            )
+        })?;
+        let install = find("install.ini", "install_rpm", self.install_conf.as_deref(), bundle.as_ref())?;
+        let operations = operations(&conf, install.as_ref(), defaults)?;
+        Ok((Job { operations, options: global.options() }, bundle))
+    }
+}
+
+/// Reads one of the files from the first place that has it.
+fn find(
+    name: &str,
+    folder: &str,
+    given: Option<&Utf8Path>,
+    bundle: Option<&Bundle>,
+) -> Result<Option<Sections>, FlowError> {
+    if let Some(path) = given {
+        return Sections::read(path).map(Some);
+    }
+    let beside = std::env::current_exe().ok().and_then(|exe| Utf8PathBuf::from_path_buf(exe).ok());
+    if let Some(dir) = beside.as_deref().and_then(Utf8Path::parent) {
+        for path in [dir.join(folder).join(name), dir.join(name)] {
+            if path.is_file() {
+                return Sections::read(&path).map(Some);
+            }
+        }
+    }
+    let Some(bundle) = bundle else { return Ok(None) };
+    let is_it = |m: &&payload::Member| m.kind == MemberKind::Ini && Utf8Path::new(&m.name).file_name() == Some(name);
+    let Some(member) = bundle.manifest().members.iter().find(is_it) else { return Ok(None) };
+    let text = String::from_utf8_lossy(&bundle.bytes(member)?).into_owned();
+    Sections::parse(Utf8Path::new(&format!("{name} of the bundle")), &text).map(Some)
+}
+
+fn operations(
+    conf: &Sections,
+    install: Option<&Sections>,
+    defaults: &TargetDefaults,
+) -> Result<Vec<Operation>, FlowError> {
+    conf.only(&[ETCD, MASTER, CLUSTER])?;
+    if let Some(install) = install {
+        install.only(&[ETCD, MASTER, CLUSTER])?;
+    }
+    let hosts = |section: &str| -> Result<Vec<Target>, FlowError> {
+        targets(&conf.hosts(section)?.unwrap_or_default(), defaults)
+    };
+    let rpms = |section: &str| -> Vec<String> {
+        let lines = install.and_then(|i| i.lines(section)).unwrap_or_default();
+        lines.into_iter().map(|l| l.text.clone()).collect()
+    };
+    let mut operations = Vec::new();
+    let members = hosts(ETCD)?;
+    if !members.is_empty() {
+        operations.push(Operation::EtcdCreate(EtcdCreate {
+            members,
+            rpms: rpms(ETCD),
+            tls: true,
+            wipe_data: Vec::new(),
+        }));
+    }
+    let nodes = hosts(CLUSTER)?;
+    let mut masters = hosts(MASTER)?;
+    if masters.is_empty() {
+        masters.extend(nodes.first().cloned());
+    }
+    if !masters.is_empty() {
+        operations.push(Operation::ClusterCreate(Box::new(ClusterCreate {
+            masters,
+            nodes,
+            etcd: Vec::new(),
+            master_rpms: rpms(MASTER),
+            node_rpms: rpms(CLUSTER),
+            settings: ClusterSettings::default(),
+        })));
+    }
+    if operations.is_empty() {
+        return Err(FlowError::request_with_help(
+            "conf.ini names no host",
+            "put hosts under [etcd-cluster] and [k8s-cluster], a line each: address:password",
+        ));
+    }
+    Ok(operations)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::door::onekey;
+
+    /// The contract: all doors give the same request.
+    #[test]
+    fn the_ini_files_and_the_k_form_ask_for_the_same() {
+        let conf = "[etcd-cluster]\n10.8.14.200:111111\n10.8.14.201:1@1:1\n[k8s-cluster]\n10.8.14.200:111111\n10.8.14.201:1@1:1\n";
+        let install = "[etcd-cluster]\netcd-3.4.23-1.el9.x86_64.rpm  # as shipped\n[k8s-cluster]\nnode a.rpm\n[k8s-master]\nmaster.rpm";
+        let parse = |text: &str| Sections::parse(Utf8Path::new("x.ini"), text).unwrap();
+        let defaults = TargetDefaults::default();
+        let from_ini = operations(&parse(conf), Some(&parse(install)), &defaults).unwrap();
+        let line = [
+            "-create_etcd_cluster",
+            "--host-list",
+            "root:111111@10.8.14.200",
+            "root:1@1:1@10.8.14.201",
+            "-f",
+            "etcd-3.4.23-1.el9.x86_64.rpm",
+            "--create_k8s_cluster",
+            "--master-hosts=root:111111@10.8.14.200",
+            "-fm",
+            "master.rpm",
+            "-node-host-list",
+            "root:111111@10.8.14.200",
+            "root:1@1:1@10.8.14.201",
+            "-fn",
+            "node a.rpm",
+        ]
+        .map(str::to_owned);
+        let parsed = onekey::parse(&line, |_| None).unwrap();
+        let from_line = parsed.operations(&defaults).unwrap();
+        assert_eq!(format!("{from_ini:?}"), format!("{from_line:?}"));
+    }
+}

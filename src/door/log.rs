@@ -1,0 +1,179 @@
+//! The log file: `/var/log/onekey_deploy/onekey_deploy.log`, mode 0600, rotated; where that folder cannot be made, the
+//! user's state folder, said once (contract, section 4).
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::sync::{Mutex, PoisonError};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::flow::user_state_dir;
+use crate::plan::{Event, Level, Listener, Outcome};
+
+const DIR: &str = "/var/log/onekey_deploy";
+const FILE: &str = "onekey_deploy.log";
+/// A file grows to this many bytes, then it is put aside.
+const LIMIT: u64 = 10 << 20;
+/// Files put aside: `.1` is the newest.
+const KEPT: u32 = 5;
+
+/// Opens the log and sends everything traced there.
+///
+/// Returns a sentence when the log lies elsewhere than asked, or nowhere.
+pub(crate) fn open(dir: Option<&Utf8Path>) -> Option<String> {
+    let wanted = dir.unwrap_or(Utf8Path::new(DIR));
+    let (file, said) = match Rotated::open(wanted) {
+        Ok(file) => (Some(file), None),
+        Err(e) => match Rotated::open(&user_state_dir()) {
+            Ok(file) => {
+                let said = format!("{wanted} cannot be written ({e}); the log is {}", file.path);
+                (Some(file), Some(said))
+            }
+            Err(other) => (None, Some(format!("there is no log: {wanted}: {e}; {}: {other}", user_state_dir()))),
+        },
+    };
+    if let Some(file) = file {
+        let writer = Writer(Mutex::new(file));
+        // A second call in one process keeps the first log: only tests do that.
+        let _ = tracing_subscriber::fmt()
+            .with_writer(writer)
+            .with_ansi(false)
+            .with_target(false)
+            .with_max_level(tracing::Level::DEBUG)
+            .try_init();
+    }
+    said
+}
+
+/// Writes a run's events to the log.
+#[derive(Debug)]
+pub(crate) struct Reader;
+
+impl Listener for Reader {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted { run, environment, operations, hosts, dry_run } => {
+                let what = operations.join("; ");
+                tracing::info!(%run, %environment, dry_run, "begin: {what} on {}", hosts.join(", "));
+            }
+            Event::Note { host, level, text, .. } => {
+                let host = host.as_deref().unwrap_or("-");
+                match level {
+                    Level::Info => tracing::info!("{host}: {text}"),
+                    Level::Warning => tracing::warn!("{host}: {text}"),
+                    Level::Error => tracing::error!("{host}: {text}"),
+                }
+            }
+            Event::StepFinished { host, title, outcome, took_ms, .. } => {
+                let host = host.as_deref().unwrap_or("-");
+                match outcome {
+                    Outcome::Failed { failure } => tracing::error!("{host}: {title}: {}", failure.error),
+                    Outcome::Blocked { by } => tracing::warn!("{host}: {title}: not tried, {by}"),
+                    Outcome::Satisfied => tracing::info!("{host}: {title}: already so ({took_ms} ms)"),
+                    Outcome::Changed => tracing::info!("{host}: {title}: done ({took_ms} ms)"),
+                }
+            }
+            Event::StepNote { host, text, .. } => tracing::debug!("{}: {text}", host.as_deref().unwrap_or("-")),
+            Event::Command { host, command, status, took_ms } => {
+                tracing::debug!("{host}: ran {command}: {status:?} ({took_ms} ms)");
+            }
+            Event::RunFinished { ok, interrupted, took_ms, .. } => {
+                tracing::info!(ok, interrupted, took_ms, "end");
+            }
+            Event::Planned { steps, .. } => tracing::info!("{steps} steps"),
+            Event::WouldChange { .. } | Event::StepStarted { .. } | Event::Unknown => {}
+        }
+    }
+}
+
+/// A log file that is put aside when it is full.
+#[derive(Debug)]
+struct Rotated {
+    path: Utf8PathBuf,
+    file: File,
+    size: u64,
+}
+
+impl Rotated {
+    fn open(dir: &Utf8Path) -> io::Result<Self> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+        let path = dir.join(FILE);
+        let file = open_private(&path)?;
+        let size = file.metadata()?.len();
+        Ok(Self { path, file, size })
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        let aside = |n: u32| format!("{}.{n}", self.path);
+        for n in (1..KEPT).rev() {
+            // A number that is not there yet leaves nothing to move.
+            let _ = std::fs::rename(aside(n), aside(n + 1));
+        }
+        std::fs::rename(&self.path, aside(1))?;
+        self.file = open_private(&self.path)?;
+        self.size = 0;
+        Ok(())
+    }
+}
+
+fn open_private(path: &Utf8Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+impl Write for Rotated {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.size + bytes.len() as u64 > LIMIT {
+            self.turn()?;
+        }
+        let n = self.file.write(bytes)?;
+        self.size += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+struct Writer(Mutex<Rotated>);
+
+impl<'a> MakeWriter<'a> for Writer {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line(&self.0)
+    }
+}
+
+struct Line<'a>(&'a Mutex<Rotated>);
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_full_file_is_put_aside_and_all_are_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(dir.path()).unwrap().join("log");
+        let mut log = Rotated::open(&path).unwrap();
+        log.size = LIMIT;
+        log.write_all(b"new\n").unwrap();
+        assert_eq!(std::fs::read_to_string(path.join(FILE)).unwrap(), "new\n");
+        let aside = path.join(format!("{FILE}.1"));
+        assert_eq!(std::fs::metadata(aside).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,343 @@
+//! `-K onekey_deploy_ctl`: the command line of the tool that this one succeeds, kept for the scripts written against it
+//! (contract, section 1). Every option comes with one dash or two, with its value behind it or behind `=`; a list ends at
+//! the next option.
+
+use crate::flow::FlowError;
+use crate::flow::request::{
+    ClusterChange, ClusterCreate, ClusterRemove, ClusterSettings, EtcdCreate, Network, Operation,
+};
+use crate::host::{Auth, Target, TargetDefaults};
+
+use super::credentials::{Credentials, targets};
+
+/// The word behind `-K`.
+pub(crate) const NAME: &str = "onekey_deploy_ctl";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Etcd,
+    Cluster,
+}
+
+/// Options by their names, the first being the one that errors and values go by.
+const ETCD_OPTIONS: [&[&str]; 5] =
+    [&["host-list", "hosts"], &["f", "force-reinstall"], &["ssh-key"], &["ssh-user"], &["ssh-sudo-pw"]];
+const CLUSTER_OPTIONS: [&[&str]; 14] = [
+    &["master-host-list", "master-hosts"],
+    &["node-host-list", "node-hosts"],
+    &["etcd-node-list", "enl"],
+    &["fm", "force-reinstall-master"],
+    &["fn", "force-reinstall-node"],
+    &["k8s-cni-module", "cni"],
+    &["cluster-oper", "cp"],
+    &["add-master-host-list", "add-master-hosts"],
+    &["add-node-host-list", "add-node-hosts"],
+    &["del-master-host-list", "del-master-hosts"],
+    &["del-node-host-list", "del-node-hosts"],
+    &["ssh-key"],
+    &["ssh-user"],
+    &["ssh-sudo-pw"],
+];
+
+impl Kind {
+    fn options(self) -> &'static [&'static [&'static str]] {
+        match self {
+            Self::Etcd => &ETCD_OPTIONS,
+            Self::Cluster => &CLUSTER_OPTIONS,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Etcd => "-create_etcd_cluster",
+            Self::Cluster => "-create_k8s_cluster",
+        }
+    }
+}
+
+/// An operation's words: each option's values, in order.
+#[derive(Debug)]
+struct Words {
+    kind: Kind,
+    values: Vec<(&'static str, Vec<String>)>,
+}
+
+/// What the words behind `-K onekey_deploy_ctl` ask for, and those that belong to the program as a whole (`--json`, …).
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    operations: Vec<Words>,
+    /// Handed to the parser of today's options.
+    pub(crate) global: Vec<String>,
+}
+
+/// Splits the words into operations. `is_global` tells how many values a program-wide option has.
+pub(crate) fn parse(words: &[String], is_global: impl Fn(&str) -> Option<usize>) -> Result<Parsed, FlowError> {
+    let mut parsed = Parsed { operations: Vec::new(), global: Vec::new() };
+    let mut globals_due = 0;
+    for word in words {
+        if globals_due > 0 {
+            globals_due -= 1;
+            parsed.global.push(word.clone());
+            continue;
+        }
+        let Some(name) = option_name(word) else {
+            take_value(&mut parsed, word)?;
+            continue;
+        };
+        let (name, value) = name.split_once('=').map_or((name, None), |(n, v)| (n, Some(v)));
+        let kind = match name {
+            "create_etcd_cluster" => Some(Kind::Etcd),
+            "create_k8s_cluster" => Some(Kind::Cluster),
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            if parsed.operations.iter().any(|o| o.kind == kind) {
+                return Err(FlowError::request(format!("{} is given twice", kind.word())));
+            }
+            parsed.operations.push(Words { kind, values: Vec::new() });
+            continue;
+        }
+        let known = parsed
+            .operations
+            .last()
+            .and_then(|o| o.kind.options().iter().find(|names| names.contains(&name)).map(|names| names[0]));
+        match (known, parsed.operations.last_mut()) {
+            (Some(option), Some(operation)) => {
+                let values = value.map(|v| vec![v.to_owned()]).unwrap_or_default();
+                operation.values.push((option, values));
+            }
+            _ => match is_global(name) {
+                Some(values) => {
+                    parsed.global.push(format!("--{}", word.trim_start_matches('-')));
+                    globals_due = if value.is_some() { 0 } else { values };
+                }
+                None => return Err(unknown(word, parsed.operations.last())),
+            },
+        }
+    }
+    Ok(parsed)
+}
+
+fn option_name(word: &str) -> Option<&str> {
+    let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-'))?;
+    (!name.is_empty()).then_some(name)
+}
+
+fn take_value(parsed: &mut Parsed, word: &str) -> Result<(), FlowError> {
+    match parsed.operations.last_mut().and_then(|o| o.values.last_mut()) {
+        Some((_, values)) => {
+            values.push(word.to_owned());
+            Ok(())
+        }
+        None => Err(FlowError::request_with_help(
+            format!("{:?} stands behind no option that takes a value", crate::host::masked(word)),
+            format!(
+                "-K {NAME} -create_etcd_cluster --host-list HOST… [-create_k8s_cluster --master-host-list HOST… …]"
+            ),
+        )),
+    }
+}
+
+fn unknown(word: &str, operation: Option<&Words>) -> FlowError {
+    let shown = crate::host::masked(word);
+    let Some(operation) = operation else {
+        return FlowError::request_with_help(
+            format!("{shown}: not an option here"),
+            "begin with -create_etcd_cluster or -create_k8s_cluster",
+        );
+    };
+    let known: Vec<_> = operation.kind.options().iter().map(|names| format!("--{}", names[0])).collect();
+    FlowError::request_with_help(
+        format!("{shown}: not an option of {}", operation.kind.word()),
+        format!("it has {}", known.join(", ")),
+    )
+}
+
+impl Words {
+    fn list(&self, option: &str) -> Vec<String> {
+        self.values.iter().filter(|(name, _)| *name == option).flat_map(|(_, v)| v.clone()).collect()
+    }
+
+    fn given(&self, option: &str) -> bool {
+        self.values.iter().any(|(name, _)| *name == option)
+    }
+
+    fn one(&self, option: &str) -> Result<Option<String>, FlowError> {
+        let mut values = self.list(option);
+        match (values.len(), self.given(option)) {
+            (1, _) => Ok(values.pop()),
+            (0, false) => Ok(None),
+            _ => Err(FlowError::request(format!("--{option} takes one value"))),
+        }
+    }
+
+    fn hosts(&self, option: &str, defaults: &TargetDefaults) -> Result<Vec<Target>, FlowError> {
+        let list = self.list(option);
+        if list.is_empty() && self.given(option) {
+            return Err(FlowError::request(format!("--{option} names no host")));
+        }
+        targets(&list, defaults)
+    }
+
+    /// The operation's own credentials; for what it leaves open, the program-wide ones.
+    fn defaults(&self, shared: &TargetDefaults) -> Result<TargetDefaults, FlowError> {
+        let own = Credentials {
+            ssh_user: self.one("ssh-user")?,
+            ssh_key: self.one("ssh-key")?.map(Into::into),
+            ssh_sudo_pw: self.one("ssh-sudo-pw")?,
+            ..Credentials::default()
+        };
+        let own = own.defaults()?;
+        let auth = Auth {
+            key: own.auth.key.or_else(|| shared.auth.key.clone()),
+            sudo_password: own.auth.sudo_password.or_else(|| shared.auth.sudo_password.clone()),
+            ..shared.auth.clone()
+        };
+        Ok(TargetDefaults { user: own.user.or_else(|| shared.user.clone()), port: shared.port, auth })
+    }
+}
+
+impl Parsed {
+    /// The operations, typed; empty when the ini files are to say what to do.
+    pub(crate) fn operations(&self, shared: &TargetDefaults) -> Result<Vec<Operation>, FlowError> {
+        self.operations.iter().map(|words| operation(words, &words.defaults(shared)?)).collect()
+    }
+}
+
+fn operation(words: &Words, defaults: &TargetDefaults) -> Result<Operation, FlowError> {
+    if words.kind == Kind::Etcd {
+        let members = words.hosts("host-list", defaults)?;
+        if members.is_empty() {
+            return Err(FlowError::request_with_help("-create_etcd_cluster names no host", "--host-list HOST…"));
+        }
+        return Ok(Operation::EtcdCreate(EtcdCreate {
+            members,
+            rpms: words.list("f"),
+            tls: true,
+            wipe_data: Vec::new(),
+        }));
+    }
+    let masters = words.hosts("master-host-list", defaults)?;
+    let nodes = words.hosts("node-host-list", defaults)?;
+    match words.one("cluster-oper")?.as_deref() {
+        None | Some("create") => {
+            if masters.is_empty() {
+                return Err(FlowError::request_with_help(
+                    "-create_k8s_cluster names no master",
+                    "--master-host-list HOST…",
+                ));
+            }
+            let network = words.one("k8s-cni-module")?.map_or(Network::Auto, |word| Network::parse(&word));
+            Ok(Operation::ClusterCreate(Box::new(ClusterCreate {
+                masters,
+                nodes,
+                etcd: words.hosts("etcd-node-list", defaults)?,
+                master_rpms: words.list("fm"),
+                node_rpms: words.list("fn"),
+                settings: ClusterSettings { network, ..ClusterSettings::default() },
+            })))
+        }
+        Some("add_nodes") => Ok(Operation::ClusterAdd(ClusterChange {
+            masters: words.hosts("add-master-host-list", defaults)?,
+            nodes: words.hosts("add-node-host-list", defaults)?,
+            etcd: Vec::new(),
+            master_rpms: words.list("fm"),
+            node_rpms: words.list("fn"),
+            etcd_rpms: Vec::new(),
+        })),
+        Some("del_nodes") => Ok(Operation::ClusterRemove(ClusterRemove {
+            masters: words.hosts("del-master-host-list", defaults)?,
+            nodes: words.hosts("del-node-host-list", defaults)?,
+            ..ClusterRemove::default()
+        })),
+        Some(other) => Err(FlowError::request(format!("-cp {other}: it is create, add_nodes or del_nodes"))),
+    }
+}
+
+/// What `-K onekey_deploy_ctl --help` prints.
+pub(crate) const HELP: &str = "\
+sunshine-installer -K onekey_deploy_ctl [OPERATION OPTION…]… [--json] [-v] [--dry-run] …
+
+  -create_etcd_cluster        make an etcd cluster
+      --host-list HOST…           its members (also --hosts)
+      -f RPM…                     install from these files (also --force-reinstall)
+  -create_k8s_cluster         make a Kubernetes cluster; on one line with the other it comes second
+      --master-host-list HOST…    masters (also --master-hosts)
+      --node-host-list HOST…      nodes (also --node-hosts)
+      --etcd-node-list HOST…      an etcd cluster that stands (also -enl)
+      -fm RPM…, -fn RPM…          packages of masters, of nodes
+      -cni NAME                   flannel, direct, or a network manifest in the bundle
+      -cp create|add_nodes|del_nodes
+      --add-master-host-list, --add-node-host-list, --del-master-host-list, --del-node-host-list HOST…
+  both: --ssh-user USER --ssh-key FILE --ssh-sudo-pw PASSWORD
+
+HOST is user:password@address[:port], or [user@]address[:port] with a key. Each option also with one dash or two, and
+with =. An RPM that is not on this machine is looked up in the bundle by its file name.
+Without operation: conf.ini and install.ini say what to do.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &[&str]) -> Result<Vec<Operation>, FlowError> {
+        let words: Vec<String> = line.iter().map(|w| (*w).to_owned()).collect();
+        let globals = |name: &str| match name {
+            "json" => Some(0),
+            "forks" => Some(1),
+            _ => None,
+        };
+        parse(&words, globals)?.operations(&TargetDefaults::default())
+    }
+
+    #[test]
+    fn the_contracts_line() {
+        let operations = read(&[
+            "-create_etcd_cluster",
+            "--host-list",
+            "root:111111@10.8.14.200",
+            "root:111111@10.8.14.201",
+            "-f",
+            "/home/install_rpm/etcd-3.2.18-1.el7.x86_64.rpm",
+            "-create_k8s_cluster",
+            "--master-host-list",
+            "root:111111@10.8.14.200",
+            "-fm",
+            "a.rpm",
+            "b.rpm",
+            "--node-host-list",
+            "root:111111@10.8.14.200",
+            "-fn",
+            "c.rpm",
+            "--json",
+            "--forks",
+            "3",
+        ])
+        .unwrap();
+        let [Operation::EtcdCreate(etcd), Operation::ClusterCreate(cluster)] = operations.as_slice() else {
+            panic!("{operations:?}")
+        };
+        assert_eq!(etcd.members.len(), 2);
+        assert_eq!(etcd.rpms, ["/home/install_rpm/etcd-3.2.18-1.el7.x86_64.rpm"]);
+        assert_eq!((cluster.master_rpms.len(), cluster.node_rpms.len()), (2, 1));
+    }
+
+    #[test]
+    fn wrong_lines_are_refused_and_show_no_password() {
+        for line in [
+            &["-create_etcd_cluster", "--host-list", "root:geheim@10.8.14.200;reboot"][..],
+            &["-create_etcd_cluster", "--host-list", "root:geheim@10.0.0.1", "root:other@10.0.0.1"],
+            &["-create_etcd_cluster", "--host-list", "root:geheim@10.0.0.1", "--no-such-option"],
+            &["-create_etcd_cluster", "--host-list"],
+            &["-create_etcd_cluster"],
+            &["-create_k8s_cluster", "--node-host-list", "root:geheim@10.0.0.1"],
+            &["-create_k8s_cluster", "--master-host-list", "root:geheim@10.0.0.1", "-cp", "destroy"],
+            &["root:geheim@10.0.0.1"],
+            &["--host-list", "root:geheim@10.0.0.1"],
+            &["-create_etcd_cluster", "--host-list", "root:geheim@10.0.0.1", "-create_etcd_cluster"],
+        ] {
+            let error = read(line).unwrap_err();
+            assert!(matches!(error, FlowError::Request { .. }), "{error}");
+            assert!(!error.to_string().contains("geheim"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Runs a job with everything that reads its events: the terminal, the log, and the signals that interrupt it.
+
+use std::sync::Arc;
+use std::thread;
+
+use payload::Bundle;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::flow::request::Job;
+use crate::flow::{FlowError, Setup, run_job, state_dir};
+use crate::plan::{Events, Interrupt};
+
+use super::exit::{self, Exit};
+use super::log;
+use super::terminal::{Manner, Terminal};
+
+/// Runs a job to its end and tells how it went.
+pub(crate) fn start(job: &Job, bundle: Option<Bundle>, manner: Manner) -> Exit {
+    let mut terminal = Terminal::new(manner);
+    let events = Arc::new(Events::new());
+    let interrupt = Arc::new(Interrupt::default());
+    events.listen(log::Reader);
+    events.listen(terminal.reader());
+    on_signals(Arc::clone(&interrupt), &terminal);
+    let setup = Setup { bundle, state_root: state_dir(), events, interrupt };
+    let result = run_job(job, &setup);
+    match &result {
+        Ok(report) => terminal.close(report),
+        Err(e) => terminal.error(&e.to_string(), e.help().as_deref()),
+    }
+    exit::of_job(&result)
+}
+
+/// Says why a command could not begin.
+pub(crate) fn refuse(error: &FlowError, manner: Manner) -> Exit {
+    Terminal::new(manner).error(&error.to_string(), error.help().as_deref());
+    exit::of_error(error)
+}
+
+/// The first signal lets running steps end; the second ends at once.
+fn on_signals(interrupt: Arc<Interrupt>, terminal: &Terminal) {
+    let say = terminal.voice();
+    let watch = move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+                return;
+            };
+            for time in 1.. {
+                tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
+                if time > 1 {
+                    std::process::exit(130);
+                }
+                interrupt.set();
+                say.warn("interrupted: the running steps are finished first; once more ends at once");
+            }
+        });
+    };
+    // Without the thread a signal ends the program, and the journal explains it on the next run.
+    let _ = thread::Builder::new().name("signals".into()).spawn(watch);
+}
