@@ -86,10 +86,13 @@ impl HostRepo {
             last: None,
         };
         if repo.is_needed(wanted)? {
-            repo.put_keys(host)?;
-            repo.find_way(host)?;
+            let there = installed::query(host, wanted)?;
+            if wanted.iter().zip(&there).all(|(wanted, there)| wanted.is_met_by(there)) {
+                repo.route = Route::Idle;
+            } else {
+                repo.need_way(host)?;
+            }
         }
-        info!(host = host.name(), route = %repo.route, why = repo.why(), "way to the repository");
         Ok(repo)
     }
 
@@ -104,6 +107,7 @@ impl HostRepo {
     pub fn why(&self) -> String {
         let mut why = match self.route {
             Route::Own => "the host's own repositories: nothing of what is wanted is in the bundle".to_owned(),
+            Route::Idle => "everything wanted is installed already".to_owned(),
             route => route.to_string(),
         };
         for (route, reason) in &self.tried {
@@ -169,7 +173,7 @@ impl HostRepo {
 
     /// Takes everything of this run off the host.
     pub fn close(self, host: &Host) -> Result<(), RepoError> {
-        self.site.clear(host)
+        Site::clear(host)
     }
 
     /// Whether anything wanted is in this repository.
@@ -190,6 +194,16 @@ impl HostRepo {
         self.site.put_key(host, KEY, stock.key()?.public().as_bytes())?;
         for (file_name, member) in stock.rpm_keys() {
             self.site.put_key(host, &file_name, &stock.read(&member)?)?;
+        }
+        Ok(())
+    }
+
+    /// Finds the way when that has not been done; a host that has everything may never need one.
+    fn need_way(&mut self, host: &Host) -> Result<(), RepoError> {
+        if matches!(self.route, Route::Own | Route::Idle) {
+            self.put_keys(host)?;
+            self.find_way(host)?;
+            info!(host = host.name(), route = %self.route, why = self.why(), "way to the repository");
         }
         Ok(())
     }
@@ -235,7 +249,7 @@ impl HostRepo {
                 upload::metadata(host, &self.place.stock, &self.site)?;
                 format!("file://{}/", self.site.files_dir())
             }
-            Route::Own => return Ok(Ok(())),
+            Route::Own | Route::Idle => return Ok(Ok(())),
         };
         if route != Route::Files
             && let Err(why) = probe::fetch(host, &format!("{base}{}", self.place.stock.first_repomd()))?
@@ -327,6 +341,10 @@ impl HostRepo {
             return Ok(transaction.clone());
         }
         let mut all = Transaction::default();
+        if orders.none_of_ours() {
+            return Ok(all);
+        }
+        self.need_way(host)?;
         if self.manager == Manager::Rpm {
             all = self.try_with_rpm(host, orders)?;
         } else {
@@ -480,11 +498,7 @@ impl HostRepo {
     fn prove(&self, host: &Host, wanted: &[Wanted]) -> Result<(), RepoError> {
         let there = installed::query(host, wanted)?;
         for (wanted, there) in wanted.iter().zip(&there) {
-            let found = match wanted {
-                Wanted::Name(_) => !there.is_empty(),
-                Wanted::Rpm { id, .. } => there.contains(id),
-            };
-            if !found {
+            if !wanted.is_met_by(there) {
                 let command = self.manager.program().to_owned();
                 return Err(RepoError::NotThere { host: host.name().into(), package: wanted.name().into(), command });
             }

@@ -105,7 +105,7 @@ impl Manager {
             _ => command.arg("--disableexcludes=all"),
         };
         // A dead connection is noticed in seconds; this program, not dnf, knows another way.
-        command = command.args(["--setopt=timeout=15", "--setopt=retries=2"]);
+        command = command.args(["--setopt=timeout=10", "--setopt=retries=1"]);
         for section in &ours.sections {
             command = command.arg(format!("--setopt={section}.gpgcheck={}", u8::from(ours.gpgcheck)));
         }

@@ -65,6 +65,8 @@ pub enum Route {
     Files,
     /// Nothing wanted is in the bundle: the host's own repositories.
     Own,
+    /// Everything wanted is there already: no way was looked for.
+    Idle,
 }
 
 impl fmt::Display for Route {
@@ -74,6 +76,7 @@ impl fmt::Display for Route {
             Route::Tunnel => "tunnel",
             Route::Files => "files",
             Route::Own => "own",
+            Route::Idle => "idle",
         })
     }
 }

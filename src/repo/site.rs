@@ -8,35 +8,78 @@ use crate::host::{Command, FileMeta, Host};
 use super::error::RepoError;
 use super::repofile::ID;
 
-/// Makes the run's folders after taking away those of runs that ended without doing so. One that a package manager
-/// still works in (started by a run that was killed) is left to it, and named on standard output.
-const PREPARE: &str = r#"
-# folders of this run: $1
+/// Shell functions that take folders of runs away: `sweep FOLDER` for one run's folder.
+///
+/// A package manager may still be at work there, started by a run that was killed. One that is past the point where
+/// it can be stopped (it holds the lock of the rpm database) is left alone, folder and all, and named on standard
+/// output; the next run finds it ended. Any other is ended, and so are gpg's helpers, which outlive who called them.
+macro_rules! sweep {
+    () => {
+        r#"
+holds_lock() {
+    for file in /var/lib/dnf/rpmdb_lock.pid /var/run/yum.pid; do
+        read -r holder 2>/dev/null <"$file" && [ "$holder" = "$1" ] && return 0
+    done
+    while read -r _ _ _ kind holder place _; do
+        [ "$kind" = WRITE ] && [ "$holder" = "$1" ] || continue
+        for file in /var/lib/rpm/.rpm.lock /usr/lib/sysimage/rpm/.rpm.lock; do
+            [ "${place##*:}" = "$(stat -c %i "$file" 2>/dev/null)" ] && return 0
+        done
+    done </proc/locks
+    return 1
+}
+end_process() {
+    kill "$1" 2>/dev/null
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        kill -0 "$1" 2>/dev/null || return 0
+        sleep 0.2 2>/dev/null || sleep 1
+    done
+    kill -9 "$1" 2>/dev/null
+}
+sweep() {
+    for process in /proc/[0-9]*; do
+        [ "${process##*/}" != "$$" ] || continue
+        line=
+        read -r line 2>/dev/null <"$process/cmdline"
+        case $line in *"/${1##*/}/"*) ;; *) continue ;; esac
+        if holds_lock "${process##*/}"; then echo "busy ${process##*/}"; return 1; fi
+        end_process "${process##*/}"
+    done
+    rm -rf -- "$1"
+}
+"#
+    };
+}
+
+/// Makes the run's folders after taking away those of runs that ended without doing so.
+const PREPARE: &str = concat!(
+    sweep!(),
+    r#"
 umask 077
 for base in /run/sunshine-installer /var/cache/sunshine-installer; do
     for old in "$base"/*; do
-        [ -d "$old" ] || continue
-        [ "${old##*/}" != "$1" ] || continue
-        busy=
-        for process in /proc/[0-9]*; do
-            line=$(tr '\0' ' ' <"$process/cmdline" 2>/dev/null) || continue
-            case $line in *"/${old##*/}/"*) busy=${process##*/} ;; esac
-        done
-        if [ -n "$busy" ]; then echo "busy $busy"; else rm -rf -- "$old" && echo "cleared"; fi
+        [ -d "$old" ] && [ "${old##*/}" != "$1" ] || continue
+        sweep "$old" && echo cleared
     done
     mkdir -p -m 0700 "$base/$1" || exit 1
 done
 mkdir -m 0700 -p "/run/sunshine-installer/$1/repos.d"
-"#;
+"#
+);
 
-/// Takes the run's folders away, and what yum 3 keeps about a repository elsewhere.
-const CLEAR: &str = r#"
-# folders of this run: $1
-rm -rf -- "/run/sunshine-installer/$1" "/var/cache/sunshine-installer/$1" || exit 1
-rm -rf -- /var/lib/yum/repos/*/*/"$2" /var/lib/yum/repos/*/*/"$2"-local
+/// Takes the run's folders away, those of earlier runs that could not be before, and what yum 3 keeps about a
+/// repository elsewhere.
+const CLEAR: &str = concat!(
+    sweep!(),
+    r#"
+for folder in /run/sunshine-installer/* /var/cache/sunshine-installer/*; do
+    [ -d "$folder" ] && sweep "$folder"
+done
+rm -rf -- /var/lib/yum/repos/*/*/"$1" /var/lib/yum/repos/*/*/"$1"-local
 rmdir /run/sunshine-installer /var/cache/sunshine-installer 2>/dev/null
 exit 0
-"#;
+"#
+);
 
 /// The folders of one run on one host.
 #[derive(Debug, Clone)]
@@ -58,8 +101,9 @@ impl Site {
         Ok(Site { run: run.to_owned() })
     }
 
-    pub(super) fn clear(&self, host: &Host) -> Result<(), RepoError> {
-        let command = Command::script(CLEAR).args([self.run.as_str(), ID]).label("remove the repository's folders");
+    /// Takes everything away.
+    pub(super) fn clear(host: &Host) -> Result<(), RepoError> {
+        let command = Command::script(CLEAR).arg(ID).label("remove the repository's folders");
         host.run_ok(&command)?;
         Ok(())
     }

@@ -28,6 +28,14 @@ impl Wanted {
             Wanted::Rpm { id, .. } => &id.name,
         }
     }
+
+    /// Whether these installed packages are what is wanted.
+    pub(super) fn is_met_by(&self, there: &[RpmId]) -> bool {
+        match self {
+            Wanted::Name(_) => !there.is_empty(),
+            Wanted::Rpm { id, .. } => there.contains(id),
+        }
+    }
 }
 
 /// How to install.

@@ -66,11 +66,7 @@ impl Lab {
     /// Whether hosts can be booted here; the error says in one sentence what is missing.
     pub(crate) fn available() -> Result<(), String> {
         let answer = lab(&["check"]);
-        if answer.ok() {
-            Ok(())
-        } else {
-            Err(answer.stderr.trim().trim_start_matches("lab: ").to_owned())
-        }
+        if answer.ok() { Ok(()) } else { Err(answer.stderr.trim().trim_start_matches("lab: ").to_owned()) }
     }
 
     /// For the first line of a lab test: `if !Lab::here() { return }`. Says loudly that the test was skipped.

@@ -1,0 +1,184 @@
+//! Bundles of the lab's rpms, and the library at work inside a lab's network.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::thread;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use nix::sched::{CloneFlags, setns};
+use payload::yum::{Packing, scan};
+use payload::{Bundle, MemberKind, NewMember, Recipe, RpmId, Source};
+use sunshine_installer::host::{Connect, Facts, Host, Target, TargetDefaults};
+use sunshine_installer::repo::{HostRepo, InstallOptions, Installed, RepoError, RouteChoice, Server, Wanted};
+
+use crate::lab::{self, Lab};
+
+/// Any free port, on every address.
+pub(super) const ANY: &str = "0.0.0.0:0";
+
+pub(super) fn listen() -> SocketAddr {
+    ANY.parse().unwrap()
+}
+
+/// A folder that goes with the test.
+pub(super) struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    pub(super) fn new() -> Scratch {
+        Scratch(tempfile::tempdir().unwrap())
+    }
+
+    pub(super) fn path(&self, name: &str) -> Utf8PathBuf {
+        Utf8Path::from_path(self.0.path()).unwrap().join(name)
+    }
+
+    /// A bundle of these rpms. `spoil` may change an rpm's bytes after its metadata was made.
+    pub(super) fn bundle_with(&self, rpms: &[Utf8PathBuf], spoil: &dyn Fn(&str, &mut Vec<u8>)) -> Bundle {
+        let scanned = scan(rpms, "rpms/", Packing::Gzip, &mut |_| ()).unwrap();
+        let mut members = Vec::new();
+        let member = |name: String, kind, source, rpm| NewMember { name, kind, source, rpm, mtime: 1, sha256: None };
+        for rpm in &scanned.rpms {
+            let name = format!("rpms/{}", rpm.path.file_name().unwrap());
+            let mut bytes = fs_err::read(&rpm.path).unwrap();
+            spoil(rpm.path.file_name().unwrap(), &mut bytes);
+            members.push(member(name, MemberKind::Rpm, Source::Bytes(bytes), Some(rpm.id.clone())));
+        }
+        for file in scanned.repodata {
+            members.push(member(file.name, MemberKind::Repodata, Source::Bytes(file.bytes), None));
+        }
+        let recipe = Recipe {
+            product_version: "0.1.0".into(),
+            deployer: Source::File(env!("CARGO_BIN_EXE_sunshine-installer").into()),
+            pinned_key: None,
+            newest_input: 1,
+            members,
+        };
+        let out = self.path("test.bin");
+        payload::write(&recipe, &out, &mut |_| ()).unwrap();
+        Bundle::open(&out).unwrap()
+    }
+
+    pub(super) fn bundle(&self, rpms: &[Utf8PathBuf]) -> Bundle {
+        self.bundle_with(rpms, &|_, _| ())
+    }
+
+    /// Builds a small package: `extra` are more lines of its spec file, `size` the bytes of noise in it.
+    pub(super) fn rpm(&self, name: &str, version: &str, extra: &str, size: usize) -> Utf8PathBuf {
+        let spec = format!(
+            "Name: {name}\nVersion: {version}\nRelease: 1\nSummary: test\nLicense: none\nAutoReqProv: no\nBuildArch: noarch\n\
+             {extra}\n%description\ntest\n%install\nmkdir -p %{{buildroot}}/opt/{name}\n\
+             head -c {size} /dev/urandom >%{{buildroot}}/opt/{name}/data\n%files\n/opt/{name}\n"
+        );
+        let file = self.path(&format!("{name}-{version}.spec"));
+        fs_err::write(&file, spec).unwrap();
+        let mut rpmbuild = std::process::Command::new("rpmbuild");
+        rpmbuild.args(["-bb", "--quiet", "--define", &format!("_topdir {}", self.path("top"))]);
+        rpmbuild.args(["--define", &format!("_rpmdir {}", self.path("rpms")), "--define", "_binary_payload w1.gzdio"]);
+        rpmbuild.args(["--define", "_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm"]).arg(&file);
+        lab::Output::of(&mut rpmbuild).expect_ok();
+        self.path(&format!("rpms/{name}-{version}-1.noarch.rpm"))
+    }
+
+    /// `lab-base` of the lab's hosts gives small packages nothing to require.
+    pub(super) fn id(&self, name: &str, version: &str) -> RpmId {
+        let (name, version) = (name.to_owned(), version.to_owned());
+        RpmId { name, epoch: 0, version, release: "1".into(), arch: "noarch".into() }
+    }
+
+    pub(super) fn file(&self, name: &str, version: &str) -> Wanted {
+        let file_name = format!("{name}-{version}-1.noarch.rpm");
+        Wanted::Rpm { file_name, id: self.id(name, version), local: None }
+    }
+
+    /// The library's settings for a lab's hosts.
+    fn connect(&self) -> Connect {
+        Connect { known_hosts: self.path("known_hosts"), ..Connect::default() }
+    }
+
+    pub(super) fn session(&self, host: &lab::Host) -> Host {
+        let target = Target::parse(&host.target(), &TargetDefaults::default()).unwrap();
+        Host::connect(&target, &self.connect()).unwrap()
+    }
+}
+
+/// The lab's rpm files of these groups.
+pub(super) fn lab_rpms(groups: &[&str]) -> Vec<Utf8PathBuf> {
+    let files = Lab::rpms(groups).into_iter().filter(|file: &PathBuf| file.extension().is_some_and(|e| e == "rpm"));
+    files.map(|file| Utf8PathBuf::from_path_buf(file).unwrap()).collect()
+}
+
+pub(super) fn names(names: &[&str]) -> Vec<Wanted> {
+    names.iter().map(|name| Wanted::Name((*name).to_owned())).collect()
+}
+
+/// Runs `work` on a thread that lives in the lab's network, as the installer on its control host would. Threads and
+/// sockets made by it live there too.
+pub(super) fn inside<T: Send>(lab: &Lab, work: impl FnOnce() -> T + Send) -> T {
+    let network = File::open(format!("/run/netns/lab-{}", lab.name())).unwrap();
+    thread::scope(|scope| {
+        let done = scope.spawn(|| {
+            setns(network, CloneFlags::CLONE_NEWNET).unwrap();
+            work()
+        });
+        done.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// One host's part of a run: session, facts, repository.
+pub(super) struct Part {
+    pub(super) host: Host,
+    pub(super) facts: Facts,
+    pub(super) notes: Vec<String>,
+}
+
+impl Part {
+    pub(super) fn new(scratch: &Scratch, host: &lab::Host) -> Part {
+        let host = scratch.session(host);
+        let facts = host.facts().unwrap();
+        Part { host, facts, notes: Vec::new() }
+    }
+
+    pub(super) fn open(
+        &mut self,
+        server: &Server,
+        choice: RouteChoice,
+        wanted: &[Wanted],
+    ) -> Result<HostRepo, RepoError> {
+        let notes = &mut self.notes;
+        HostRepo::open(&self.host, &self.facts, server, choice, wanted, &mut |note| notes.push(note))
+    }
+
+    pub(super) fn install(
+        &mut self,
+        repo: &mut HostRepo,
+        wanted: &[Wanted],
+        options: &InstallOptions,
+    ) -> Result<Installed, RepoError> {
+        let notes = &mut self.notes;
+        repo.install(&self.host, wanted, options, &mut |note| notes.push(note))
+    }
+
+    /// Opens, installs and closes.
+    pub(super) fn run(
+        &mut self,
+        server: &Server,
+        choice: RouteChoice,
+        wanted: &[Wanted],
+        options: &InstallOptions,
+    ) -> Result<Installed, RepoError> {
+        let mut repo = self.open(server, choice, wanted)?;
+        let installed = self.install(&mut repo, wanted, options);
+        let closed = repo.close(&self.host);
+        let installed = installed?;
+        closed?;
+        Ok(installed)
+    }
+}
+
+/// Everything on a host that a run may leave behind, apart from the packages themselves.
+pub(super) fn traces(host: &lab::Host) -> String {
+    host.sh("find /run /var/cache /var/lib/dnf /var/lib/yum /etc /tmp /root -path '*sunshine-installer*' 2>/dev/null; \
+         find / -xdev -newer /etc/machine-id -name '*.rpm' 2>/dev/null; \
+         find /etc/yum.repos.d -newer /etc/machine-id -type f 2>/dev/null; true")
+}
