@@ -17,7 +17,21 @@ pub(crate) enum Command {
     /// Build a bundle.
     ///
     /// Exit codes: 0 built; 1 the disk or another part of the machine failed; 2 an option or an input is wrong.
-    Build(BuildArgs),
+    Build(Box<BuildArgs>),
+    /// Make a yum repository of a folder: write its repodata/, as createrepo_c does.
+    ///
+    /// Packages' payloads are not checked here; `build` checks them.
+    Metadata(MetadataArgs),
+}
+
+/// Which folder.
+#[derive(Debug, Args)]
+pub(crate) struct MetadataArgs {
+    /// The folder; the packages lie in it, not below it.
+    pub(crate) dir: Utf8PathBuf,
+    /// How the metadata is packed; CentOS 7 reads gzip only.
+    #[arg(long, value_enum, default_value_t = Metadata::Gzip)]
+    pub(crate) packing: Metadata,
 }
 
 /// What goes into the bundle.

@@ -16,6 +16,14 @@ pub(crate) fn rpms(paths: &[Utf8PathBuf]) -> Result<Vec<Utf8PathBuf>, BundleErro
     Ok(found)
 }
 
+/// Every `*.rpm` in the folder itself.
+pub(crate) fn rpms_beside(dir: &Utf8Path) -> Result<Vec<Utf8PathBuf>, BundleError> {
+    let mut found = Vec::new();
+    search(dir, &mut found)?;
+    found.retain(|path| path.parent() == Some(dir));
+    Ok(found)
+}
+
 fn search(dir: &Utf8Path, found: &mut Vec<Utf8PathBuf>) -> Result<(), BundleError> {
     let io = |source| BundleError::Io { action: "list", path: dir.to_owned(), source };
     let mut entries = dir.read_dir_utf8().map_err(io)?.collect::<Result<Vec<_>, _>>().map_err(io)?;

@@ -5,6 +5,7 @@
 mod build;
 mod cli;
 mod find;
+mod metadata;
 mod report;
 
 use std::process::ExitCode;
@@ -12,8 +13,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli::Command::Build(args) = cli::Cli::parse().command;
-    let code = match build::run(&args, &mut std::io::stdout()) {
+    let done = match cli::Cli::parse().command {
+        cli::Command::Build(args) => build::run(&args, &mut std::io::stdout()),
+        cli::Command::Metadata(args) => metadata::run(&args),
+    };
+    let code = match done {
         Ok(()) => 0,
         Err(failure) => {
             // Nothing can be done about a standard error that is closed.

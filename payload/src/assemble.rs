@@ -9,7 +9,7 @@ use crate::elf;
 use crate::error::BundleError;
 use crate::member::MemberKind;
 use crate::write::{NewMember, Recipe, Source};
-use crate::yum::{self, Packing, RpmFile, Scan};
+use crate::yum::{self, Check, Packing, RpmFile, Scan};
 
 /// The files that a bundle is to be made of.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ pub struct Assembled {
 /// Reads and checks all inputs. Every file that cannot be packed is in the error's list.
 pub fn assemble(inputs: Inputs, progress: &mut dyn FnMut(u64)) -> Result<Assembled, Vec<BundleError>> {
     let arch = deployer_arch(&inputs.deployer).map_err(|e| vec![e])?;
-    let scan = yum::scan_sources(&inputs.rpms, "rpms/", inputs.packing, progress).map_err(|e| vec![e])?;
+    let scan = yum::scan_sources(&inputs.rpms, "rpms/", inputs.packing, Check::All, progress).map_err(|e| vec![e])?;
     let Scan { rpms, repodata, same, mut refused } = scan;
     refused.extend(rpms.iter().filter(|rpm| !fits(&rpm.id.arch, arch)).map(|rpm| BundleError::Unfit {
         path: rpm.path.clone(),

@@ -10,5 +10,5 @@ mod scan;
 
 pub use closure::{Assumed, Unmet, unmet};
 pub use repodata::{Packing, RepodataFile};
-pub use rpmfile::RpmFile;
+pub use rpmfile::{Check, RpmFile};
 pub use scan::{Scan, scan, scan_sources};

@@ -35,6 +35,15 @@ pub struct RpmFile {
     pub(super) xml: Xml,
 }
 
+/// How much of a package is held against its own digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// The header: all that metadata is made from.
+    Header,
+    /// Header and payload: what goes into a bundle must be whole.
+    All,
+}
+
 /// What dependency checks look at.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Needs {
@@ -59,21 +68,30 @@ pub(super) fn path_hash(path: &str) -> u64 {
 }
 
 impl RpmFile {
-    /// Reads and checks an rpm file. In the metadata it lies at `href`.
+    /// Reads an rpm file and checks its header and payload. In the metadata it lies at `href`.
     pub fn read(path: &Utf8Path, href: &str) -> Result<Self, BundleError> {
+        Self::read_with(path, href, Check::All)
+    }
+
+    pub(super) fn read_with(path: &Utf8Path, href: &str, check: Check) -> Result<Self, BundleError> {
         let file = File::open(path).map_err(BundleError::io("open", path))?;
         let len = file.metadata().map_err(BundleError::io("read", path))?.len();
-        Self::read_slice(FileSlice { file: &file, base: 0, len }, path, href)
+        Self::read_slice(FileSlice { file: &file, base: 0, len }, path, href, check)
     }
 
     /// The same for a package inside another file; `path` is what messages call it.
-    pub(crate) fn read_slice(file: FileSlice<'_>, path: &Utf8Path, href: &str) -> Result<Self, BundleError> {
+    pub(crate) fn read_slice(
+        file: FileSlice<'_>,
+        path: &Utf8Path,
+        href: &str,
+        check: Check,
+    ) -> Result<Self, BundleError> {
         let unfit = |what: String| BundleError::Unfit { path: path.to_owned(), what };
         let head = Head::read(file).map_err(BundleError::io("read", path))?.map_err(&unfit)?;
         let unreadable = |e: &dyn std::fmt::Display| unfit(format!("its header cannot be read: {e}"));
         let text = head.in_utf8().map_err(&unfit)?;
         let meta = rpm::PackageMetadata::parse(&mut text.as_ref()).map_err(|e| unreadable(&e))?;
-        let (sha256, size) = check_digests(file, &head, &meta, path)?;
+        let (sha256, size) = check_digests(file, &head, &meta, path, check)?;
         let build_time = meta.get_build_time().unwrap_or_default();
         let source = PackageSource {
             checksum: Some(Checksum::Sha256(sha256.to_string())),
@@ -180,6 +198,7 @@ fn check_digests(
     head: &Head,
     meta: &rpm::PackageMetadata,
     path: &Utf8Path,
+    check: Check,
 ) -> Result<(Sha256, u64), BundleError> {
     let unfit = |what: &str| BundleError::Unfit { path: path.to_owned(), what: what.into() };
     if let Ok(sum) = meta.signature.get_entry_data_as_string(SignatureTag::RPMSIGTAG_SHA256)
@@ -187,8 +206,13 @@ fn check_digests(
     {
         return Err(unfit("its header does not have the digest that the package states: it is damaged"));
     }
-    let mut payload = PayloadDigest::of(meta, head)
-        .ok_or_else(|| unfit("it carries no digest of its payload that could be checked"))?;
+    let mut payload = match check {
+        Check::Header => None,
+        Check::All => Some(
+            PayloadDigest::of(meta, head)
+                .ok_or_else(|| unfit("it carries no digest of its payload that could be checked"))?,
+        ),
+    };
     let mut whole = Hasher::new();
     whole.update(head.bytes());
     let mut at = head.bytes().len() as u64;
@@ -199,10 +223,12 @@ fn check_digests(
             break;
         }
         whole.update(&buffer[..got]);
-        payload.update(&buffer[..got]);
+        if let Some(payload) = &mut payload {
+            payload.update(&buffer[..got]);
+        }
         at += got as u64;
     }
-    if payload.holds() {
+    if payload.is_none_or(PayloadDigest::holds) {
         return Ok((whole.finish(), at));
     }
     let expected = meta

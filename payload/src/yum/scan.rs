@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::parallel::in_order;
 use super::repodata::{Builder, Packing, RepodataFile};
-use super::rpmfile::{RpmFile, Xml};
+use super::rpmfile::{Check, RpmFile, Xml};
 use crate::digest::FileSlice;
 use crate::error::BundleError;
 use crate::member::RpmId;
@@ -34,7 +34,7 @@ pub fn scan(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Scan, BundleError> {
     let sources: Vec<Source> = paths.iter().cloned().map(Source::File).collect();
-    scan_sources(&sources, prefix, packing, progress)
+    scan_sources(&sources, prefix, packing, Check::All, progress)
 }
 
 /// The same for packages that lie in files or in a bundle.
@@ -42,28 +42,29 @@ pub fn scan_sources(
     sources: &[Source],
     prefix: &str,
     packing: Packing,
+    check: Check,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Scan, BundleError> {
     let mut sources: Vec<(Utf8PathBuf, &Source)> = sources.iter().map(|s| (s.path(), s)).collect();
     sources.sort_by(|(a, _), (b, _)| (a.file_name(), a).cmp(&(b.file_name(), b)));
     sources.dedup_by(|(a, _), (b, _)| a == b);
-    let mut scan = scan_once(&sources, prefix, packing, progress)?;
+    let mut scan = scan_once(&sources, prefix, packing, check, progress)?;
     if !scan.same.is_empty() && scan.refused.is_empty() {
         // The number of packages stands at the beginning of the metadata: without the copies it is another one.
         let same = std::mem::take(&mut scan.same);
         sources.retain(|(path, _)| !same.contains(path));
-        scan = Scan { same, ..scan_once(&sources, prefix, packing, &mut |_| ())? };
+        scan = Scan { same, ..scan_once(&sources, prefix, packing, check, &mut |_| ())? };
     }
     Ok(scan)
 }
 
-fn read(path: &Utf8Path, source: &Source, href: &str) -> Result<RpmFile, BundleError> {
+fn read(path: &Utf8Path, source: &Source, href: &str, check: Check) -> Result<RpmFile, BundleError> {
     match source {
         Source::Member(bundle, member) => {
             let (file, base) = bundle.stored_file(member)?;
-            RpmFile::read_slice(FileSlice { file: file.as_ref(), base, len: member.size }, path, href)
+            RpmFile::read_slice(FileSlice { file: file.as_ref(), base, len: member.size }, path, href, check)
         }
-        Source::File(_) => RpmFile::read(path, href),
+        Source::File(_) => RpmFile::read_with(path, href, check),
         _ => Err(BundleError::Unfit { path: path.to_owned(), what: "it is no rpm".into() }),
     }
 }
@@ -72,6 +73,7 @@ fn scan_once(
     sources: &[(Utf8PathBuf, &Source)],
     prefix: &str,
     packing: Packing,
+    check: Check,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Scan, BundleError> {
     let mut scan = Scan::default();
@@ -79,7 +81,7 @@ fn scan_once(
     let mut known = Known::default();
     let mut failed = None;
     let read = |(path, source): &(Utf8PathBuf, &Source)| {
-        read(path, source, &format!("{prefix}{}", path.file_name().unwrap_or_default()))
+        read(path, source, &format!("{prefix}{}", path.file_name().unwrap_or_default()), check)
     };
     in_order(sources, read, |read| match read {
         Err(error) => scan.refused.push(error),
