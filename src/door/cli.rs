@@ -17,6 +17,7 @@ use crate::repo::RouteChoice;
 use super::bundle::{self, BundleCommand};
 use super::credentials::{Credentials, targets};
 use super::exit::Exit;
+use super::repo::{self, RepoCommand};
 use super::terminal::{self, Manner};
 use super::{argv, deploy, hosts, log, onekey, start};
 
@@ -128,6 +129,9 @@ enum Command {
     /// This file itself: what is in it, whether it is whole, a changed copy of it
     #[command(subcommand)]
     Bundle(BundleCommand),
+    /// The bundle's packages as a yum repository
+    #[command(subcommand)]
+    Repo(RepoCommand),
     /// Print completions for a shell: source <(sunshine-installer completion bash)
     Completion {
         #[arg(value_enum)]
@@ -262,6 +266,7 @@ fn run(cli: Cli) -> Exit {
         }
         Command::Man => return man(),
         Command::Bundle(command) => return bundle_main(&command, &global),
+        Command::Repo(command) => return repo_main(&command, &global),
         Command::Hosts(command) => credentials.defaults().and_then(|defaults| hosts::run(&command, &defaults, &global)),
         Command::Deploy(args) => {
             credentials.defaults().and_then(|d| args.job(&d, &global)).map(|(job, bundle)| begin(&job, bundle, &global))
@@ -323,6 +328,20 @@ fn man() -> Exit {
             Exit::Done
         }
         Err(_) => Exit::Failed,
+    }
+}
+
+fn repo_main(command: &RepoCommand, global: &Global) -> Exit {
+    let terminal = terminal::Terminal::new(global.manner());
+    if let Some(said) = log::open(global.log_dir.as_deref()) {
+        terminal.voice().warn(&said);
+    }
+    match repo::run(command, &mut std::io::stdout()) {
+        Ok(()) => Exit::Done,
+        Err(e) => {
+            terminal.error(&e.to_string(), e.help().as_deref());
+            if e.is_damage() { Exit::Damaged } else { Exit::Failed }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod hosts;
 mod ini;
 mod log;
 mod onekey;
+pub mod repo;
 mod start;
 mod terminal;
 pub mod workdir;

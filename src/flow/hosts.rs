@@ -68,10 +68,8 @@ pub fn facts_json(host: &str, facts: &Facts) -> serde_json::Value {
 impl Hosts {
     /// Connects to all and reads their facts, in the order given.
     pub fn check(&self, targets: &[Target]) -> Vec<Checked> {
-        let mut results: Vec<(usize, Checked)> = self
-            .each(targets, Host::facts)
-            .map(|(index, host, result)| (index, Checked { host, result }))
-            .collect();
+        let mut results: Vec<(usize, Checked)> =
+            self.each(targets, Host::facts).map(|(index, host, result)| (index, Checked { host, result })).collect();
         results.sort_by_key(|(index, _)| *index);
         results.into_iter().map(|(_, checked)| checked).collect()
     }

@@ -1,0 +1,153 @@
+//! `repo serve`: the bundle as a yum repository alone. Prints the .repo file to put on a host, then serves until it is
+//! interrupted. A command and a place to write flow in, the .repo file flows out.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+
+use camino::Utf8PathBuf;
+use clap::{Args, Subcommand};
+use payload::{Bundle, BundleError};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::repo::{RepoError, Server};
+
+/// What to do with the repository.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RepoCommand {
+    /// Serve the bundle's packages to any yum, dnf or zypper until interrupted, and print the .repo file for them
+    Serve(ServeArgs),
+}
+
+/// `repo serve`.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// Another bundle, or a folder that one was extracted to, instead of the running program's own.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub bundle: Option<Utf8PathBuf>,
+    /// Serve on this address, port, or both; all addresses and a free port without it.
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:0", value_parser = listen)]
+    pub listen: SocketAddr,
+    /// Serve these packages of this machine too.
+    #[arg(value_name = "RPM")]
+    pub rpms: Vec<Utf8PathBuf>,
+}
+
+/// Why nothing is served.
+#[derive(Debug, thiserror::Error)]
+pub enum RepoCommandError {
+    /// Neither a bundle nor packages.
+    #[error("this program carries no bundle, and no packages are given: there is nothing to serve")]
+    Empty,
+    /// The bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The server.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// Standard output, or waiting for the interrupt.
+    #[error("cannot {what}: {source}")]
+    Io { what: &'static str, source: io::Error },
+}
+
+impl RepoCommandError {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Empty => Some("name a bundle with --bundle, or rpm files".into()),
+            Self::Bundle(error) => error.help(),
+            Self::Repo(error) => error.help(),
+            Self::Io { .. } => None,
+        }
+    }
+
+    /// Whether the bundle is damaged.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Bundle(error) => error.is_damage(),
+            Self::Repo(error) => error.is_damage(),
+            _ => false,
+        }
+    }
+}
+
+/// Runs a repository command. `repo serve` comes back when the process is told to end.
+pub fn run(command: &RepoCommand, out: &mut dyn Write) -> Result<(), RepoCommandError> {
+    let RepoCommand::Serve(args) = command;
+    let bundle = match &args.bundle {
+        Some(path) => Some(Bundle::open(path)?),
+        None => Bundle::open_self()?,
+    };
+    if bundle.is_none() && args.rpms.is_empty() {
+        return Err(RepoCommandError::Empty);
+    }
+    let io = |what| move |source| RepoCommandError::Io { what, source };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io("wait for the end"))?;
+    let _inside = runtime.enter();
+    // Listened for before anything is printed: whoever reads the file may end the program at once.
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(io("wait for the end"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(io("wait for the end"))?;
+    let server = Server::start(bundle, &args.rpms, args.listen)?;
+    let text = server.repo_file(shown_address(server.addr().ip()))?;
+    let head = "# put this into /etc/yum.repos.d/sunshine-installer.repo; it holds until this program ends (Ctrl-C)\n";
+    out.write_all(head.as_bytes()).and_then(|()| out.write_all(text.as_bytes())).map_err(io("print the .repo file"))?;
+    out.flush().map_err(io("print the .repo file"))?;
+    runtime.block_on(async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    });
+    Ok(())
+}
+
+/// Reads `ADDRESS:PORT`, `ADDRESS`, `:PORT` or `PORT`.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(address);
+    }
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(address, 0));
+    }
+    let port = text.strip_prefix(':').unwrap_or(text).parse::<u16>();
+    port.map(|port| SocketAddr::new(any, port)).map_err(|_| "an address, a port, or ADDRESS:PORT is wanted".to_owned())
+}
+
+/// The address that goes into the .repo file: the one listened on, else this machine's own on the way to others. No
+/// packet is sent for that: connecting a UDP socket only asks the routing table.
+fn shown_address(listening: IpAddr) -> IpAddr {
+    if !listening.is_unspecified() {
+        return listening;
+    }
+    let asked = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    });
+    asked.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_listen_on_can_be_said_in_four_ways() {
+        for (text, address) in [
+            ("10.8.14.1:8080", "10.8.14.1:8080"),
+            ("10.8.14.1", "10.8.14.1:0"),
+            (":8080", "0.0.0.0:8080"),
+            ("8080", "0.0.0.0:8080"),
+            ("[::1]:80", "[::1]:80"),
+            ("[::1]", "[::1]:0"),
+            ("::1", "[::1]:0"),
+        ] {
+            assert_eq!(listen(text).unwrap().to_string(), address, "{text}");
+        }
+        for wrong in ["", "somewhere", "10.8.14.1:", "70000", "1.2.3.4:x"] {
+            assert!(listen(wrong).is_err(), "{wrong}");
+        }
+    }
+}
