@@ -14,6 +14,7 @@ use crate::error::{BundleError, Part};
 use crate::folder;
 use crate::member::Member;
 use crate::output::available;
+use crate::unfinished::Unfinished;
 
 /// One file to write.
 struct Job<'a> {
@@ -65,6 +66,7 @@ pub fn extract(
         .map_err(BundleError::io("make", dir))?;
     let path = Utf8Path::from_path(part.path())
         .ok_or_else(|| BundleError::Unfit { path: dir.to_owned(), what: "the folder's path is not UTF-8".into() })?;
+    let unfinished = Unfinished::new(path);
     bundle.check_archive()?;
     run(bundle, path, &jobs, progress)?;
     let footer = bundle.footer().encode().unwrap_or_default();
@@ -73,6 +75,7 @@ pub fn extract(
         fs_err::write(&file, bytes).map_err(|e| write_error(&dir.join(name), bytes.len() as u64, e))?;
     }
     fs_err::rename(path, dir).map_err(BundleError::io("name", dir))?;
+    drop(unfinished);
     // It has its own name now: there is nothing left to remove.
     let _ = part.keep();
     Ok(())

@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::error::BundleError;
+use crate::unfinished::Unfinished;
 
 /// Zeros in a piece of at least this size are not written.
 const HOLE_FROM: usize = 64 * 1024;
@@ -21,6 +22,7 @@ pub(crate) struct Output {
     /// Bytes that the whole file will have, as far as known; for the message about a full disk.
     expected: u64,
     written: u64,
+    unfinished: Option<Unfinished>,
 }
 
 impl Output {
@@ -40,7 +42,8 @@ impl Output {
             .permissions(Permissions::from_mode(mode))
             .tempfile_in(dir)
             .map_err(BundleError::io("write", path))?;
-        Ok(Self { path: path.to_owned(), file, expected, written: 0 })
+        let unfinished = Utf8Path::from_path(file.path()).map(Unfinished::new);
+        Ok(Self { path: path.to_owned(), file, expected, written: 0, unfinished })
     }
 
     pub(crate) fn at(&self) -> u64 {
@@ -72,10 +75,12 @@ impl Output {
 
     /// Gives the file its name, replacing what had it.
     pub(crate) fn commit(self) -> Result<(), BundleError> {
-        let Self { path, file, written, .. } = self;
+        let Self { path, file, written, unfinished, .. } = self;
         // A hole at the end is a length and nothing else.
         file.as_file().set_len(written).map_err(BundleError::io("write", &path))?;
-        file.persist(&path).map(drop).map_err(|e| BundleError::io("name", path)(e.error))
+        file.persist(&path).map_err(|e| BundleError::io("name", path)(e.error))?;
+        drop(unfinished);
+        Ok(())
     }
 }
 

@@ -346,6 +346,9 @@ fn repo_main(command: &RepoCommand, global: &Global) -> Exit {
 }
 
 fn bundle_main(command: &BundleCommand, global: &Global) -> Exit {
+    if let Err(e) = super::workdir::remove_on_signals() {
+        terminal::Terminal::new(global.manner()).voice().warn(&format!("an interrupt will leave files behind: {e}"));
+    }
     let terminal = terminal::Terminal::new(global.manner());
     let bar = terminal.progress();
     let mut progress = |done: u64, total: u64| bar.show(done, total);

@@ -107,8 +107,9 @@ impl Drop for WorkDir {
     }
 }
 
-/// Removes every folder of this process: for whoever ends it without unwinding.
+/// Removes every folder of this process, and bundles that it had begun to write: for whoever ends it without unwinding.
 pub fn remove_all() {
+    payload::remove_unfinished();
     for path in lock_live().drain(..) {
         let _ = fs_err::remove_dir_all(path);
     }

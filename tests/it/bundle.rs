@@ -303,3 +303,80 @@ fn a_file_that_is_not_there_is_the_requests_fault() {
     assert_eq!(code, 2);
     assert!(text.contains("/nonexistent/x.bin"), "{text}");
 }
+
+/// Runs a program; gives back its exit code and what it said.
+fn spawn(program: &Utf8Path, args: &[&str]) -> (Option<i32>, String) {
+    let output = std::process::Command::new(program).args(args).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn the_bundle_runs_by_itself_and_so_does_its_folder() {
+    let scratch = Scratch::new();
+    let bin = scratch.bundle();
+    let info = |program: &Utf8Path| {
+        let (code, said) = spawn(program, &["--json", "bundle", "info"]);
+        assert_eq!(code, Some(0), "{said}");
+        let mut info: Value = serde_json::from_str(&said).unwrap();
+        info.as_object_mut().unwrap().retain(|key, _| key != "path" && key != "extracted");
+        info
+    };
+    let dir = scratch.path("unpacked");
+    assert_eq!(spawn(&bin, &["bundle", "extract", dir.as_str()]).0, Some(0));
+    let extracted = dir.join("sunshine-installer");
+    assert_eq!(info(&bin), info(&extracted));
+    assert_eq!(spawn(&extracted, &["bundle", "verify"]).0, Some(0));
+    // What was extracted packs and extracts again.
+    let again = scratch.path("again.bin");
+    assert_eq!(spawn(&extracted, &["bundle", "repack", "-o", again.as_str()]).0, Some(0));
+    assert!(fs_err::read(&again).unwrap() == fs_err::read(&bin).unwrap());
+}
+
+#[test]
+fn a_bundle_that_lost_its_payload_says_so() {
+    let scratch = Scratch::new();
+    let bin = scratch.bundle();
+    let deployer = usize::try_from(Bundle::open(&bin).unwrap().manifest().deployer.size).unwrap();
+    let bytes = fs_err::read(&bin).unwrap();
+    let line = ["etcd", "create", "--host", "root:pw@192.0.2.1"];
+    for (len, name) in [(deployer, "all"), (deployer + 1, "most"), (bytes.len() - 1, "a byte")] {
+        fs_err::write(&bin, &bytes[..len]).unwrap();
+        for args in [&["bundle", "verify"][..], &line] {
+            let (code, said) = spawn(&bin, args);
+            assert_eq!(code, Some(3), "{name} lost, {args:?}: {said}");
+            assert!(said.contains("payload missing"), "{said}");
+        }
+    }
+    fs_err::write(&bin, [&bytes[..], b"x"].concat()).unwrap();
+    assert_eq!(spawn(&bin, &line).0, Some(3));
+}
+
+#[test]
+fn a_damaged_bundle_deploys_nothing() {
+    let scratch = Scratch::new();
+    let bin = scratch.bundle();
+    let rpm = Bundle::open(&bin).unwrap().find_rpm_file("first-1.0-1.noarch.rpm").unwrap().clone();
+    let mut bytes = fs_err::read(&bin).unwrap();
+    bytes[usize::try_from(rpm.offset + 1000).unwrap()] ^= 1;
+    fs_err::write(&bin, bytes).unwrap();
+    // Nobody listens there: a run that went on to the host would end with exit code 1.
+    let (code, said) = spawn(&bin, &["etcd", "create", "--host", "root:pw@127.0.0.1:1"]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("member rpms/first-1.0-1.noarch.rpm"), "{said}");
+}
+
+#[test]
+fn a_full_tmp_without_exec_does_not_matter() {
+    let scratch = Scratch::new();
+    let bin = scratch.bundle();
+    // The scratch folder itself is under /tmp, so the file system is mounted where TMPDIR then points to.
+    let (tmp, dir) = (scratch.path("tmp"), scratch.path("unpacked"));
+    fs_err::create_dir(&tmp).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=64k,noexec tmpfs {tmp} && {{ cat /dev/zero >{tmp}/full 2>/dev/null; export TMPDIR={tmp}; \
+         {bin} --version && {bin} bundle verify && {bin} bundle extract {dir} && {dir}/sunshine-installer bundle verify; }}"
+    );
+    let output = std::process::Command::new("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

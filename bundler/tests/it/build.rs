@@ -159,3 +159,26 @@ fn a_set_that_is_not_closed_is_told() {
     assert_eq!(code, 0, "{stdout}");
     assert!(!stdout.contains("not closed"), "{stdout}");
 }
+
+#[test]
+fn an_interrupt_leaves_nothing() {
+    let scratch = Scratch::new();
+    let hole = scratch.path("hole.tar");
+    fs_err::File::create(&hole).unwrap().set_len(8 << 30).unwrap();
+    for signal in ["-INT", "-TERM"] {
+        let out = scratch.path("out/x.bin");
+        fs_err::create_dir_all(out.parent().unwrap()).unwrap();
+        let mut child = Command::new(cargo_bin!("sunshine-bundler"))
+            .args(["build", "-q", "--deployer", DEPLOYER, "--image", hole.as_str(), "-o", out.as_str()])
+            .spawn()
+            .unwrap();
+        let begun = || fs_err::read_dir(out.parent().unwrap()).unwrap().count() == 1;
+        while !begun() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before it began");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert_eq!(fs_err::read_dir(out.parent().unwrap()).unwrap().count(), 0);
+    }
+}
