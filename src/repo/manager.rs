@@ -58,6 +58,8 @@ pub(super) struct Ours {
     pub(super) sections: Vec<String>,
     /// Whether rpm signatures are checked too.
     pub(super) gpgcheck: bool,
+    /// Addresses of the keys that they are checked with.
+    pub(super) rpm_keys: Vec<String>,
 }
 
 impl Manager {
@@ -108,6 +110,11 @@ impl Manager {
         command = command.args(["--setopt=timeout=10", "--setopt=retries=1"]);
         for section in &ours.sections {
             command = command.arg(format!("--setopt={section}.gpgcheck={}", u8::from(ours.gpgcheck)));
+            if ours.gpgcheck {
+                // Without the run's own key, which has been taken for the metadata by then: the keys named here get
+                // into the rpm database, and stay.
+                command = command.arg(format!("--setopt={section}.gpgkey={}", ours.rpm_keys.join(" ")));
+            }
         }
         command
     }
@@ -153,6 +160,7 @@ mod tests {
             cache_dir: "/var/cache/sunshine-installer/abc/cache".into(),
             sections: vec!["sunshine-installer".into()],
             gpgcheck: false,
+            rpm_keys: vec!["file:///run/sunshine-installer/abc/rpm-key-0.asc".into()],
         }
     }
 
@@ -176,6 +184,13 @@ mod tests {
                 assert!(line.contains(part), "{manager:?}: {part} in {line}");
             }
         }
+    }
+
+    #[test]
+    fn packages_are_not_checked_with_the_run_s_key() {
+        let ours = Ours { gpgcheck: true, ..ours() };
+        let line = Manager::Dnf.isolated(&ours, Duration::from_secs(9)).to_string();
+        assert!(line.contains("gpgkey=file:///run/sunshine-installer/abc/rpm-key-0.asc"), "{line}");
     }
 
     #[test]

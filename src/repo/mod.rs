@@ -29,6 +29,7 @@ mod stream;
 mod transaction;
 mod upload;
 mod wanted;
+mod way;
 
 #[cfg(test)]
 mod server_tests;

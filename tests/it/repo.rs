@@ -11,3 +11,5 @@ mod faults;
 mod install;
 mod readers;
 mod setup;
+mod signed;
+mod speed;

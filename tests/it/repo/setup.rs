@@ -35,6 +35,15 @@ impl Scratch {
 
     /// A bundle of these rpms. `spoil` may change an rpm's bytes after its metadata was made.
     pub(super) fn bundle_with(&self, rpms: &[Utf8PathBuf], spoil: &dyn Fn(&str, &mut Vec<u8>)) -> Bundle {
+        self.pack(rpms, &[], spoil)
+    }
+
+    /// A bundle of these rpms and of keys that they are signed with.
+    pub(super) fn bundle_with_keys(&self, rpms: &[Utf8PathBuf], keys: &[Utf8PathBuf]) -> Bundle {
+        self.pack(rpms, keys, &|_, _| ())
+    }
+
+    fn pack(&self, rpms: &[Utf8PathBuf], keys: &[Utf8PathBuf], spoil: &dyn Fn(&str, &mut Vec<u8>)) -> Bundle {
         let scanned = scan(rpms, "rpms/", Packing::Gzip, &mut |_| ()).unwrap();
         let mut members = Vec::new();
         let member = |name: String, kind, source, rpm| NewMember { name, kind, source, rpm, mtime: 1, sha256: None };
@@ -46,6 +55,10 @@ impl Scratch {
         }
         for file in scanned.repodata {
             members.push(member(file.name, MemberKind::Repodata, Source::Bytes(file.bytes), None));
+        }
+        for key in keys {
+            let name = format!("keys/{}", key.file_name().unwrap());
+            members.push(member(name, MemberKind::Key, Source::File(key.clone()), None));
         }
         let recipe = Recipe {
             product_version: "0.1.0".into(),
@@ -80,12 +93,13 @@ impl Scratch {
         self.path(&format!("rpms/{name}-{version}-1.noarch.rpm"))
     }
 
-    /// `lab-base` of the lab's hosts gives small packages nothing to require.
+    /// Which package [`Scratch::rpm`] makes.
     pub(super) fn id(&self, name: &str, version: &str) -> RpmId {
         let (name, version) = (name.to_owned(), version.to_owned());
         RpmId { name, epoch: 0, version, release: "1".into(), arch: "noarch".into() }
     }
 
+    /// That package, as -f names it.
     pub(super) fn file(&self, name: &str, version: &str) -> Wanted {
         let file_name = format!("{name}-{version}-1.noarch.rpm");
         Wanted::Rpm { file_name, id: self.id(name, version), local: None }

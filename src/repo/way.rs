@@ -1,0 +1,142 @@
+//! How one host comes to the repository: the ways tried in turn, the one taken, and the next one when it breaks.
+
+use tracing::info;
+
+use crate::host::Host;
+
+use super::error::RepoError;
+use super::hostrepo::HostRepo;
+use super::manager::Manager;
+use super::package_run::Run;
+use super::problem::Verdict;
+use super::repofile;
+use super::route::Route;
+use super::{probe, upload};
+
+/// The file name of the run's key on a host.
+const KEY: &str = "run-key.asc";
+
+impl HostRepo {
+    /// Finds the way when that has not been done; a host that has everything may never need one.
+    pub(super) fn need_way(&mut self, host: &Host) -> Result<(), RepoError> {
+        if matches!(self.route, Route::Own | Route::Idle) {
+            self.put_keys(host)?;
+            self.find_way(host)?;
+            info!(host = host.name(), route = %self.route, why = self.why(), "way to the repository");
+        }
+        Ok(())
+    }
+
+    /// Takes the first route that works, of those that have not failed yet.
+    fn find_way(&mut self, host: &Host) -> Result<(), RepoError> {
+        for route in self.choice.order() {
+            if self.tried.iter().any(|(tried, _)| tried == route) {
+                continue;
+            }
+            match self.enter(host, *route)? {
+                Ok(()) => {
+                    self.route = *route;
+                    return Ok(());
+                }
+                Err(why) => {
+                    info!(host = host.name(), %route, why, "no way");
+                    self.tried.push((*route, why));
+                }
+            }
+        }
+        Err(RepoError::NoRoute { host: host.name().to_owned(), tried: self.tried.clone() })
+    }
+
+    /// Makes a route ready; the inner error says why it does not work.
+    fn enter(&mut self, host: &Host, route: Route) -> Result<Result<(), String>, RepoError> {
+        if self.manager == Manager::Rpm && route != Route::Files {
+            return Ok(Err("rpm alone cannot use a repository".into()));
+        }
+        self.forward = None;
+        let base = match route {
+            Route::Http => self.place.url_for(host.local_address()),
+            Route::Tunnel => match host.forward_to(self.place.own_address()) {
+                Ok(forward) => {
+                    let port = forward.port();
+                    self.forward = Some(forward);
+                    self.place.url_at(([127, 0, 0, 1], port).into())
+                }
+                Err(error) if error.is_unreachable() => return Err(error.into()),
+                Err(error) => return Ok(Err(reason(&error.to_string(), host))),
+            },
+            Route::Files => {
+                upload::metadata(host, &self.place.stock, &self.site)?;
+                format!("file://{}/", self.site.files_dir())
+            }
+            Route::Own | Route::Idle => return Ok(Ok(())),
+        };
+        if route != Route::Files
+            && let Err(why) = probe::fetch(host, &format!("{base}{}", self.place.stock.first_repomd()))?
+        {
+            return Ok(Err(self.place.stock.without_token(&why)));
+        }
+        if self.manager == Manager::Rpm {
+            return Ok(Ok(()));
+        }
+        self.site.put_repo(host, &repofile::text(&self.sections(&base)))?;
+        self.read_metadata(host, route)
+    }
+
+    fn sections(&self, base: &str) -> Vec<repofile::Section> {
+        let mut keys = vec![format!("file://{}", self.site.key(KEY))];
+        keys.extend(self.rpm_key_addresses());
+        repofile::sections(&self.place.stock, base, &keys, false)
+    }
+
+    /// Where the keys of the bundle lie on the host.
+    pub(super) fn rpm_key_addresses(&self) -> Vec<String> {
+        let keys = self.place.stock.rpm_keys();
+        keys.iter().map(|(name, _)| format!("file://{}", self.site.key(name))).collect()
+    }
+
+    /// Has the package manager read the metadata and check its signature. Here, because accepting the run's key needs
+    /// a yes, and a trial answers everything with no.
+    fn read_metadata(&self, host: &Host, route: Route) -> Result<Result<(), String>, RepoError> {
+        let run = Run::of(host, &self.manager.makecache(&self.ours(false)))?;
+        if run.ok() {
+            return Ok(Ok(()));
+        }
+        match run.verdict(self.manager) {
+            Verdict::Damaged(detail) => {
+                let what = "the repository's metadata".to_owned();
+                Err(RepoError::Damaged { host: host.name().into(), what, detail: self.clean(&detail) })
+            }
+            Verdict::Download(why) if route != Route::Files => Ok(Err(self.clean(&why))),
+            _ => Err(run.failed(host, &self.place.stock)),
+        }
+    }
+
+    /// The run's key, and the keys in the bundle that packages are signed with.
+    fn put_keys(&self, host: &Host) -> Result<(), RepoError> {
+        let stock = &self.place.stock;
+        self.site.put_key(host, KEY, stock.key()?.public().as_bytes())?;
+        for (file_name, member) in stock.rpm_keys() {
+            self.site.put_key(host, &file_name, &stock.read(&member)?)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on by the next way; once in a run, and only where the choice is ours.
+    pub(super) fn fall_back(&mut self, host: &Host, why: &str, note: &mut dyn FnMut(String)) -> Result<(), RepoError> {
+        let (from, why) = (self.route, self.clean(why));
+        let last = self.choice.order().last() == Some(&from);
+        if self.fell_back || last {
+            return Err(RepoError::Download { host: host.name().into(), route: from, detail: why });
+        }
+        self.fell_back = true;
+        self.tried.push((from, format!("it broke in the middle: {why}")));
+        self.find_way(host)?;
+        note(format!("{from} broke in the middle ({why}): going on by {}", self.route));
+        Ok(())
+    }
+}
+
+/// An error's text without the host in front: it is shown where the host is known.
+fn reason(text: &str, host: &Host) -> String {
+    text.strip_prefix(host.name()).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(text).to_owned()
+}

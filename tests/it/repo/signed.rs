@@ -1,0 +1,69 @@
+//! rpm's own signatures: checked when the bundle brings the key, and refused when they are another's.
+
+use std::process::Command;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use sunshine_installer::repo::{InstallOptions, RouteChoice, Server};
+
+use super::setup::{Part, Scratch, inside, listen, names};
+use crate::lab::{Lab, Output};
+
+/// Makes a key for packages, and returns its public half's file.
+fn make_key(scratch: &Scratch, name: &str) -> Utf8PathBuf {
+    let home = scratch.path(&format!("gpg-{name}"));
+    fs_err::create_dir_all(&home).unwrap();
+    let gpg = |arguments: &[&str]| {
+        let mut gpg = Command::new("gpg");
+        gpg.args(["--batch", "--homedir", home.as_str(), "--pinentry-mode", "loopback", "--passphrase", ""]);
+        Output::of(gpg.args(arguments)).expect_ok().stdout
+    };
+    gpg(&["--quick-gen-key", name, "rsa2048", "sign", "never"]);
+    let file = scratch.path(&format!("{name}.asc"));
+    fs_err::write(&file, gpg(&["--armor", "--export", name])).unwrap();
+    file
+}
+
+fn sign(scratch: &Scratch, name: &str, rpm: &Utf8Path) {
+    let mut sign = Command::new("rpmsign");
+    sign.args([
+        "--define",
+        "__gpg /usr/bin/gpg",
+        "--define",
+        &format!("_gpg_name {name}"),
+        "--define",
+        &format!("_gpg_path {}", scratch.path(&format!("gpg-{name}"))),
+    ]);
+    Output::of(sign.args(["--addsign", rpm.as_str()])).expect_ok();
+}
+
+#[test]
+fn repo_signed_packages_are_checked_with_the_bundle_s_key() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let scratch = Scratch::new();
+    let key = make_key(&scratch, "vendor");
+    let signed = scratch.rpm("alpha", "1", "", 1000);
+    sign(&scratch, "vendor", &signed);
+    let unsigned = scratch.rpm("beta", "1", "Requires: alpha", 1000);
+    let host = lab.host(0);
+    let keys = "rpm -q gpg-pubkey | grep -c '^gpg-pubkey-'";
+    let bundle = scratch.bundle_with_keys(&[signed, unsigned], &[key]);
+    inside(&lab, || {
+        let server = Server::start(Some(bundle.clone()), &[], listen()).unwrap();
+        let mut part = Part::new(&scratch, host);
+        let options = InstallOptions::default();
+        part.run(&server, RouteChoice::Auto, &names(&["alpha"]), &options).unwrap();
+        assert_eq!(host.sh(keys), "1", "dnf took the vendor's key to check with: gpgcheck was on");
+        host.sh("rpm -e alpha");
+        // One that nobody signed makes the check impossible for all, which is said.
+        part.run(&server, RouteChoice::Auto, &names(&["beta"]), &options).unwrap();
+        let said = part
+            .notes
+            .iter()
+            .any(|note| note.contains("1 of 2 packages cannot be") && note.contains("beta-1-1.noarch"));
+        assert!(said, "{:?}", part.notes);
+    });
+    host.sh("rpm -q alpha beta");
+}
