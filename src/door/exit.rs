@@ -45,7 +45,8 @@ pub(crate) fn of_job(result: &Result<JobReport, FlowError>) -> Exit {
 pub(crate) fn of_error(error: &FlowError) -> Exit {
     match error {
         FlowError::Request { .. } => Exit::Usage,
-        FlowError::Bundle(_) => Exit::Damaged,
+        FlowError::Bundle(e) if e.is_damage() => Exit::Damaged,
+        FlowError::Bundle(e) if !e.is_io() => Exit::Usage,
         FlowError::Repo(e) if e.is_damage() => Exit::Damaged,
         _ => Exit::Failed,
     }

@@ -380,3 +380,54 @@ fn a_full_tmp_without_exec_does_not_matter() {
     let output = std::process::Command::new("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// `bundle verify` and a deployment both refuse these bytes with exit code 3; gives back what they said.
+fn refused(scratch: &Scratch, bytes: &[u8]) -> String {
+    let program = Utf8Path::new(env!("CARGO_BIN_EXE_sunshine-installer"));
+    let damaged = scratch.file("damaged.bin", bytes);
+    let (code, said) = spawn(program, &["bundle", "verify", "--bundle", damaged.as_str()]);
+    assert_eq!(code, Some(3), "{said}");
+    let host = ["etcd", "create", "--host", "root:pw@127.0.0.1:1", "--bundle", damaged.as_str()];
+    let (code, deploy_said) = spawn(program, &host);
+    assert_eq!(code, Some(3), "{deploy_said}");
+    said
+}
+
+#[test]
+fn a_byte_flipped_anywhere_stops_verify_and_deploy() {
+    let scratch = Scratch::new();
+    // A small executable: every position is one of the whole file's, and a large one would leave no room for the rest.
+    let bin = scratch.bundle_of(Utf8Path::new("/bin/true"), None);
+    let footer = Bundle::open(&bin).unwrap().footer().clone();
+    let intact = fs_err::read(&bin).unwrap();
+    let size = intact.len() as u64;
+    let parts = [
+        (0, footer.deployer.size, "deployer:"),
+        (footer.deployer.size, footer.archive.offset + 512, "archive"),
+        (footer.archive.offset, footer.manifest.offset, ": "),
+        (footer.manifest.offset, size - 1024, "manifest:"),
+        (size - 1024, size, "footer:"),
+    ];
+    for (start, end, part) in parts {
+        for draw in 0..6 {
+            let at = usize::try_from(start + rand::random_range(0..end - start)).unwrap();
+            let mut bytes = intact.clone();
+            bytes[at] ^= 1 << rand::random_range(0..8);
+            let said = refused(&scratch, &bytes);
+            assert!(said.contains("is damaged: ") && said.contains(part), "draw {draw}, byte {at}: {said}");
+        }
+    }
+    for _ in 0..6 {
+        let len = rand::random_range(0..intact.len());
+        assert!(refused(&scratch, &intact[..len]).contains("footer:"), "cut at {len}");
+    }
+    assert!(refused(&scratch, &[&intact[..], b"\n"].concat()).contains("footer:"));
+}
+
+#[test]
+fn a_bundle_that_is_not_there_is_the_lines_fault() {
+    let program = Utf8Path::new(env!("CARGO_BIN_EXE_sunshine-installer"));
+    let line = ["etcd", "create", "--host", "root:pw@127.0.0.1:1", "--bundle", "/nonexistent.bin"];
+    let (code, said) = spawn(program, &line);
+    assert_eq!(code, Some(2), "{said}");
+}
