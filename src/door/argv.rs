@@ -8,8 +8,8 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 
-/// Options whose value is a secret itself.
-const SECRET_OPTIONS: [&str; 2] = ["ssh-sudo-pw", "ssh-password"];
+/// The option whose value is a secret itself.
+const SECRET_OPTION: &str = "ssh-sudo-pw";
 
 /// Writes stars over every password among the arguments. Where the kernel forbids that, nothing happens: the
 /// `…-file` options and prompts are the way that shows nothing to anybody.
@@ -46,7 +46,7 @@ fn argument_span() -> Option<(u64, u64)> {
 fn names_secret(arg: &[u8]) -> bool {
     let text = String::from_utf8_lossy(arg);
     let name = text.trim_start_matches('-');
-    text.starts_with('-') && SECRET_OPTIONS.contains(&name)
+    text.starts_with('-') && name == SECRET_OPTION
 }
 
 /// The argument with its password starred; `None` when it has none.

@@ -8,18 +8,18 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use payload::Bundle;
 
 use crate::flow::FlowError;
-use crate::flow::request::{
-    ClusterCreate, ClusterSettings, EtcdCreate, Job, Network, Operation, RunOptions, check_environment,
-};
+use crate::flow::request::{Job, Operation, RunOptions, check_environment};
 use crate::host::HostKeyPolicy;
 use crate::repo::RouteChoice;
 
 use super::bundle::{self, BundleCommand};
-use super::credentials::{Credentials, targets};
+use super::cluster::ClusterCommand;
+use super::credentials::Credentials;
+use super::etcd::EtcdCommand;
 use super::exit::Exit;
 use super::repo::{self, RepoCommand};
 use super::terminal::{self, Manner};
-use super::{argv, deploy, hosts, log, onekey, start};
+use super::{argv, deploy, hosts, legacy, log, start};
 
 /// Turns bare RHEL-family machines into an etcd and Kubernetes cluster where there is no internet.
 #[derive(Debug, Parser)]
@@ -30,13 +30,14 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) credentials: Credentials,
     #[command(subcommand)]
-    command: Command,
+    pub(crate) command: Command,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   sunshine-installer etcd create --host root:PASSWORD@10.8.14.200 root:PASSWORD@10.8.14.201 root:PASSWORD@10.8.14.202
-  sunshine-installer hosts check --host maint@10.8.14.200 --ssh-key ~/.ssh/id_ed25519 --ssh-sudo-pw-file -
+  sunshine-installer hosts check maint@10.8.14.200 --ssh-key ~/.ssh/id_ed25519 --ssh-sudo-pw-file -
+  sunshine-installer hosts exec root:PASSWORD@10.8.14.200 root:PASSWORD@10.8.14.201 -- systemctl is-active etcd
   sunshine-installer deploy --conf conf/conf.ini --install-conf install_rpm/install.ini
   sunshine-installer -K onekey_deploy_ctl -create_etcd_cluster --host-list root:PASSWORD@10.8.14.200 -f etcd.rpm
 
@@ -113,8 +114,9 @@ impl Global {
     }
 }
 
+/// The commands.
 #[derive(Debug, Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// etcd, then Kubernetes, from conf.ini and install.ini
     Deploy(deploy::DeployArgs),
     /// etcd clusters
@@ -141,36 +143,6 @@ enum Command {
     Man,
 }
 
-#[derive(Debug, Subcommand)]
-enum EtcdCommand {
-    /// Make an etcd cluster of these hosts, or add those that are new to the one that stands
-    Create(EtcdCreateArgs),
-}
-
-#[derive(Debug, Args)]
-struct EtcdCreateArgs {
-    /// Members: user:password@address[:port], or [user@]address[:port] with --ssh-key
-    #[arg(long = "host", alias = "hosts", value_name = "HOST", num_args = 1.., required = true)]
-    hosts: Vec<String>,
-    /// Install from these files, of this machine or by name of the bundle
-    #[arg(long = "rpm", value_name = "RPM", num_args = 1..)]
-    rpms: Vec<String>,
-    /// TLS for peers and clients
-    #[arg(long, value_enum, default_value = "on")]
-    etcd_tls: Switch,
-    /// Delete etcd data on this host that is not this cluster's
-    #[arg(long, value_name = "HOST", num_args = 1..)]
-    wipe_data: Vec<String>,
-    #[command(flatten)]
-    source: Source,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Switch {
-    On,
-    Off,
-}
-
 /// Where packages come from.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Source {
@@ -189,56 +161,13 @@ impl Source {
     }
 }
 
-#[derive(Debug, Subcommand)]
-enum ClusterCommand {
-    /// Make a cluster of these hosts, or bring the one that stands to what this line says
-    Create(Box<ClusterCreateArgs>),
-}
-
-#[derive(Debug, Args)]
-struct ClusterCreateArgs {
-    /// Hosts of the control plane
-    #[arg(long = "master", value_name = "HOST", num_args = 1.., required = true)]
-    masters: Vec<String>,
-    /// Hosts that run pods [default: the masters]
-    #[arg(long = "node", value_name = "HOST", num_args = 1..)]
-    nodes: Vec<String>,
-    /// Members of the etcd cluster to use [default: the environment's]
-    #[arg(long = "etcd", value_name = "HOST", num_args = 1..)]
-    etcd: Vec<String>,
-    /// Master packages from these files
-    #[arg(long, value_name = "RPM", num_args = 1..)]
-    master_rpm: Vec<String>,
-    /// Node packages from these files
-    #[arg(long, value_name = "RPM", num_args = 1..)]
-    node_rpm: Vec<String>,
-    /// flannel, direct, or a network manifest in the bundle [default: flannel when at hand, else direct]
-    #[arg(long, value_name = "NAME")]
-    cni: Option<String>,
-    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16")]
-    pod_cidr: String,
-    #[arg(long, value_name = "CIDR", default_value = "10.254.0.0/16")]
-    service_cidr: String,
-    #[arg(long, value_name = "NAME", default_value = "cluster.local")]
-    cluster_domain: String,
-    /// A load balancer of the site in front of the masters
-    #[arg(long, value_name = "HOST:PORT")]
-    api_endpoint: Option<String>,
-    /// Docker's data folder
-    #[arg(long, value_name = "DIR")]
-    data_root: Option<String>,
-    #[arg(long, value_name = "URL", num_args = 1..)]
-    registry_mirror: Vec<String>,
-    #[arg(long, value_name = "HOST:PORT", num_args = 1..)]
-    insecure_registry: Vec<String>,
-    #[command(flatten)]
-    source: Source,
-}
-
 /// Runs the program with these arguments.
 pub fn main(args: Vec<OsString>) -> ExitCode {
     argv::hide_passwords(&args);
-    let exit = if args.get(1).is_some_and(|a| a == "-K" || a == "--K") { onekey_main(&args) } else { today(args) };
+    let exit = match legacy::words(&args) {
+        Some(words) => legacy::run(words),
+        None => today(args),
+    };
     exit.into()
 }
 
@@ -250,7 +179,7 @@ fn today(args: Vec<OsString>) -> Exit {
 }
 
 /// clap has its own words for errors, help and version; only the exit code is ours.
-fn said_by_clap(error: &clap::Error) -> Exit {
+pub(crate) fn said_by_clap(error: &clap::Error) -> Exit {
     // Nothing can be done about a closed standard output.
     let _ = error.print();
     if error.use_stderr() { Exit::Usage } else { Exit::Done }
@@ -261,7 +190,9 @@ fn run(cli: Cli) -> Exit {
     let manner = global.manner();
     let result = match command {
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "sunshine-installer", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "sunshine-installer", &mut script);
+            terminal::print(&String::from_utf8_lossy(&script));
             return Exit::Done;
         }
         Command::Man => return man(),
@@ -271,53 +202,35 @@ fn run(cli: Cli) -> Exit {
         Command::Deploy(args) => {
             credentials.defaults().and_then(|d| args.job(&d, &global)).map(|(job, bundle)| begin(&job, bundle, &global))
         }
-        Command::Etcd(EtcdCommand::Create(args)) => etcd_create(args, &credentials, &global),
-        Command::Cluster(ClusterCommand::Create(args)) => cluster_create(*args, &credentials, &global),
+        Command::Etcd(command) => credentials
+            .defaults()
+            .and_then(|d| command.operation(&d))
+            .and_then(|operation| operate(operation, command.source(), &global)),
+        Command::Cluster(command) => credentials
+            .defaults()
+            .and_then(|d| command.operation(&d))
+            .and_then(|operation| operate(operation, command.source(), &global)),
     };
     result.unwrap_or_else(|e| start::refuse(&e, manner))
 }
 
-/// Opens the log and runs a job.
-pub(crate) fn begin(job: &Job, bundle: Option<Bundle>, global: &Global) -> Exit {
+/// Opens the log; where it lies elsewhere than expected, says so once.
+pub(crate) fn open_log(global: &Global) {
     if let Some(said) = log::open(global.log_dir.as_deref()) {
         terminal::Terminal::new(global.manner()).voice().warn(&said);
     }
+}
+
+/// Opens the log and runs a job.
+pub(crate) fn begin(job: &Job, bundle: Option<Bundle>, global: &Global) -> Exit {
+    open_log(global);
     start::start(job, bundle, global.manner())
 }
 
-fn etcd_create(args: EtcdCreateArgs, credentials: &Credentials, global: &Global) -> Result<Exit, FlowError> {
-    let operation = Operation::EtcdCreate(EtcdCreate {
-        members: targets(&args.hosts, &credentials.defaults()?)?,
-        rpms: args.rpms,
-        tls: args.etcd_tls == Switch::On,
-        wipe_data: args.wipe_data,
-    });
+/// Runs one operation.
+fn operate(operation: Operation, source: &Source, global: &Global) -> Result<Exit, FlowError> {
     let job = Job { operations: vec![operation], options: global.options() };
-    Ok(begin(&job, args.source.open()?, global))
-}
-
-fn cluster_create(args: ClusterCreateArgs, credentials: &Credentials, global: &Global) -> Result<Exit, FlowError> {
-    let defaults = credentials.defaults()?;
-    let operation = Operation::ClusterCreate(Box::new(ClusterCreate {
-        masters: targets(&args.masters, &defaults)?,
-        nodes: targets(&args.nodes, &defaults)?,
-        etcd: targets(&args.etcd, &defaults)?,
-        master_rpms: args.master_rpm,
-        node_rpms: args.node_rpm,
-        settings: ClusterSettings {
-            network: args.cni.as_deref().map_or(Network::Auto, Network::parse),
-            pod_cidr: args.pod_cidr,
-            service_cidr: args.service_cidr,
-            cluster_domain: args.cluster_domain,
-            api_endpoint: args.api_endpoint,
-            api_vip: None,
-            data_root: args.data_root,
-            registry_mirrors: args.registry_mirror,
-            insecure_registries: args.insecure_registry,
-        },
-    }));
-    let job = Job { operations: vec![operation], options: global.options() };
-    Ok(begin(&job, args.source.open()?, global))
+    Ok(begin(&job, source.open()?, global))
 }
 
 fn man() -> Exit {
@@ -333,9 +246,7 @@ fn man() -> Exit {
 
 fn repo_main(command: &RepoCommand, global: &Global) -> Exit {
     let terminal = terminal::Terminal::new(global.manner());
-    if let Some(said) = log::open(global.log_dir.as_deref()) {
-        terminal.voice().warn(&said);
-    }
+    open_log(global);
     match repo::run(command, &mut std::io::stdout()) {
         Ok(()) => Exit::Done,
         Err(e) => {
@@ -370,47 +281,8 @@ fn bundle_main(command: &BundleCommand, global: &Global) -> Exit {
     }
 }
 
-/// The `-K` form: its own words, and the program-wide options of today among them.
-fn onekey_main(args: &[OsString]) -> Exit {
-    let manner = Manner::default();
-    let words: Option<Vec<String>> = args.iter().skip(2).map(|a| a.clone().into_string().ok()).collect();
-    let Some(words) = words else {
-        return start::refuse(&FlowError::request("the command line is not UTF-8"), manner);
-    };
-    match words.split_first() {
-        Some((name, rest)) if name == onekey::NAME => {
-            if rest.iter().any(|w| w == "-h" || w == "--help" || w == "-help") {
-                terminal::print(onekey::HELP);
-                return Exit::Done;
-            }
-            onekey_run(rest).unwrap_or_else(|e| start::refuse(&e, manner))
-        }
-        Some((name, _)) => start::refuse(&FlowError::request(format!("-K {name}: it is {}", onekey::NAME)), manner),
-        None => start::refuse(&FlowError::request(format!("-K wants {}", onekey::NAME)), manner),
-    }
-}
-
-fn onekey_run(words: &[String]) -> Result<Exit, FlowError> {
-    let parsed = onekey::parse(words, program_wide)?;
-    // The program-wide options and those of `deploy` are read by today's parser.
-    let line = ["sunshine-installer".to_owned(), "deploy".to_owned()].into_iter().chain(parsed.global.iter().cloned());
-    let cli = match Cli::try_parse_from(line) {
-        Ok(cli) => cli,
-        Err(e) => return Ok(said_by_clap(&e)),
-    };
-    let Command::Deploy(deploy) = cli.command else { return Err(FlowError::request("-K: nothing to do")) };
-    let defaults = cli.credentials.defaults()?;
-    let operations = parsed.operations(&defaults)?;
-    if operations.is_empty() {
-        let (job, bundle) = deploy.job(&defaults, &cli.global)?;
-        return Ok(begin(&job, bundle, &cli.global));
-    }
-    let job = Job { operations, options: cli.global.options() };
-    Ok(begin(&job, deploy.source.open()?, &cli.global))
-}
-
 /// Whether `name` is an option that holds beside the `-K` form's own, and how many values it takes.
-fn program_wide(name: &str) -> Option<usize> {
+pub(crate) fn program_wide(name: &str) -> Option<usize> {
     let command = Cli::command();
     let deploy = command.find_subcommand("deploy");
     let own = command.get_arguments().chain(deploy.into_iter().flat_map(clap::Command::get_arguments));

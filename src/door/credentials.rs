@@ -3,7 +3,9 @@
 
 use std::io::IsTerminal;
 
-use camino::Utf8PathBuf;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
 use crate::flow::FlowError;
@@ -38,6 +40,13 @@ pub(crate) struct Credentials {
 impl Credentials {
     /// What hosts fall back on. Files are read and prompts asked here, once.
     pub(crate) fn defaults(&self) -> Result<TargetDefaults, FlowError> {
+        let mut defaults = self.read()?;
+        unlock(&mut defaults.auth)?;
+        Ok(defaults)
+    }
+
+    /// As [`Credentials::defaults`], without asking for the passphrase of a key.
+    pub(crate) fn read(&self) -> Result<TargetDefaults, FlowError> {
         if let Some(key) = &self.ssh_key
             && !key.is_file()
         {
@@ -66,6 +75,39 @@ impl Credentials {
             },
         })
     }
+}
+
+/// Asks for the passphrase of a key that needs one, when none was given.
+pub(crate) fn unlock(auth: &mut Auth) -> Result<(), FlowError> {
+    let (Some(key), None) = (&auth.key, &auth.passphrase) else { return Ok(()) };
+    let text = std::fs::read_to_string(key).map_err(|e| FlowError::request(format!("--ssh-key {key}: {e}")))?;
+    if is_locked(&text) {
+        auth.passphrase = Some(ask_passphrase(key)?);
+    }
+    Ok(())
+}
+
+fn ask_passphrase(key: &Utf8Path) -> Result<Secret, FlowError> {
+    if !std::io::stdin().is_terminal() {
+        return Err(FlowError::request_with_help(
+            format!("--ssh-key {key}: the key is encrypted, and there is no terminal to ask for its passphrase on"),
+            "put the passphrase into a file of mode 0600: --ssh-key-passphrase-file FILE",
+        ));
+    }
+    let typed = rpassword::prompt_password(format!("passphrase of {key}: "));
+    typed.map(Secret::new).map_err(|e| FlowError::request(format!("--ssh-key {key}: {e}")))
+}
+
+/// Whether a private key is encrypted: PEM says so in its header (RFC 7468, RFC 1421); OpenSSH's own format names its
+/// cipher first, `none` when there is none (PROTOCOL.key of OpenSSH).
+fn is_locked(text: &str) -> bool {
+    if text.contains("ENCRYPTED") {
+        return true;
+    }
+    let body: String = text.lines().filter(|l| !l.starts_with("-----")).map(str::trim).collect();
+    let Ok(bytes) = STANDARD.decode(body) else { return false };
+    let Some(rest) = bytes.strip_prefix(b"openssh-key-v1\0") else { return false };
+    rest.get(4..8) != Some(b"none")
 }
 
 /// The first line of a file, or what is typed at a prompt for `-`.
@@ -105,4 +147,53 @@ pub(crate) fn targets(texts: &[String], defaults: &TargetDefaults) -> Result<Vec
     }
     let help = "a host is user:password@address[:port], or [user@]address[:port] with --ssh-key";
     Err(FlowError::request_with_help(wrong.join("\n"), help))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key made by ssh-keygen, of this type and with this passphrase.
+    fn key(kind: &str, format: &[&str], passphrase: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("key");
+        let made = std::process::Command::new("ssh-keygen")
+            .args(["-q", "-t", kind, "-N", passphrase])
+            .args(format)
+            .arg("-f")
+            .arg(&file)
+            .status();
+        assert!(made.unwrap().success());
+        std::fs::read_to_string(file).unwrap()
+    }
+
+    #[test]
+    fn keys_with_a_passphrase_are_told_from_those_without() {
+        for (kind, format) in [("ed25519", &[][..]), ("ecdsa", &["-m", "PEM"]), ("ecdsa", &["-m", "PKCS8"])] {
+            assert!(is_locked(&key(kind, format, "geheim")), "{kind} {format:?}");
+            assert!(!is_locked(&key(kind, format, "")), "{kind} {format:?}");
+        }
+        assert!(!is_locked("no key at all"));
+    }
+
+    #[test]
+    fn every_wrong_host_is_named_and_no_password_shown() {
+        let texts = ["root:geheim@10.8.14.200;reboot", "root:geheim@", "root:a@10.0.0.1", "root:b@10.0.0.1"];
+        let error = targets(&texts.map(str::to_owned), &TargetDefaults::default()).unwrap_err().to_string();
+        assert_eq!(error.lines().count(), 3, "{error}");
+        assert!(error.contains("10.8.14.200;reboot") && error.contains("10.0.0.1 is given twice"), "{error}");
+        assert!(!error.contains("geheim"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_is_the_first_line_of_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = Utf8PathBuf::from_path_buf(dir.path().join("pw")).unwrap();
+        std::fs::write(&file, " with spaces # and all \nsecond\n").unwrap();
+        let credentials = Credentials { ssh_sudo_pw_file: Some(file.clone()), ..Credentials::default() };
+        let read = credentials.defaults().unwrap().auth.sudo_password.unwrap();
+        assert_eq!(read.expose(), " with spaces # and all ");
+        std::fs::write(&file, "\n").unwrap();
+        assert!(credentials.defaults().unwrap_err().to_string().contains("its first line is empty"));
+    }
 }

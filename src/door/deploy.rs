@@ -123,12 +123,28 @@ fn operations(
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::door::cli::{Cli, Command};
     use crate::door::onekey;
 
-    /// The contract: all doors give the same request.
+    const HOSTS: [&str; 2] = ["root:111111@10.8.14.200", "root:1@1:1@10.8.14.201"];
+
+    /// The operations that a line of today's form asks for.
+    fn today(line: &[&str]) -> Operation {
+        let cli = Cli::try_parse_from([&["sunshine-installer"], line].concat()).unwrap();
+        let defaults = cli.credentials.defaults().unwrap();
+        match cli.command {
+            Command::Etcd(command) => command.operation(&defaults).unwrap(),
+            Command::Cluster(command) => command.operation(&defaults).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The contract: all doors give the same request, to the last character of a password.
     #[test]
-    fn the_ini_files_and_the_k_form_ask_for_the_same() {
+    fn the_ini_files_the_k_form_and_the_subcommands_ask_for_the_same() {
         let conf = "[etcd-cluster]\n10.8.14.200:111111\n10.8.14.201:1@1:1\n[k8s-cluster]\n10.8.14.200:111111\n10.8.14.201:1@1:1\n";
         let install = "[etcd-cluster]\netcd-3.4.23-1.el9.x86_64.rpm  # as shipped\n[k8s-cluster]\nnode a.rpm\n[k8s-master]\nmaster.rpm";
         let parse = |text: &str| Sections::parse(Utf8Path::new("x.ini"), text).unwrap();
@@ -137,8 +153,8 @@ mod tests {
         let line = [
             "-create_etcd_cluster",
             "--host-list",
-            "root:111111@10.8.14.200",
-            "root:1@1:1@10.8.14.201",
+            HOSTS[0],
+            HOSTS[1],
             "-f",
             "etcd-3.4.23-1.el9.x86_64.rpm",
             "--create_k8s_cluster",
@@ -146,14 +162,43 @@ mod tests {
             "-fm",
             "master.rpm",
             "-node-host-list",
-            "root:111111@10.8.14.200",
-            "root:1@1:1@10.8.14.201",
+            HOSTS[0],
+            HOSTS[1],
             "-fn",
             "node a.rpm",
         ]
         .map(str::to_owned);
-        let parsed = onekey::parse(&line, |_| None).unwrap();
-        let from_line = parsed.operations(&defaults).unwrap();
-        assert_eq!(format!("{from_ini:?}"), format!("{from_line:?}"));
+        let from_line = onekey::parse(&line, |_| None).unwrap().operations(&defaults).unwrap();
+        assert_eq!(from_ini, from_line);
+        let etcd = ["etcd", "create", "--host", HOSTS[0], HOSTS[1], "--rpm", "etcd-3.4.23-1.el9.x86_64.rpm"];
+        let masters = ["cluster", "create", "--master", HOSTS[0], "--master-rpm", "master.rpm"];
+        let nodes = ["--node", HOSTS[0], HOSTS[1], "--node-rpm", "node a.rpm"];
+        assert_eq!(from_ini, [today(&etcd), today(&[&masters[..], &nodes[..]].concat())]);
+    }
+
+    #[test]
+    fn changes_of_a_cluster_ask_for_the_same_by_both_names() {
+        let k = |line: &[&str]| {
+            let line: Vec<String> = line.iter().map(|w| (*w).to_owned()).collect();
+            onekey::parse(&line, |_| None).unwrap().operations(&TargetDefaults::default()).unwrap()
+        };
+        let head = ["-create_k8s_cluster", "-cp"];
+        assert_eq!(
+            k(&[&head[..], &["add_nodes", "--add-node-host-list", HOSTS[0], "-fn", "n.rpm"]].concat()),
+            [today(&["cluster", "add", "--node", HOSTS[0], "--node-rpm", "n.rpm"])]
+        );
+        assert_eq!(
+            k(&[&head[..], &["del_nodes", "--del-master-hosts", HOSTS[1]]].concat()),
+            [today(&["cluster", "remove", "--master", HOSTS[1]])]
+        );
+    }
+
+    #[test]
+    fn the_files_as_shipped_are_read_and_name_no_host() {
+        let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
+        let conf = Sections::read(&root.join("conf/conf.ini")).unwrap();
+        let install = Sections::read(&root.join("install_rpm/install.ini")).unwrap();
+        let error = operations(&conf, Some(&install), &TargetDefaults::default()).unwrap_err();
+        assert_eq!(error.to_string(), "conf.ini names no host");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use payload::BundleError;
+
 use crate::flow::{FlowError, JobReport};
 
 /// How an invocation ended.
@@ -45,9 +47,18 @@ pub(crate) fn of_job(result: &Result<JobReport, FlowError>) -> Exit {
 pub(crate) fn of_error(error: &FlowError) -> Exit {
     match error {
         FlowError::Request { .. } => Exit::Usage,
-        FlowError::Bundle(e) if e.is_damage() => Exit::Damaged,
-        FlowError::Bundle(e) if !e.is_io() => Exit::Usage,
+        FlowError::Bundle(e) => of_bundle(e),
         FlowError::Repo(e) if e.is_damage() => Exit::Damaged,
         _ => Exit::Failed,
+    }
+}
+
+/// A damaged bundle, a disk that failed, or a file that the user named wrongly.
+fn of_bundle(error: &BundleError) -> Exit {
+    match error {
+        _ if error.is_damage() => Exit::Damaged,
+        BundleError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::Usage,
+        _ if error.is_io() => Exit::Failed,
+        _ => Exit::Usage,
     }
 }

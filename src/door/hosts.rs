@@ -1,21 +1,22 @@
 //! `hosts check|exec|push`: hosts side by side, each on its own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
-use comfy_table::Table;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 
 use crate::flow::FlowError;
 use crate::flow::hosts::{self, Checked};
 use crate::flow::state_dir;
-use crate::host::{Connect, Facts, TargetDefaults};
+use crate::host::{Connect, Facts, Target, TargetDefaults};
+use crate::plan::{Event, Events, millis};
 
-use super::cli::Global;
+use super::cli::{Global, open_log};
 use super::credentials::targets;
 use super::exit::Exit;
-use super::terminal::{self, Terminal};
+use super::log;
+use super::terminal::{Terminal, table};
 
 /// What to do with hosts.
 #[derive(Debug, Subcommand)]
@@ -31,8 +32,17 @@ pub(crate) enum HostsCommand {
 #[derive(Debug, Args)]
 pub(crate) struct HostList {
     /// user:password@address[:port], or [user@]address[:port] with --ssh-key
-    #[arg(long = "host", alias = "hosts", value_name = "HOST", num_args = 1.., required = true)]
+    #[arg(value_name = "HOST", required_unless_present = "named")]
     hosts: Vec<String>,
+    /// The same, as an option
+    #[arg(long = "host", alias = "hosts", id = "named", value_name = "HOST", num_args = 1..)]
+    named: Vec<String>,
+}
+
+impl HostList {
+    fn targets(&self, defaults: &TargetDefaults) -> Result<Vec<Target>, FlowError> {
+        targets(&[&self.hosts[..], &self.named[..]].concat(), defaults)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -42,7 +52,7 @@ pub(crate) struct ExecArgs {
     /// The longest the command may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
-    /// The command, behind `--`
+    /// The command, behind `--`; several words are joined by spaces, as ssh does it
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -58,38 +68,81 @@ pub(crate) struct PushArgs {
     #[arg(long, value_name = "PATH")]
     to: String,
     /// Its mode, octal
-    #[arg(long, value_name = "MODE", default_value = "644")]
-    mode: String,
+    #[arg(long, value_name = "MODE", default_value = "644", value_parser = mode)]
+    mode: u32,
+}
+
+fn mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o7777 => Ok(mode),
+        _ => Err("an octal number such as 644 is wanted".to_owned()),
+    }
 }
 
 /// Runs the command.
 pub(crate) fn run(command: &HostsCommand, defaults: &TargetDefaults, global: &Global) -> Result<Exit, FlowError> {
+    match command {
+        HostsCommand::Check(list) => {
+            let targets = list.targets(defaults)?;
+            Ok(check(&all(global).check(&targets), global))
+        }
+        HostsCommand::Exec(args) => {
+            let (targets, line) = (args.list.targets(defaults)?, args.command.join(" "));
+            if global.dry_run {
+                return Ok(would(&targets, &format!("run: {line}"), global));
+            }
+            let timeout = Duration::from_secs(args.timeout.max(1));
+            Ok(tell(all(global).exec(&targets, &line, timeout), global))
+        }
+        HostsCommand::Push(args) => {
+            if !args.to.starts_with('/') || args.to.ends_with('/') {
+                return Err(FlowError::request(format!("--to {}: the file's absolute path is wanted", args.to)));
+            }
+            let targets = args.list.targets(defaults)?;
+            let size = std::fs::metadata(&args.file).map_err(|e| FlowError::request(format!("{}: {e}", args.file)))?;
+            if !size.is_file() {
+                return Err(FlowError::request(format!("{}: it is no file", args.file)));
+            }
+            if global.dry_run {
+                let what = format!("put {} ({} bytes) at {}, mode {:o}", args.file, size.len(), args.to, args.mode);
+                return Ok(would(&targets, &what, global));
+            }
+            Ok(tell(all(global).push(&targets, &args.file, &args.to, args.mode)?, global))
+        }
+    }
+}
+
+/// How the hosts are reached; with `-v` each command is shown, and the log has it in any case.
+fn all(global: &Global) -> hosts::Hosts {
+    open_log(global);
+    let events = Events::new();
+    events.listen(log::Reader);
+    events.listen(Terminal::new(global.manner()).reader());
     let options = global.options();
     let connect = Connect {
         host_key: options.host_key,
         known_hosts: state_dir().join("known_hosts"),
         timeout: options.connect_timeout,
-        watch: None,
+        watch: Some(Arc::new(move |host, command, status, took| {
+            let (host, command) = (host.to_owned(), command.to_string());
+            events.send(&Event::Command { host, command, status, took_ms: millis(took) });
+        })),
     };
-    let all = hosts::Hosts { connect, forks: options.forks };
-    match command {
-        HostsCommand::Check(list) => Ok(check(&all.check(&targets(&list.hosts, defaults)?), global)),
-        HostsCommand::Exec(args) => {
-            let line = args.command.join(" ");
-            let timeout = Duration::from_secs(args.timeout.max(1));
-            let targets = targets(&args.list.hosts, defaults)?;
-            Ok(tell(all.exec(&targets, &line, timeout), global))
-        }
-        HostsCommand::Push(args) => {
-            let mode = u32::from_str_radix(&args.mode, 8)
-                .map_err(|_| FlowError::request(format!("--mode {}: an octal number such as 644", args.mode)))?;
-            if !args.to.starts_with('/') {
-                return Err(FlowError::request(format!("--to {}: an absolute path is wanted", args.to)));
-            }
-            let targets = targets(&args.list.hosts, defaults)?;
-            Ok(tell(all.push(&targets, &args.file, &args.to, mode)?, global))
+    hosts::Hosts { connect, forks: options.forks }
+}
+
+/// `--dry-run`: nobody is asked, nothing is changed.
+fn would(targets: &[Target], what: &str, global: &Global) -> Exit {
+    let terminal = Terminal::new(global.manner());
+    for target in targets {
+        let host = target.address.to_string();
+        if global.json {
+            terminal.tell(&serde_json::json!({"host": host, "dry_run": true, "would": what}).to_string());
+        } else {
+            terminal.tell(&format!("{host}: would {what}"));
         }
     }
+    Exit::Done
 }
 
 /// Prints each host's output as it comes; exit 1 when any failed.
@@ -101,19 +154,21 @@ fn tell(results: impl Iterator<Item = hosts::Done>, global: &Global) -> Exit {
             exit = Exit::Failed;
         }
         if global.json {
-            terminal::print(&done.to_json().to_string());
+            terminal.tell(&done.to_json().to_string());
             continue;
         }
         match &done.result {
             Ok(output) => {
                 for line in String::from_utf8_lossy(&output.stdout).lines() {
-                    terminal::print(&format!("{}: {line}", done.host));
+                    terminal.tell(&format!("{}: {line}", done.host));
                 }
                 for line in String::from_utf8_lossy(&output.stderr).lines() {
                     terminal.say(&format!("{}: {line}", done.host));
                 }
                 if !output.ok() {
                     terminal.error(&format!("{}: exit status {}", done.host, output.status), None);
+                } else if output.stdout.is_empty() && !global.quiet {
+                    terminal.say(&format!("{}: done", done.host));
                 }
             }
             Err(e) => terminal.error(&e.to_string(), e.help().as_deref()),
@@ -124,8 +179,7 @@ fn tell(results: impl Iterator<Item = hosts::Done>, global: &Global) -> Exit {
 
 fn check(results: &[Checked], global: &Global) -> Exit {
     let terminal = Terminal::new(global.manner());
-    let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header([
+    let mut table = table([
         "host",
         "system",
         "arch",
@@ -135,22 +189,31 @@ fn check(results: &[Checked], global: &Global) -> Exit {
         "free /var",
         "cgroup",
         "SELinux",
+        "firewalld",
         "swap",
         "packages",
     ]);
     let mut exit = Exit::Done;
     for checked in results {
         match &checked.result {
-            Ok(facts) if global.json => terminal::print(&hosts::facts_json(&checked.host, facts).to_string()),
+            Ok(facts) if global.json => terminal.tell(&hosts::facts_json(&checked.host, facts).to_string()),
             Ok(facts) => drop(table.add_row(row(&checked.host, facts))),
             Err(e) => {
                 exit = Exit::Failed;
-                terminal.error(&e.to_string(), e.help().as_deref());
+                if global.json {
+                    let line = serde_json::json!({
+                        "host": checked.host, "ok": false, "unreachable": e.is_unreachable(), "error": e.to_string(),
+                        "help": e.help(),
+                    });
+                    terminal.tell(&line.to_string());
+                } else {
+                    terminal.error(&e.to_string(), e.help().as_deref());
+                }
             }
         }
     }
     if !global.json && table.row_count() > 0 {
-        terminal::print(&table.to_string());
+        terminal.tell(&table.to_string());
     }
     exit
 }
@@ -168,6 +231,7 @@ fn row(host: &str, facts: &Facts) -> Vec<String> {
         facts.disk_free_of("/var").map_or_else(|| "?".to_owned(), gib),
         format!("v{}", facts.cgroup_version),
         facts.selinux.clone(),
+        if facts.firewalld() { "on" } else { "off" }.to_owned(),
         if facts.swap { "on" } else { "off" }.to_owned(),
         manager.to_owned(),
     ]

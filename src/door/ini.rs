@@ -94,7 +94,10 @@ impl Sections {
     }
 
     fn host(&self, line: &Line) -> Result<String, FlowError> {
-        if line.text.contains('@') && line.text.rsplit_once('@').is_some_and(|(_, place)| is_place(place)) {
+        // An address in front is `address:password`, also when the password holds an `@`: nobody's user is called so.
+        let begins_with_address = line.text.starts_with('[')
+            || line.text.split_once(':').is_some_and(|(first, _)| first.parse::<std::net::IpAddr>().is_ok());
+        if !begins_with_address && line.text.rsplit_once('@').is_some_and(|(_, place)| is_place(place)) {
             return Ok(line.text.clone());
         }
         // Without user: the address ends at the first colon, or at the bracket of IPv6.
@@ -178,6 +181,25 @@ mod tests {
         );
         assert_eq!(ini.hosts("k8s-cluster").unwrap().unwrap(), ["root:'q\"\\n=x@10.8.14.200"]);
         assert_eq!(ini.hosts("k8s-master").unwrap(), None);
+    }
+
+    #[test]
+    fn any_password_of_printable_characters_comes_through() {
+        let all: String = (b'!'..=b'~').map(char::from).collect();
+        for password in
+            [all.as_str(), "p@ss", "x@10.0.0.9", "a:b@c", "pässwört €", "\\n\\t", "\"q\"", "'", "=", "[x]", "a]:b"]
+        {
+            for (address, user) in [("10.8.14.200", false), ("[fe80::1]", false), ("node-1.example:2222", true)] {
+                let line = if user { format!("maint:{password}@{address}") } else { format!("{address}:{password}") };
+                let ini = parse(&format!("[etcd-cluster]\n{line}\n")).unwrap();
+                let user = if user { "maint" } else { "root" };
+                assert_eq!(
+                    ini.hosts("etcd-cluster").unwrap().unwrap(),
+                    [format!("{user}:{password}@{address}")],
+                    "{line}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The log file: `/var/log/onekey_deploy/onekey_deploy.log`, mode 0600, rotated; where that folder cannot be made, the
 //! user's state folder, said once (contract, section 4).
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::sync::{Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -119,7 +119,10 @@ impl Rotated {
 }
 
 fn open_private(path: &Utf8Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    // One that somebody else made, or made readable, is private from now on.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 impl Write for Rotated {
@@ -161,8 +164,6 @@ impl Write for Line<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -174,6 +175,10 @@ mod tests {
         log.write_all(b"new\n").unwrap();
         assert_eq!(std::fs::read_to_string(path.join(FILE)).unwrap(), "new\n");
         let aside = path.join(format!("{FILE}.1"));
-        assert_eq!(std::fs::metadata(aside).unwrap().permissions().mode() & 0o777, 0o600);
+        let mode = |path: &Utf8Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&aside), 0o600);
+        std::fs::set_permissions(path.join(FILE), Permissions::from_mode(0o644)).unwrap();
+        drop(Rotated::open(&path).unwrap());
+        assert_eq!(mode(&path.join(FILE)), 0o600);
     }
 }

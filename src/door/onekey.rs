@@ -8,10 +8,18 @@ use crate::flow::request::{
 };
 use crate::host::{Auth, Target, TargetDefaults};
 
-use super::credentials::{Credentials, targets};
+use super::credentials::{Credentials, targets, unlock};
 
 /// The word behind `-K`.
 pub(crate) const NAME: &str = "onekey_deploy_ctl";
+
+/// The one option whose value must never be shown.
+const SUDO_PASSWORD: &str = "ssh-sudo-pw";
+
+const ADD_MASTERS: &str = "add-master-host-list";
+const ADD_NODES: &str = "add-node-host-list";
+const DEL_MASTERS: &str = "del-master-host-list";
+const DEL_NODES: &str = "del-node-host-list";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -21,7 +29,7 @@ enum Kind {
 
 /// Options by their names, the first being the one that errors and values go by.
 const ETCD_OPTIONS: [&[&str]; 5] =
-    [&["host-list", "hosts"], &["f", "force-reinstall"], &["ssh-key"], &["ssh-user"], &["ssh-sudo-pw"]];
+    [&["host-list", "hosts"], &["f", "force-reinstall"], &["ssh-key"], &["ssh-user"], &[SUDO_PASSWORD]];
 const CLUSTER_OPTIONS: [&[&str]; 14] = [
     &["master-host-list", "master-hosts"],
     &["node-host-list", "node-hosts"],
@@ -30,13 +38,13 @@ const CLUSTER_OPTIONS: [&[&str]; 14] = [
     &["fn", "force-reinstall-node"],
     &["k8s-cni-module", "cni"],
     &["cluster-oper", "cp"],
-    &["add-master-host-list", "add-master-hosts"],
-    &["add-node-host-list", "add-node-hosts"],
-    &["del-master-host-list", "del-master-hosts"],
-    &["del-node-host-list", "del-node-hosts"],
+    &[ADD_MASTERS, "add-master-hosts"],
+    &[ADD_NODES, "add-node-hosts"],
+    &[DEL_MASTERS, "del-master-hosts"],
+    &[DEL_NODES, "del-node-hosts"],
     &["ssh-key"],
     &["ssh-user"],
-    &["ssh-sudo-pw"],
+    &[SUDO_PASSWORD],
 ];
 
 impl Kind {
@@ -74,6 +82,8 @@ pub(crate) struct Parsed {
 pub(crate) fn parse(words: &[String], is_global: impl Fn(&str) -> Option<usize>) -> Result<Parsed, FlowError> {
     let mut parsed = Parsed { operations: Vec::new(), global: Vec::new() };
     let mut globals_due = 0;
+    // A program-wide option ends the list before it as any other does.
+    let mut list_open = false;
     for word in words {
         if globals_due > 0 {
             globals_due -= 1;
@@ -81,7 +91,7 @@ pub(crate) fn parse(words: &[String], is_global: impl Fn(&str) -> Option<usize>)
             continue;
         }
         let Some(name) = option_name(word) else {
-            take_value(&mut parsed, word)?;
+            take_value(&mut parsed, word, list_open)?;
             continue;
         };
         let (name, value) = name.split_once('=').map_or((name, None), |(n, v)| (n, Some(v)));
@@ -90,7 +100,11 @@ pub(crate) fn parse(words: &[String], is_global: impl Fn(&str) -> Option<usize>)
             "create_k8s_cluster" => Some(Kind::Cluster),
             _ => None,
         };
+        list_open = false;
         if let Some(kind) = kind {
+            if value.is_some() {
+                return Err(FlowError::request(format!("{} takes no value", kind.word())));
+            }
             if parsed.operations.iter().any(|o| o.kind == kind) {
                 return Err(FlowError::request(format!("{} is given twice", kind.word())));
             }
@@ -105,10 +119,12 @@ pub(crate) fn parse(words: &[String], is_global: impl Fn(&str) -> Option<usize>)
             (Some(option), Some(operation)) => {
                 let values = value.map(|v| vec![v.to_owned()]).unwrap_or_default();
                 operation.values.push((option, values));
+                list_open = true;
             }
             _ => match is_global(name) {
                 Some(values) => {
-                    parsed.global.push(format!("--{}", word.trim_start_matches('-')));
+                    let dashes = if name.chars().count() == 1 { "-" } else { "--" };
+                    parsed.global.push(format!("{dashes}{}", word.trim_start_matches('-')));
                     globals_due = if value.is_some() { 0 } else { values };
                 }
                 None => return Err(unknown(word, parsed.operations.last())),
@@ -123,8 +139,8 @@ fn option_name(word: &str) -> Option<&str> {
     (!name.is_empty()).then_some(name)
 }
 
-fn take_value(parsed: &mut Parsed, word: &str) -> Result<(), FlowError> {
-    match parsed.operations.last_mut().and_then(|o| o.values.last_mut()) {
+fn take_value(parsed: &mut Parsed, word: &str, list_open: bool) -> Result<(), FlowError> {
+    match parsed.operations.last_mut().and_then(|o| o.values.last_mut()).filter(|_| list_open) {
         Some((_, values)) => {
             values.push(word.to_owned());
             Ok(())
@@ -146,6 +162,12 @@ fn unknown(word: &str, operation: Option<&Words>) -> FlowError {
             "begin with -create_etcd_cluster or -create_k8s_cluster",
         );
     };
+    if operation.values.last().is_some_and(|(name, values)| *name == SUDO_PASSWORD && values.is_empty()) {
+        return FlowError::request_with_help(
+            format!("--{SUDO_PASSWORD}: what follows begins with `-`, as an option does"),
+            format!("write it as --{SUDO_PASSWORD}=PASSWORD, or put it into a file: --{SUDO_PASSWORD}-file FILE"),
+        );
+    }
     let known: Vec<_> = operation.kind.options().iter().map(|names| format!("--{}", names[0])).collect();
     FlowError::request_with_help(
         format!("{shown}: not an option of {}", operation.kind.word()),
@@ -179,15 +201,30 @@ impl Words {
         targets(&list, defaults)
     }
 
+    /// Refuses lists that belong to another operation: done silently without them, something else would happen than meant.
+    fn refuse(&self, options: &[&str], belongs_to: &str) -> Result<(), FlowError> {
+        match options.iter().find(|o| self.given(o)) {
+            None => Ok(()),
+            Some(option) => Err(FlowError::request(format!("--{option} belongs to {belongs_to}"))),
+        }
+    }
+
+    fn want_one_of(&self, one: &str, other: &str) -> Result<(), FlowError> {
+        if self.given(one) || self.given(other) {
+            return Ok(());
+        }
+        Err(FlowError::request(format!("neither --{one} nor --{other} names a host")))
+    }
+
     /// The operation's own credentials; for what it leaves open, the program-wide ones.
     fn defaults(&self, shared: &TargetDefaults) -> Result<TargetDefaults, FlowError> {
         let own = Credentials {
             ssh_user: self.one("ssh-user")?,
             ssh_key: self.one("ssh-key")?.map(Into::into),
-            ssh_sudo_pw: self.one("ssh-sudo-pw")?,
+            ssh_sudo_pw: self.one(SUDO_PASSWORD)?,
             ..Credentials::default()
         };
-        let own = own.defaults()?;
+        let own = own.read()?;
         let auth = Auth {
             key: own.auth.key.or_else(|| shared.auth.key.clone()),
             sudo_password: own.auth.sudo_password.or_else(|| shared.auth.sudo_password.clone()),
@@ -200,7 +237,19 @@ impl Words {
 impl Parsed {
     /// The operations, typed; empty when the ini files are to say what to do.
     pub(crate) fn operations(&self, shared: &TargetDefaults) -> Result<Vec<Operation>, FlowError> {
-        self.operations.iter().map(|words| operation(words, &words.defaults(shared)?)).collect()
+        let mut operations = Vec::new();
+        let mut opened: Option<Auth> = None;
+        for words in &self.operations {
+            let mut defaults = words.defaults(shared)?;
+            // Both operations mostly come with the same key: its passphrase is asked for once.
+            if let Some(before) = opened.filter(|o| o.key == defaults.auth.key && defaults.auth.passphrase.is_none()) {
+                defaults.auth.passphrase = before.passphrase;
+            }
+            unlock(&mut defaults.auth)?;
+            operations.push(operation(words, &defaults)?);
+            opened = Some(defaults.auth);
+        }
+        Ok(operations)
     }
 }
 
@@ -217,41 +266,53 @@ fn operation(words: &Words, defaults: &TargetDefaults) -> Result<Operation, Flow
             wipe_data: Vec::new(),
         }));
     }
-    let masters = words.hosts("master-host-list", defaults)?;
-    let nodes = words.hosts("node-host-list", defaults)?;
     match words.one("cluster-oper")?.as_deref() {
-        None | Some("create") => {
-            if masters.is_empty() {
-                return Err(FlowError::request_with_help(
-                    "-create_k8s_cluster names no master",
-                    "--master-host-list HOST…",
-                ));
-            }
-            let network = words.one("k8s-cni-module")?.map_or(Network::Auto, |word| Network::parse(&word));
-            Ok(Operation::ClusterCreate(Box::new(ClusterCreate {
-                masters,
-                nodes,
-                etcd: words.hosts("etcd-node-list", defaults)?,
-                master_rpms: words.list("fm"),
-                node_rpms: words.list("fn"),
-                settings: ClusterSettings { network, ..ClusterSettings::default() },
-            })))
-        }
-        Some("add_nodes") => Ok(Operation::ClusterAdd(ClusterChange {
-            masters: words.hosts("add-master-host-list", defaults)?,
-            nodes: words.hosts("add-node-host-list", defaults)?,
-            etcd: Vec::new(),
-            master_rpms: words.list("fm"),
-            node_rpms: words.list("fn"),
-            etcd_rpms: Vec::new(),
-        })),
-        Some("del_nodes") => Ok(Operation::ClusterRemove(ClusterRemove {
-            masters: words.hosts("del-master-host-list", defaults)?,
-            nodes: words.hosts("del-node-host-list", defaults)?,
-            ..ClusterRemove::default()
-        })),
+        None | Some("create") => create_cluster(words, defaults),
+        Some("add_nodes") => add_nodes(words, defaults),
+        Some("del_nodes") => del_nodes(words, defaults),
         Some(other) => Err(FlowError::request(format!("-cp {other}: it is create, add_nodes or del_nodes"))),
     }
+}
+
+fn create_cluster(words: &Words, defaults: &TargetDefaults) -> Result<Operation, FlowError> {
+    words.refuse(&[ADD_MASTERS, ADD_NODES], "-cp add_nodes")?;
+    words.refuse(&[DEL_MASTERS, DEL_NODES], "-cp del_nodes")?;
+    let masters = words.hosts("master-host-list", defaults)?;
+    if masters.is_empty() {
+        return Err(FlowError::request_with_help("-create_k8s_cluster names no master", "--master-host-list HOST…"));
+    }
+    let network = words.one("k8s-cni-module")?.map_or(Network::Auto, |word| Network::parse(&word));
+    Ok(Operation::ClusterCreate(Box::new(ClusterCreate {
+        masters,
+        nodes: words.hosts("node-host-list", defaults)?,
+        etcd: words.hosts("etcd-node-list", defaults)?,
+        master_rpms: words.list("fm"),
+        node_rpms: words.list("fn"),
+        settings: ClusterSettings { network, ..ClusterSettings::default() },
+    })))
+}
+
+fn add_nodes(words: &Words, defaults: &TargetDefaults) -> Result<Operation, FlowError> {
+    words.refuse(&[DEL_MASTERS, DEL_NODES], "-cp del_nodes")?;
+    words.want_one_of(ADD_MASTERS, ADD_NODES)?;
+    Ok(Operation::ClusterAdd(ClusterChange {
+        masters: words.hosts(ADD_MASTERS, defaults)?,
+        nodes: words.hosts(ADD_NODES, defaults)?,
+        etcd: Vec::new(),
+        master_rpms: words.list("fm"),
+        node_rpms: words.list("fn"),
+        etcd_rpms: Vec::new(),
+    }))
+}
+
+fn del_nodes(words: &Words, defaults: &TargetDefaults) -> Result<Operation, FlowError> {
+    words.refuse(&[ADD_MASTERS, ADD_NODES], "-cp add_nodes")?;
+    words.want_one_of(DEL_MASTERS, DEL_NODES)?;
+    Ok(Operation::ClusterRemove(ClusterRemove {
+        masters: words.hosts(DEL_MASTERS, defaults)?,
+        nodes: words.hosts(DEL_NODES, defaults)?,
+        ..ClusterRemove::default()
+    }))
 }
 
 /// What `-K onekey_deploy_ctl --help` prints.
@@ -272,8 +333,14 @@ sunshine-installer -K onekey_deploy_ctl [OPERATION OPTION…]… [--json] [-v] [
   both: --ssh-user USER --ssh-key FILE --ssh-sudo-pw PASSWORD
 
 HOST is user:password@address[:port], or [user@]address[:port] with a key. Each option also with one dash or two, and
-with =. An RPM that is not on this machine is looked up in the bundle by its file name.
-Without operation: conf.ini and install.ini say what to do.";
+with =. An RPM that is not on this machine is looked up in the bundle by its file name. A list ends at the next option.
+Without operation: conf.ini and install.ini say what to do (--conf, --install-conf).
+The options that hold for every command hold here too: sunshine-installer --help lists them.
+
+Examples:
+  sunshine-installer -K onekey_deploy_ctl -create_etcd_cluster --host-list root:PASSWORD@10.8.14.200 \\
+    -f /home/install_rpm/etcd-3.2.18-1.el7.x86_64.rpm
+  sunshine-installer -K onekey_deploy_ctl -create_k8s_cluster -cp add_nodes --add-node-hosts root:PASSWORD@10.8.14.203";
 
 #[cfg(test)]
 mod tests {
@@ -334,10 +401,52 @@ mod tests {
             &["root:geheim@10.0.0.1"],
             &["--host-list", "root:geheim@10.0.0.1"],
             &["-create_etcd_cluster", "--host-list", "root:geheim@10.0.0.1", "-create_etcd_cluster"],
+            &["-create_etcd_cluster=yes", "--host-list", "root:geheim@10.0.0.1"],
+            &["-create_etcd_cluster", "--host-list", "root:a@10.0.0.1", "--json", "root:geheim@10.0.0.2"],
+            &["-create_etcd_cluster", "--host-list", "root:a@10.0.0.1", "-ssh-sudo-pw", "-geheim"],
+            &["-create_k8s_cluster", "--master-hosts", "root:a@10.0.0.1", "--add-node-hosts", "root:geheim@10.0.0.2"],
+            &["-create_k8s_cluster", "-cp", "add_nodes", "--master-hosts", "root:geheim@10.0.0.1"],
+            &["-create_k8s_cluster", "-cp=del_nodes", "--add-node-hosts", "root:geheim@10.0.0.1"],
         ] {
             let error = read(line).unwrap_err();
             assert!(matches!(error, FlowError::Request { .. }), "{error}");
             assert!(!error.to_string().contains("geheim"), "{error}");
         }
+    }
+
+    #[test]
+    fn every_option_by_every_name_with_one_dash_two_and_an_equals_sign() {
+        for (kind, head) in [(Kind::Etcd, "-create_etcd_cluster"), (Kind::Cluster, "--create_k8s_cluster")] {
+            for names in kind.options() {
+                for name in *names {
+                    for line in [
+                        vec![head.to_owned(), format!("-{name}"), "v=1".to_owned()],
+                        vec![head.to_owned(), format!("--{name}"), "v=1".to_owned()],
+                        vec![head.to_owned(), format!("-{name}=v=1")],
+                        vec![head.to_owned(), format!("--{name}=v=1")],
+                    ] {
+                        let parsed = parse(&line, |_| None).unwrap();
+                        assert_eq!(parsed.operations[0].values, [(names[0], vec!["v=1".to_owned()])], "{line:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nodes_are_added_and_removed() {
+        let add = read(&["-create_k8s_cluster", "-cp", "add_nodes", "--add-node-hosts", "a:b:c@d@10.0.0.1"]).unwrap();
+        let [Operation::ClusterAdd(add)] = add.as_slice() else { panic!("{add:?}") };
+        assert_eq!(add.nodes[0].auth.password.as_ref().unwrap().expose(), "b:c@d");
+        let del = read(&["--create_k8s_cluster", "--cp=del_nodes", "-del-master-hosts", "[fe80::1]:2222"]).unwrap();
+        let [Operation::ClusterRemove(del)] = del.as_slice() else { panic!("{del:?}") };
+        assert_eq!(del.masters[0].to_string(), "root@[fe80::1]:2222");
+    }
+
+    #[test]
+    fn short_program_wide_options_keep_their_dash() {
+        let words = ["-v", "--forks=3", "-json"].map(str::to_owned);
+        let parsed = parse(&words, |name| Some(usize::from(name == "forks"))).unwrap();
+        assert_eq!(parsed.global, ["-v", "--forks=3", "--json"]);
     }
 }

@@ -2,13 +2,14 @@
 //! What a person must act on goes to standard error, results to standard output.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // this is the place
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{ContentArrangement, Table};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::flow::JobReport;
@@ -45,13 +46,13 @@ impl Voice {
     fn out(&self, line: &str) {
         self.say(|| {
             // A reader that went away (`| head`) is no reason to stop a deployment.
-            let _ = writeln!(std::io::stdout(), "{line}");
+            let _ = writeln!(std::io::stdout(), "{}", harmless(line));
         });
     }
 
     fn err(&self, line: &str) {
         self.say(|| {
-            let _ = writeln!(std::io::stderr(), "{line}");
+            let _ = writeln!(std::io::stderr(), "{}", harmless(line));
         });
     }
 
@@ -90,6 +91,11 @@ impl Terminal {
         }))
     }
 
+    /// A line that is a command's result, on standard output.
+    pub(crate) fn tell(&self, line: &str) {
+        self.voice.out(line);
+    }
+
     /// A line for a person, on standard error.
     pub(crate) fn say(&self, line: &str) {
         self.voice.err(line);
@@ -122,6 +128,9 @@ impl Terminal {
             let _ = bars.clear();
         }
         if self.manner.json {
+            if !report.advice.is_empty() {
+                self.voice.out(&serde_json::json!({"event": "advice", "lines": report.advice}).to_string());
+            }
             return;
         }
         self.voice.out(&closing_table(&report.hosts).to_string());
@@ -154,6 +163,20 @@ impl ByteBar {
     }
 }
 
+/// The text without control characters: what a host says may hold sequences that change a terminal's title, colours, or
+/// what is on its screen.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let harms = |c: char| c.is_control() && !matches!(c, '\t' | '\n');
+    if text.contains(harms) { text.replace(harms, "\u{fffd}").into() } else { text.into() }
+}
+
+/// A table in the house's style, no wider than the terminal.
+pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table
+}
+
 /// Prints text that is a command's result, such as a table or a file's content.
 pub(crate) fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n'));
@@ -161,8 +184,7 @@ pub(crate) fn print(text: &str) {
 
 /// The table of hosts at the end of a run.
 fn closing_table(hosts: &[HostResult]) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(["host", "result", "changed", "time", "repository"]);
+    let mut table = table(["host", "result", "changed", "time", "repository"]);
     for host in hosts {
         let result = match host.result {
             HostState::Ok => "ok",
@@ -272,12 +294,12 @@ impl Reader {
             bar
         });
         bar.reset_elapsed();
-        bar.set_message(title.to_owned());
+        bar.set_message(harmless(title).into_owned());
     }
 
     fn set(&self, host: Option<&str>, text: &str) {
         if let Some(bar) = self.lines.get(name(host)) {
-            bar.set_message(text.to_owned());
+            bar.set_message(harmless(text).into_owned());
         } else if self.manner.verbose {
             self.voice.err(&format!("{}: {text}", name(host)));
         }
@@ -305,5 +327,32 @@ impl Reader {
         if let Some(bar) = self.lines.get(host) {
             bar.set_message("");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_host_says_cannot_steer_the_terminal() {
+        assert_eq!(
+            harmless("\x1b]0;title\x07 \x1b[2Jgone\rover"),
+            "\u{fffd}]0;title\u{fffd} \u{fffd}[2Jgone\u{fffd}over"
+        );
+        assert_eq!(harmless("Rechner-äöü 主机\tb\nc"), "Rechner-äöü 主机\tb\nc");
+    }
+
+    #[test]
+    fn the_closing_table_names_every_host_and_fits() {
+        let host =
+            |host: &str, result| HostResult { host: host.into(), result, changed: 3, took_ms: 1240, route: None };
+        let hosts = [host("10.8.14.200", HostState::Ok), host("主机.example", HostState::Unreachable)];
+        let text = closing_table(&hosts).to_string();
+        for word in ["10.8.14.200", "ok", "主机.example", "UNREACHABLE", "1.2 s"] {
+            assert!(text.contains(word), "{text}");
+        }
+        let narrow = closing_table(&hosts).set_width(48).to_string();
+        assert!(narrow.lines().all(|l| l.chars().count() <= 48), "{narrow}");
     }
 }

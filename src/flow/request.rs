@@ -12,14 +12,14 @@ use crate::host::{HostKeyPolicy, Secret, Target};
 use crate::repo::RouteChoice;
 
 /// One invocation: operations in the order they are to run, and how to run them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     pub operations: Vec<Operation>,
     pub options: RunOptions,
 }
 
 /// How a job is run, the same for every operation in it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunOptions {
     /// The environment's name: 1 to 64 of `A-Z a-z 0-9 . _ -`.
     pub environment: String,
@@ -70,7 +70,7 @@ pub fn check_environment(name: &str) -> Result<(), String> {
 }
 
 /// One thing to do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
     EtcdCreate(EtcdCreate),
     EtcdAdd(EtcdChange),
@@ -83,7 +83,7 @@ pub enum Operation {
 }
 
 /// An etcd cluster of these members.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EtcdCreate {
     pub members: Vec<Target>,
     /// `-f`: install from these files (a path on the control host, else a file name of the bundle) instead of by name.
@@ -94,14 +94,14 @@ pub struct EtcdCreate {
 }
 
 /// Members to add to, or to take out of, the environment's etcd cluster.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EtcdChange {
     pub members: Vec<Target>,
     pub rpms: Vec<String>,
 }
 
 /// A Kubernetes cluster.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterCreate {
     pub masters: Vec<Target>,
     pub nodes: Vec<Target>,
@@ -173,7 +173,7 @@ impl Network {
 }
 
 /// Hosts to add to a cluster.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterChange {
     pub masters: Vec<Target>,
     pub nodes: Vec<Target>,
@@ -184,7 +184,7 @@ pub struct ClusterChange {
 }
 
 /// Hosts to take out of a cluster.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterRemove {
     pub masters: Vec<Target>,
     pub nodes: Vec<Target>,
@@ -195,7 +195,7 @@ pub struct ClusterRemove {
 }
 
 /// Hosts to give back as they were.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterReset {
     /// Empty: every host of the environment.
     pub hosts: Vec<Target>,

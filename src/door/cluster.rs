@@ -1,0 +1,190 @@
+//! `cluster create|add|remove|reset`.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::flow::FlowError;
+use crate::flow::request::{
+    ClusterChange, ClusterCreate, ClusterRemove, ClusterReset, ClusterSettings, Network, Operation,
+};
+use crate::host::TargetDefaults;
+
+use super::cli::Source;
+use super::credentials::targets;
+
+/// What to do with a Kubernetes cluster.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Make a cluster of these hosts, or bring the one that stands to what this line says
+    Create(Box<CreateArgs>),
+    /// Add hosts to the environment's cluster
+    Add(AddArgs),
+    /// Drain hosts and take them out of the environment's cluster
+    Remove(RemoveArgs),
+    /// Give hosts back as they were before this program changed them
+    Reset(ResetArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// Hosts of the control plane
+    #[arg(long = "master", value_name = "HOST", num_args = 1.., required = true)]
+    masters: Vec<String>,
+    /// Hosts that run pods [default: the masters]
+    #[arg(long = "node", value_name = "HOST", num_args = 1..)]
+    nodes: Vec<String>,
+    /// Members of the etcd cluster to use [default: the environment's]
+    #[arg(long = "etcd", value_name = "HOST", num_args = 1..)]
+    etcd: Vec<String>,
+    /// Master packages from these files
+    #[arg(long, value_name = "RPM", num_args = 1..)]
+    master_rpm: Vec<String>,
+    /// Node packages from these files
+    #[arg(long, value_name = "RPM", num_args = 1..)]
+    node_rpm: Vec<String>,
+    /// flannel, direct, or a network manifest in the bundle [default: flannel when at hand, else direct]
+    #[arg(long, value_name = "NAME")]
+    cni: Option<String>,
+    /// Addresses of pods
+    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16")]
+    pod_cidr: String,
+    /// Addresses of services
+    #[arg(long, value_name = "CIDR", default_value = "10.254.0.0/16")]
+    service_cidr: String,
+    /// The domain that services are found under
+    #[arg(long, value_name = "NAME", default_value = "cluster.local")]
+    cluster_domain: String,
+    /// A load balancer of the site in front of the masters
+    #[arg(long, value_name = "HOST:PORT")]
+    api_endpoint: Option<String>,
+    /// Docker's data folder
+    #[arg(long, value_name = "DIR")]
+    data_root: Option<String>,
+    /// Registries that Docker asks before docker.io
+    #[arg(long, value_name = "URL", num_args = 1..)]
+    registry_mirror: Vec<String>,
+    /// Registries that Docker talks to without TLS
+    #[arg(long, value_name = "HOST:PORT", num_args = 1..)]
+    insecure_registry: Vec<String>,
+    #[command(flatten)]
+    source: Source,
+}
+
+/// Hosts by what they are in the cluster; at least one.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct Roles {
+    /// Hosts of the control plane
+    #[arg(long = "master", value_name = "HOST", num_args = 1..)]
+    masters: Vec<String>,
+    /// Hosts that run pods
+    #[arg(long = "node", value_name = "HOST", num_args = 1..)]
+    nodes: Vec<String>,
+    /// Members of its etcd cluster
+    #[arg(long = "etcd", value_name = "HOST", num_args = 1..)]
+    etcd: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddArgs {
+    #[command(flatten)]
+    roles: Roles,
+    /// Master packages from these files
+    #[arg(long, value_name = "RPM", num_args = 1..)]
+    master_rpm: Vec<String>,
+    /// Node packages from these files
+    #[arg(long, value_name = "RPM", num_args = 1..)]
+    node_rpm: Vec<String>,
+    /// etcd packages from these files
+    #[arg(long, value_name = "RPM", num_args = 1..)]
+    etcd_rpm: Vec<String>,
+    #[command(flatten)]
+    source: Source,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    #[command(flatten)]
+    roles: Roles,
+    /// Go on when a drain does not end in time
+    #[arg(long)]
+    force: bool,
+    /// The longest a drain may take
+    #[arg(long, value_name = "SECONDS")]
+    drain_timeout: Option<u64>,
+    #[command(flatten)]
+    source: Source,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResetArgs {
+    /// Only these [default: every host of the environment]
+    #[arg(long = "host", value_name = "HOST", num_args = 1..)]
+    hosts: Vec<String>,
+    /// Delete the etcd data of this host too
+    #[arg(long, value_name = "HOST", num_args = 1..)]
+    wipe_data: Vec<String>,
+    #[command(flatten)]
+    source: Source,
+}
+
+impl ClusterCommand {
+    pub(crate) fn source(&self) -> &Source {
+        match self {
+            Self::Create(args) => &args.source,
+            Self::Add(args) => &args.source,
+            Self::Remove(args) => &args.source,
+            Self::Reset(args) => &args.source,
+        }
+    }
+
+    /// What the words ask for.
+    pub(crate) fn operation(&self, defaults: &TargetDefaults) -> Result<Operation, FlowError> {
+        match self {
+            Self::Create(args) => args.operation(defaults),
+            Self::Add(args) => Ok(Operation::ClusterAdd(ClusterChange {
+                masters: targets(&args.roles.masters, defaults)?,
+                nodes: targets(&args.roles.nodes, defaults)?,
+                etcd: targets(&args.roles.etcd, defaults)?,
+                master_rpms: args.master_rpm.clone(),
+                node_rpms: args.node_rpm.clone(),
+                etcd_rpms: args.etcd_rpm.clone(),
+            })),
+            Self::Remove(args) => Ok(Operation::ClusterRemove(ClusterRemove {
+                masters: targets(&args.roles.masters, defaults)?,
+                nodes: targets(&args.roles.nodes, defaults)?,
+                etcd: targets(&args.roles.etcd, defaults)?,
+                force: args.force,
+                drain_timeout: args.drain_timeout.map(Duration::from_secs),
+            })),
+            Self::Reset(args) => Ok(Operation::ClusterReset(ClusterReset {
+                hosts: targets(&args.hosts, defaults)?,
+                wipe_data: args.wipe_data.clone(),
+            })),
+        }
+    }
+}
+
+impl CreateArgs {
+    fn operation(&self, defaults: &TargetDefaults) -> Result<Operation, FlowError> {
+        Ok(Operation::ClusterCreate(Box::new(ClusterCreate {
+            masters: targets(&self.masters, defaults)?,
+            nodes: targets(&self.nodes, defaults)?,
+            etcd: targets(&self.etcd, defaults)?,
+            master_rpms: self.master_rpm.clone(),
+            node_rpms: self.node_rpm.clone(),
+            settings: ClusterSettings {
+                network: self.cni.as_deref().map_or(Network::Auto, Network::parse),
+                pod_cidr: self.pod_cidr.clone(),
+                service_cidr: self.service_cidr.clone(),
+                cluster_domain: self.cluster_domain.clone(),
+                api_endpoint: self.api_endpoint.clone(),
+                api_vip: None,
+                data_root: self.data_root.clone(),
+                registry_mirrors: self.registry_mirror.clone(),
+                insecure_registries: self.insecure_registry.clone(),
+            },
+        })))
+    }
+}

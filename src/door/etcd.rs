@@ -1,0 +1,89 @@
+//! `etcd create|add|remove`.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::flow::FlowError;
+use crate::flow::request::{EtcdChange, EtcdCreate, Operation};
+use crate::host::TargetDefaults;
+
+use super::cli::Source;
+use super::credentials::targets;
+
+/// What to do with an etcd cluster.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EtcdCommand {
+    /// Make an etcd cluster of these hosts, or add those that are new to the one that stands
+    Create(CreateArgs),
+    /// Add members to the environment's cluster, one after the other
+    Add(AddArgs),
+    /// Take members out of the environment's cluster
+    Remove(Members),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Members {
+    /// Members: user:password@address[:port], or [user@]address[:port] with --ssh-key
+    #[arg(long = "host", alias = "hosts", value_name = "HOST", num_args = 1.., required = true)]
+    hosts: Vec<String>,
+    #[command(flatten)]
+    source: Source,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    #[command(flatten)]
+    members: Members,
+    /// Install from these files, of this machine or by name of the bundle
+    #[arg(long = "rpm", value_name = "RPM", num_args = 1..)]
+    rpms: Vec<String>,
+    /// TLS for peers and clients
+    #[arg(long, value_enum, default_value = "on")]
+    etcd_tls: Switch,
+    /// Delete etcd data on this host that is not this cluster's
+    #[arg(long, value_name = "HOST", num_args = 1..)]
+    wipe_data: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddArgs {
+    #[command(flatten)]
+    members: Members,
+    /// Install from these files, of this machine or by name of the bundle
+    #[arg(long = "rpm", value_name = "RPM", num_args = 1..)]
+    rpms: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+impl EtcdCommand {
+    pub(crate) fn source(&self) -> &Source {
+        match self {
+            Self::Create(args) => &args.members.source,
+            Self::Add(args) => &args.members.source,
+            Self::Remove(members) => &members.source,
+        }
+    }
+
+    /// What the words ask for.
+    pub(crate) fn operation(&self, defaults: &TargetDefaults) -> Result<Operation, FlowError> {
+        Ok(match self {
+            Self::Create(args) => Operation::EtcdCreate(EtcdCreate {
+                members: targets(&args.members.hosts, defaults)?,
+                rpms: args.rpms.clone(),
+                tls: args.etcd_tls == Switch::On,
+                wipe_data: args.wipe_data.clone(),
+            }),
+            Self::Add(args) => Operation::EtcdAdd(EtcdChange {
+                members: targets(&args.members.hosts, defaults)?,
+                rpms: args.rpms.clone(),
+            }),
+            Self::Remove(members) => {
+                Operation::EtcdRemove(EtcdChange { members: targets(&members.hosts, defaults)?, rpms: Vec::new() })
+            }
+        })
+    }
+}
