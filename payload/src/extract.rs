@@ -4,7 +4,7 @@ use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -14,6 +14,7 @@ use crate::error::{BundleError, Part};
 use crate::folder;
 use crate::member::Member;
 use crate::output::available;
+use crate::progress::{Done, until_finished};
 use crate::unfinished::Unfinished;
 
 /// One file to write.
@@ -101,28 +102,24 @@ fn run(bundle: &Bundle, dir: &Utf8Path, jobs: &[Job<'_>], progress: &mut dyn FnM
     order.sort_by_key(|job| std::cmp::Reverse(job.size));
     let (next, stop, failed) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(None));
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
-    let (done, seen) = mpsc::channel::<u64>();
+    let (done, (working, finished)) = (Done::default(), until_finished());
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            let done = done.clone();
+            let working = working.clone();
             scope.spawn(|| {
-                let done = done;
+                let _working = working;
                 while !stop.load(Ordering::Relaxed)
                     && let Some(job) = order.get(next.fetch_add(1, Ordering::Relaxed))
                 {
-                    if let Err(error) = write_job(bundle, dir, job, &mut |n| done.send(n).unwrap_or_default()) {
+                    if let Err(error) = write_job(bundle, dir, job, &mut |n| done.add(n)) {
                         stop.store(true, Ordering::Relaxed);
                         failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                     }
                 }
             });
         }
-        drop(done);
-        let mut total = 0;
-        for n in seen {
-            total += n;
-            progress(total);
-        }
+        drop(working);
+        done.watch(&finished, progress);
     });
     failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }

@@ -18,6 +18,7 @@ mod footer;
 mod manifest;
 mod member;
 mod output;
+mod progress;
 mod repack;
 mod sign;
 mod stamp;

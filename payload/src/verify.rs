@@ -2,12 +2,12 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 
 use crate::bundle::Bundle;
 use crate::digest::{Hasher, hash_range};
 use crate::error::{BundleError, Part};
 use crate::member::{Member, MemberKind};
+use crate::progress::{Done, until_finished};
 
 enum Work<'a> {
     Deployer,
@@ -34,27 +34,22 @@ impl Bundle {
         let next = AtomicUsize::new(0);
         let findings = Mutex::new(Vec::new());
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(work.len());
-        let (done, seen) = mpsc::channel::<u64>();
+        let (done, (working, finished)) = (Done::default(), until_finished());
         std::thread::scope(|scope| {
             for _ in 0..threads {
-                let done = done.clone();
+                let working = working.clone();
                 scope.spawn(|| {
-                    let done = done;
+                    let _working = working;
                     while let Some(&i) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        // The other end lives until all senders are gone.
-                        let result = self.do_work(&work[i], &mut |n| done.send(n).unwrap_or_default());
+                        let result = self.do_work(&work[i], &mut |n| done.add(n));
                         if let (Err(error), Ok(mut findings)) = (result, findings.lock()) {
                             findings.push((i, error));
                         }
                     }
                 });
             }
-            drop(done);
-            let mut total = 0;
-            for n in seen {
-                total += n;
-                progress(total);
-            }
+            drop(working);
+            done.watch(&finished, progress);
         });
         let mut findings = findings.into_inner().unwrap_or_default();
         findings.sort_by_key(|(i, _)| *i);

@@ -88,16 +88,18 @@ fn a_folder_that_does_not_fit_is_not_begun() {
 fn a_disk_that_fills_while_extracting_leaves_nothing() {
     let scratch = Scratch::new();
     let mut recipe = recipe();
-    recipe.members.push(member("images/large.tar", MemberKind::Image, &noise(4 << 20, 9)));
+    recipe.members.push(member("images/large.tar", MemberKind::Image, &noise(1 << 20, 9).repeat(150)));
     let bundle = Bundle::open(&build(&scratch, &recipe)).unwrap();
-    let small = Small::mount(&scratch, 6);
+    let small = Small::mount(&scratch, 160);
     let mut taken = false;
     let error = payload::extract(&bundle, &small.0.join("dir"), None, &mut |_| {
         if !std::mem::replace(&mut taken, true) {
-            let _ = fs_err::write(small.0.join("other"), noise(6 << 20, 1));
+            let _ = fs_err::write(small.0.join("other"), noise(1 << 20, 1).repeat(160));
         }
     });
     let error = error.unwrap_err();
+    // It was the large member that found no room, not what is written at the end.
+    assert!(error.to_string().contains("large.tar"), "{error}");
     assert!(matches!(error, BundleError::DiskFull { .. }), "{error}");
     assert_eq!(small.names(), ["other"]);
 }
