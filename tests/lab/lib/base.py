@@ -89,7 +89,7 @@ def build(root, work):
         rm -f /etc/ssh/ssh_host_* /etc/machine-id /etc/hostname /etc/resolv.conf /var/lib/dbus/machine-id
         rm -f /etc/apt/sources.list && rm -rf /var/cache/apt /var/lib/apt/lists /usr/share/doc /usr/share/man
         rm -rf /usr/share/locale /var/log/*.log /var/log/apt
-        mkdir -p /etc/yum.repos.d /etc/rpm /var/log /var/cache/apt /var/lib/apt/lists /var/log/journal
+        mkdir -p /etc/yum.repos.d /etc/sysconfig /etc/rpm /var/log /var/cache/apt /var/lib/apt/lists /var/log/journal
         ln -sf dnf /usr/bin/yum
         rm -f /etc/systemd/system/*.wants/apt-daily* /etc/systemd/system/timers.target.wants/*
         systemctl mask console-getty.service systemd-firstboot.service systemd-udevd.service \\

@@ -33,7 +33,10 @@ if [ ! -e "$DISK" ]; then
     mv "$DISK.new" "$DISK"
 fi
 mount -o loop,noatime "$DISK" "$m/disk"
-mkdir -p "$m/disk/upper" "$m/disk/work" "$m/disk/docker" "$m/disk/containerd" "$m/disk/kubelet"
+mkdir -p "$m/disk/upper" "$m/disk/work"
+# Like the packages make them, so that an install and a removal change nothing here.
+mkdir -p -m 0710 "$m/disk/docker"
+mkdir -p -m 0700 "$m/disk/containerd" "$m/disk/kubelet"
 mount -t overlay overlay -o "lowerdir=$BASE,upperdir=$m/disk/upper,workdir=$m/disk/work" "$m/root"
 if [ -d "$HOME_DIR/seed" ]; then
     cp -a "$HOME_DIR/seed/." "$m/root/"

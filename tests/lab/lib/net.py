@@ -133,7 +133,7 @@ def members(name, family, group):
 def egress(name, hosts, declared=()):
     """What left a host for anywhere outside the lab: lines of (host, from, to, protocol, port, packets).
 
-    Link-local addresses (RFC 3927: no router passes them on) come last and can be told by `nearby`:
+    Link-local addresses (RFC 3927: no router passes them on) come last, and `nearby` tells them:
     kubelet asks 169.254.169.254 whether it runs in a cloud."""
     names = {host["mac"]: host["name"] for host in hosts}
     ours = [ipaddress.ip_network(text) for text in INSIDE + list(declared)]

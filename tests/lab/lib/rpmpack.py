@@ -31,13 +31,13 @@ AutoReqProv: no
 
 
 def pack(work, name, version, release="1", summary="", requires=(), provides=(), conflicts=(), arch="x86_64",
-         tree=None, scripts=None, config=(), attributes=None):
+         tree=None, scripts=None, attributes=None, base=""):
     """Returns the path of the rpm made from the files under `tree`. `scripts` maps pre, post, preun, postun to shell;
-    `attributes` maps a path in the tree to (mode, user, group)."""
+    `attributes` maps a path in the tree to (mode, user, group). Folders that `base` lacks belong to the package."""
     tags = [f"Requires: {word}" for word in requires] + [f"Provides: {word}" for word in provides]
     tags += [f"Conflicts: {word}" for word in conflicts]
     body = "\n".join(f"%{kind}\n{text.strip()}\n" for kind, text in (scripts or {}).items())
-    files = listing(tree, config, attributes or {}) if tree else ""
+    files = listing(tree, attributes or {}, base) if tree else ""
     spec = os.path.join(work, f"{name}.spec")
     with open(spec, "w", encoding="utf-8") as file:
         file.write(SPEC.format(name=name, version=version, release=release, summary=summary or name,
@@ -55,20 +55,22 @@ def pack(work, name, version, release="1", summary="", requires=(), provides=(),
     return made[0]
 
 
-def listing(tree, config, attributes):
-    """The %files lines: every file and link, and those folders that belong to this package alone."""
+def listing(tree, attributes, base):
+    """The %files lines: every file and link, and the folders that go when the package goes."""
     lines = []
     for where, folders, names in sorted(os.walk(tree)):
         links = [folder for folder in folders if os.path.islink(os.path.join(where, folder))]
         for name in sorted(names + links):
-            lines.append(line(tree, os.path.join(where, name), config, attributes))
-        if not folders and not names or where[len(tree):] in attributes:
-            lines.append("%dir " + line(tree, where, config, attributes))
+            lines.append(line(tree, os.path.join(where, name), attributes))
+        inside = where[len(tree):]
+        if inside and (inside in attributes or not os.path.isdir(base + inside)):
+            lines.append("%dir " + line(tree, where, attributes))
     return "\n".join(lines)
 
 
-def line(tree, path, config, attributes):
+def line(tree, path, attributes):
     inside = path[len(tree):]
     mode, user, group = attributes.get(inside, ("-", "root", "root"))
-    prefix = "%config(noreplace) " if inside.startswith("/etc/") and not os.path.isdir(path) or inside in config else ""
+    # As rpm has it: settings that the user changed are kept.
+    prefix = "%config(noreplace) " if inside.startswith("/etc/") and not os.path.isdir(path) else ""
     return f'{prefix}%attr({mode},{user},{group}) "{inside}"'

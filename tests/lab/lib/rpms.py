@@ -52,7 +52,6 @@ def paths(groups):
 
 
 def build(group):
-    say(f"building the {group} rpms")
     store = os.path.join(CACHE, "rpms.built")
     os.makedirs(FOLDER, exist_ok=True)
     os.makedirs(store, exist_ok=True)
@@ -60,24 +59,30 @@ def build(group):
     sweep(f"rpms-{group}-*")
     work = tempfile.mkdtemp(prefix=f"rpms-{group}-", dir=CACHE)
     try:
-        done = os.path.join(work, "done")
-        os.makedirs(done)
-        for rpm in from_debian(group, work):
-            shutil.move(rpm, done)
-        if group == "kubernetes":
-            for rpm in kubernetes(work):
-                shutil.move(rpm, done)
-        if group == "docker":
-            images.build(done)
-        shutil.rmtree(final, ignore_errors=True)
-        os.rename(done, final)
+        # Another checkout of another age may have turned the link; what this one made is still there.
+        if not os.path.isdir(final):
+            say(f"building the {group} rpms")
+            make(group, work, final)
+        os.utime(final)
         os.symlink(final, os.path.join(work, "link"))
         os.rename(os.path.join(work, "link"), os.path.join(FOLDER, group))
-        os.utime(final)
         # Older ones stay for a while: a test may still be serving them.
         sweep(f"rpms.built/{group}-*", age=6 * 3600)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def make(group, work, final):
+    done = os.path.join(work, "done")
+    os.makedirs(done)
+    for rpm in from_debian(group, work):
+        shutil.move(rpm, done)
+    if group == "kubernetes":
+        for rpm in kubernetes(work):
+            shutil.move(rpm, done)
+    if group == "docker":
+        images.build(done)
+    os.rename(done, final)
 
 
 def from_debian(group, work):
@@ -135,7 +140,8 @@ def from_parts(name, parts, debs, made, work):
     return pack(work, name=name, version=recipe.get("version") or upstream(fields["Version"]),
                 summary=fields.get("Description", name), tree=tree,
                 requires=sorted(requires | set(recipe.get("requires", []))), provides=recipe.get("provides", []),
-                scripts=scripts(recipe), attributes=recipe.get("folders", {}))
+                scripts=scripts(recipe), attributes=recipe.get("folders", {}),
+                base=base.ensure())
 
 
 def scripts(recipe):
@@ -207,7 +213,8 @@ def kubernetes(work):
         for folder in recipe.get("folders", {}):
             os.makedirs(tree + folder, exist_ok=True)
         yield pack(work, name=name, version="1.20.2", summary=recipe["summary"], tree=tree,
-                   requires=recipe.get("requires", []), scripts=scripts(recipe), attributes=recipe.get("folders", {}))
+                   requires=recipe.get("requires", []), scripts=scripts(recipe), attributes=recipe.get("folders", {}),
+                   base=base.ensure())
 
 
 def report(groups):

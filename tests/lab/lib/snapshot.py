@@ -8,17 +8,20 @@ from common import Problem
 VOLATILE = ("/var/log/*", "/var/cache/*", "/var/lib/dnf/*", "/var/lib/rpm/*", "/var/tmp/*", "/tmp/*", "/root/.bash_history",
             "/var/lib/systemd/random-seed", "/var/lib/systemd/timers/*", "/var/lib/systemd/catalog/*", "/etc/lab-clock-offset", "/etc/.pwd.lock",
             "/etc/*-", "/etc/.updated", "/var/.updated", "/etc/ld.so.cache", "/var/lib/lab-filler*", "/var/lib/logrotate/*",
-            "/usr/lib/python3*/__pycache__/*", "*/__pycache__/*", "/var/lib/private/*")
+            "/usr/lib/python3*/__pycache__/*", "*/__pycache__/*", "/var/lib/private/*", "/root/.rpmdb/*",
+            # listed by name below
+            "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid", "/etc/subgid")
 
 SCRIPT = r"""
 echo "== files"
 find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run {prune} \) -prune -o \
-    \( -type f -printf 'f %m %U:%G %p ' -exec sha256sum {{}} \; \) -o \
-    \( -type l -printf 'l %U:%G %p -> %l\n' \) -o -printf '%y %m %U:%G %p\n' \
+    \( -type f -printf 'f %m %u:%g %p ' -exec sha256sum {{}} \; \) -o \
+    \( -type l -printf 'l %u:%g %p -> %l\n' \) -o -printf '%y %m %u:%g %p\n' \
     | sed -E 's/^(f .*) ([0-9a-f]{{64}})  .*$/\1 \2/' | LC_ALL=C sort
 for folder in /var/lib/docker /var/lib/containerd /var/lib/kubelet; do
     echo "== $folder: $(find $folder -mindepth 1 2>/dev/null | wc -l) entries"
 done
+echo "== users"; getent passwd | LC_ALL=C sort; getent group | LC_ALL=C sort
 echo "== rpms"; rpm -qa | LC_ALL=C sort
 echo "== units enabled"; systemctl list-unit-files --state=enabled,masked --no-legend --no-pager | awk '{{print $1, $2}}' | LC_ALL=C sort
 echo "== units active"; systemctl list-units --type=service,socket,timer --state=active,failed --plain --no-legend --no-pager \
@@ -27,7 +30,9 @@ echo "== mounts"; awk '{{print $2, $3}}' /proc/self/mounts | grep -v '^/run/user
 echo "== links"; ip -o link | awk -F': ' '{{print $2}}' | sed 's/@.*//' | LC_ALL=C sort
 echo "== addresses"; ip -o addr | awk '{{print $2, $4}}' | LC_ALL=C sort
 echo "== routes"; ip route | LC_ALL=C sort; ip -6 route | grep -v '^fe80' | LC_ALL=C sort
-echo "== packet rules"; (iptables-save; ip6tables-save) 2>/dev/null | grep -v '^#' | sed 's/\[[0-9:]*\]//'
+# Built-in chains that accept are what a host has before anybody asks.
+echo "== packet rules"; for family in iptables ip6tables; do $family-save 2>/dev/null \
+    | awk -v f=$family '/^\*/ {{t = substr($1, 2)}} /^:/ && $2 != "ACCEPT" {{print f, t, $1, $2}} /^-A/ {{print f, t, $0}}'; done
 echo "== kernel settings"; sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.bridge.bridge-nf-call-iptables 2>/dev/null
 echo "== listening"; ss -Hltnu 2>/dev/null | awk '{{print $1, $5}}' | LC_ALL=C sort -u
 """
