@@ -251,7 +251,11 @@ fn repo_main(command: &RepoCommand, global: &Global) -> Exit {
         Ok(()) => Exit::Done,
         Err(e) => {
             terminal.error(&e.to_string(), e.help().as_deref());
-            if e.is_damage() { Exit::Damaged } else { Exit::Failed }
+            match e {
+                e if e.is_damage() => Exit::Damaged,
+                e if e.is_usage() => Exit::Usage,
+                _ => Exit::Failed,
+            }
         }
     }
 }

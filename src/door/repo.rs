@@ -61,6 +61,12 @@ impl RepoCommandError {
         }
     }
 
+    /// Whether the command line is wrong rather than the work (exit code 2).
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Empty | Self::Repo(RepoError::LocalRpm { .. }))
+    }
+
     /// Whether the bundle is damaged.
     #[must_use]
     pub fn is_damage(&self) -> bool {

@@ -104,23 +104,24 @@ fn members_are_served_as_they_are_from_a_file_and_from_a_folder() {
         ("conf/conf.ini", MemberKind::Ini, b"10.8.14.200:secret".to_vec()),
     ]);
     let folder = scratch.path("folder");
-    fs_err::create_dir_all(folder.join("rpms")).unwrap();
-    fs_err::create_dir_all(folder.join("networks")).unwrap();
-    let server = Server::start_with(Some(bundle), &[], ANY, limits()).unwrap();
-    let mut stream = connect(&server);
-    // All on one connection: it is kept.
-    for _ in 0..2 {
-        stream.write_all(request(&server, "rpms/a.rpm", "").as_bytes()).unwrap();
-        let (head, body) = answer(&mut stream);
-        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-        assert!(body == large);
-        stream.write_all(request(&server, "rpms/a.rpm", "Range: bytes=1000000-2500000\r\n").as_bytes()).unwrap();
-        assert!(answer(&mut stream).1 == large[1_000_000..=2_500_000]);
-        stream.write_all(request(&server, "networks/x.yaml", "").as_bytes()).unwrap();
-        assert!(answer(&mut stream).1 == text);
+    payload::extract(&bundle, &folder, None, &mut |_| ()).unwrap();
+    for bundle in [bundle, Bundle::open(&folder).unwrap()] {
+        let server = Server::start_with(Some(bundle), &[], ANY, limits()).unwrap();
+        let mut stream = connect(&server);
+        // All on one connection: it is kept.
+        for _ in 0..2 {
+            stream.write_all(request(&server, "rpms/a.rpm", "").as_bytes()).unwrap();
+            let (head, body) = answer(&mut stream);
+            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+            assert!(body == large);
+            stream.write_all(request(&server, "rpms/a.rpm", "Range: bytes=1000000-2500000\r\n").as_bytes()).unwrap();
+            assert!(answer(&mut stream).1 == large[1_000_000..=2_500_000]);
+            stream.write_all(request(&server, "networks/x.yaml", "").as_bytes()).unwrap();
+            assert!(answer(&mut stream).1 == text);
+        }
+        stream.write_all(request(&server, "conf/conf.ini", "").as_bytes()).unwrap();
+        assert!(answer(&mut stream).0.starts_with("HTTP/1.1 404"));
     }
-    stream.write_all(request(&server, "conf/conf.ini", "").as_bytes()).unwrap();
-    assert!(answer(&mut stream).0.starts_with("HTTP/1.1 404"));
 }
 
 #[test]

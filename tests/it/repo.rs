@@ -10,6 +10,7 @@
 mod faults;
 mod install;
 mod readers;
+mod serve;
 mod setup;
 mod signed;
 mod speed;
