@@ -107,7 +107,7 @@ impl Terminal {
 
     /// What listens to a run's events.
     pub(crate) fn reader(&self) -> impl Listener + 'static {
-        Reader { manner: self.manner, voice: self.voice.clone(), lines: BTreeMap::new() }
+        Reader { manner: self.manner, voice: self.voice.clone(), dry_run: false, lines: BTreeMap::new() }
     }
 
     /// An error that ended everything.
@@ -211,6 +211,8 @@ fn seconds(ms: u64) -> String {
 struct Reader {
     manner: Manner,
     voice: Voice,
+    /// Nothing is done, so nothing may be called done.
+    dry_run: bool,
     /// The live line of each host that is at work.
     lines: BTreeMap<String, ProgressBar>,
 }
@@ -227,6 +229,7 @@ impl Listener for Reader {
         }
         match event {
             Event::RunStarted { operations, dry_run, .. } => {
+                self.dry_run = *dry_run;
                 let how = if *dry_run { "dry run, nothing is changed: " } else { "" };
                 self.info(&format!("{how}{}", operations.join("; then ")));
             }
@@ -308,6 +311,7 @@ impl Reader {
     fn end(&mut self, host: Option<&str>, title: &str, outcome: &Outcome, took_ms: u64) {
         let host = name(host);
         match outcome {
+            Outcome::Changed if self.dry_run => {}
             Outcome::Changed => self.info(&format!("{host}: {title}: done ({})", seconds(took_ms))),
             Outcome::Satisfied if self.manner.verbose => self.info(&format!("{host}: {title}: already so")),
             Outcome::Satisfied => {}
