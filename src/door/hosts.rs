@@ -16,7 +16,7 @@ use super::cli::{Global, open_log};
 use super::credentials::targets;
 use super::exit::Exit;
 use super::log;
-use super::terminal::{Terminal, table};
+use super::terminal::{Terminal, table_or_lines};
 
 /// What to do with hosts.
 #[derive(Debug, Subcommand)]
@@ -177,27 +177,29 @@ fn tell(results: impl Iterator<Item = hosts::Done>, global: &Global) -> Exit {
     exit
 }
 
+const COLUMNS: [&str; 12] = [
+    "host",
+    "system",
+    "arch",
+    "name",
+    "clock",
+    "memory",
+    "free /var",
+    "cgroup",
+    "SELinux",
+    "firewalld",
+    "swap",
+    "packages",
+];
+
 fn check(results: &[Checked], global: &Global) -> Exit {
     let terminal = Terminal::new(global.manner());
-    let mut table = table([
-        "host",
-        "system",
-        "arch",
-        "name",
-        "clock",
-        "memory",
-        "free /var",
-        "cgroup",
-        "SELinux",
-        "firewalld",
-        "swap",
-        "packages",
-    ]);
+    let mut rows = Vec::new();
     let mut exit = Exit::Done;
     for checked in results {
         match &checked.result {
             Ok(facts) if global.json => terminal.tell(&hosts::facts_json(&checked.host, facts).to_string()),
-            Ok(facts) => drop(table.add_row(row(&checked.host, facts))),
+            Ok(facts) => rows.push(row(&checked.host, facts)),
             Err(e) => {
                 exit = Exit::Failed;
                 if global.json {
@@ -212,8 +214,8 @@ fn check(results: &[Checked], global: &Global) -> Exit {
             }
         }
     }
-    if !global.json && table.row_count() > 0 {
-        terminal.tell(&table.to_string());
+    if !rows.is_empty() {
+        terminal.tell(&table_or_lines(&COLUMNS, &rows));
     }
     exit
 }

@@ -13,11 +13,17 @@ use crate::flow::user_state_dir;
 use crate::plan::{Event, Level, Listener, Outcome};
 
 const DIR: &str = "/var/log/onekey_deploy";
-const FILE: &str = "onekey_deploy.log";
+/// The log's name; files put aside have a number behind it.
+pub(super) const FILE: &str = "onekey_deploy.log";
 /// A file grows to this many bytes, then it is put aside.
 const LIMIT: u64 = 10 << 20;
 /// Files put aside: `.1` is the newest.
 const KEPT: u32 = 5;
+
+/// The folders that may hold the log, the one that is asked for first.
+pub(super) fn folders(dir: Option<&Utf8Path>) -> [Utf8PathBuf; 2] {
+    [dir.unwrap_or(Utf8Path::new(DIR)).to_owned(), user_state_dir()]
+}
 
 /// Opens the log and sends everything traced there.
 ///

@@ -17,6 +17,7 @@ mod log;
 mod onekey;
 pub mod repo;
 mod start;
+mod support;
 mod terminal;
 pub mod workdir;
 

@@ -170,11 +170,24 @@ fn harmless(text: &str) -> Cow<'_, str> {
     if text.contains(harms) { text.replace(harms, "\u{fffd}").into() } else { text.into() }
 }
 
-/// A table in the house's style, no wider than the terminal.
-pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
+/// The table, or where the terminal is too narrow for it a line a row: `FIRST: HEADER VALUE, …`.
+pub(crate) fn table_or_lines(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
-    table
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header.to_vec()).add_rows(rows.to_vec());
+    let room = table.width().map_or(usize::MAX, usize::from);
+    let text = table.to_string();
+    if text.lines().all(|line| line.chars().count() <= room) {
+        return text;
+    }
+    lines(header, rows)
+}
+
+fn lines(header: &[&str], rows: &[Vec<String>]) -> String {
+    let line = |row: &Vec<String>| {
+        let cells = header.iter().zip(row).skip(1).map(|(name, value)| format!("{name} {value}"));
+        format!("{}: {}", row.first().map_or("", String::as_str), cells.collect::<Vec<_>>().join(", "))
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Prints text that is a command's result, such as a table or a file's content.
@@ -184,7 +197,14 @@ pub(crate) fn print(text: &str) {
 
 /// The table of hosts at the end of a run.
 fn closing_table(hosts: &[HostResult]) -> Table {
-    let mut table = table(["host", "result", "changed", "time", "repository"]);
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header([
+        "host",
+        "result",
+        "changed",
+        "time",
+        "repository",
+    ]);
     for host in hosts {
         let result = match host.result {
             HostState::Ok => "ok",
@@ -345,6 +365,13 @@ mod tests {
             "\u{fffd}]0;title\u{fffd} \u{fffd}[2Jgone\u{fffd}over"
         );
         assert_eq!(harmless("Rechner-äöü 主机\tb\nc"), "Rechner-äöü 主机\tb\nc");
+    }
+
+    #[test]
+    fn a_table_too_wide_for_the_terminal_becomes_lines() {
+        let rows = [vec!["10.8.14.200".to_owned(), "x86_64".to_owned(), "off".to_owned()]];
+        assert_eq!(lines(&["host", "arch", "swap"], &rows), "10.8.14.200: arch x86_64, swap off");
+        assert!(table_or_lines(&["host", "arch", "swap"], &rows).contains("swap"));
     }
 
     #[test]

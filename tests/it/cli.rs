@@ -246,6 +246,32 @@ fn the_log_is_private_and_knows_no_password() {
 }
 
 #[test]
+fn a_support_bundle_has_log_and_journal_and_no_secret() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let child = busy(&dir, &["etcd", "create", "--host", "root:geheim@127.0.0.1:1", "--environment", "e-1"]);
+    assert_eq!(child.wait_with_output().expect("it ends").status.code(), Some(1));
+    let key = dir.path().join("environments/e-1/pki/ca.key");
+    std::fs::create_dir_all(key.parent().expect("its folder"))
+        .and_then(|()| std::fs::write(&key, "geheim"))
+        .expect("a key");
+    let file = dir.path().join("s.tar.gz");
+    let child = busy(&dir, &["support-bundle", "-o", file.to_str().expect("a plain name")]);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(file.metadata().expect("its mode").permissions().mode() & 0o777, 0o600);
+    let mut unpacked = tar::Archive::new(flate2::read::GzDecoder::new(std::fs::File::open(&file).expect("the file")));
+    let mut names = Vec::new();
+    for entry in unpacked.entries().expect("an archive") {
+        let mut entry = entry.expect("a member");
+        names.push(entry.path().expect("its name").display().to_string());
+        let mut content = String::new();
+        entry.read_to_string(&mut content).expect("its content");
+        assert!(!content.is_empty() && !content.contains("geheim"), "{names:?}: {content}");
+    }
+    assert_eq!(names, ["about.txt", "log/onekey_deploy.log", "environments/e-1/journal.jsonl"]);
+}
+
+#[test]
 fn a_log_folder_that_cannot_be_made_is_said_once_on_standard_error() {
     let dir = tempfile::tempdir().expect("a folder");
     let output = program(&dir)
