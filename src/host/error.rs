@@ -45,11 +45,23 @@ impl HostError {
         matches!(self, Self::Unreachable { .. } | Self::Dropped { .. } | Self::Timeout { .. } | Self::Lost { .. })
     }
 
+    /// The host is there, but does not let us in or does not let us work.
+    pub fn is_auth(&self) -> bool {
+        matches!(
+            self,
+            Self::Auth { .. }
+                | Self::Key { .. }
+                | Self::Sudo { .. }
+                | Self::HostKeyChanged { .. }
+                | Self::HostKeyUnknown { .. }
+        )
+    }
+
     /// What the operator can do.
     pub fn help(&self) -> Option<String> {
         let text = match self {
             Self::Unreachable { .. } => {
-                "is the host up, the address and port right, sshd running, port 22 open?".into()
+                "is the host up, are address and port right, is sshd running, does a firewall let it through?".into()
             }
             Self::Dropped { .. } => "raise MaxStartups in its sshd_config, or lower --forks".into(),
             Self::Auth { .. } => {

@@ -21,6 +21,8 @@ const CHUNK: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) enum WireError {
     Timeout,
+    /// It took nothing of its input for this long.
+    Stalled(Duration),
     Lost(String),
     /// Our own input could not be read.
     Input(io::Error),
@@ -33,6 +35,8 @@ pub(super) struct Streams<'a> {
     pub(super) stdin: &'a mut dyn Read,
     pub(super) out: &'a mut dyn FnMut(&[u8]),
     pub(super) err: &'a mut Vec<u8>,
+    /// The longest that sending may stand still.
+    pub(super) stall: Option<Duration>,
 }
 
 /// A logged-in session and its socket.
@@ -54,28 +58,58 @@ impl Wire {
         self.broken
     }
 
+    /// Opens a channel for one command. Nothing runs on the host yet.
+    pub(super) fn open_channel(&mut self, deadline: Instant) -> Result<Channel, WireError> {
+        let session = self.session.clone();
+        let result = self.patiently(deadline, || session.channel_session());
+        self.broken = result.is_err();
+        result
+    }
+
     /// Runs `line` in the login shell; the exit status.
-    pub(super) fn exec(&mut self, line: &str, io: &mut Streams<'_>, deadline: Instant) -> Result<i32, WireError> {
-        let result = self.try_exec(line, io, deadline);
+    pub(super) fn exec(
+        &mut self,
+        channel: Channel,
+        line: &str,
+        io: &mut Streams<'_>,
+        deadline: Instant,
+    ) -> Result<i32, WireError> {
+        let result = self.try_exec(channel, line, io, deadline);
         // After a failure nobody knows what is still on its way in this session.
         self.broken = result.is_err();
         result
     }
 
-    fn try_exec(&mut self, line: &str, io: &mut Streams<'_>, deadline: Instant) -> Result<i32, WireError> {
-        let session = self.session.clone();
-        let mut channel = self.patiently(deadline, || session.channel_session())?;
+    fn try_exec(
+        &mut self,
+        mut channel: Channel,
+        line: &str,
+        io: &mut Streams<'_>,
+        deadline: Instant,
+    ) -> Result<i32, WireError> {
         self.patiently(deadline, || channel.exec(line))?;
         self.pump(&mut channel, io, deadline)?;
         self.patiently(deadline, || channel.close())?;
         self.patiently(deadline, || channel.wait_close())?;
+        self.still_connected()?;
         let signalled = channel.exit_signal().ok().and_then(|s| s.exit_signal).is_some();
         let status = channel.exit_status().map_err(|e| WireError::Lost(e.to_string()))?;
         Ok(if signalled && status == 0 { 128 } else { status })
     }
 
+    /// libssh2 says exit status 0 when the connection ended before any status came: that must not pass for success.
+    fn still_connected(&self) -> Result<(), WireError> {
+        match self.tcp.peek(&mut [0]) {
+            Ok(0) => Err(WireError::Lost("the host closed the connection".into())),
+            Ok(_) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(e) => Err(WireError::Lost(e.to_string())),
+        }
+    }
+
     fn pump(&mut self, channel: &mut Channel, io: &mut Streams<'_>, deadline: Instant) -> Result<(), WireError> {
         let mut buffer = vec![0; CHUNK];
+        let mut last_moved = Instant::now();
         let mut sending = Sending { pending: std::mem::take(&mut io.first), at: 0, read_all: false, closed: false };
         while !channel.eof() {
             let mut moved = false;
@@ -94,8 +128,16 @@ impl Wire {
                 moved = true;
             }
             moved |= sending.go_on(channel, io.stdin)?;
-            if !moved && !channel.eof() {
+            if moved {
+                last_moved = Instant::now();
+            } else if !channel.eof() {
                 self.wait(deadline)?;
+                if let Some(stall) = io.stall
+                    && !sending.closed
+                    && last_moved.elapsed() > stall
+                {
+                    return Err(WireError::Stalled(stall));
+                }
             }
         }
         Ok(())

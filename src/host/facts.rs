@@ -191,6 +191,17 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }
 
+/// An empty input that remembers when it was first asked for, which is when the command had been started: a wait for the
+/// session or for a new connection before that must not count as a difference of clocks.
+struct Stamp(Option<f64>);
+
+impl std::io::Read for Stamp {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        self.0.get_or_insert_with(now);
+        Ok(0)
+    }
+}
+
 impl Host {
     /// Asks for the facts.
     ///
@@ -199,15 +210,16 @@ impl Host {
     pub fn facts(&self) -> Result<Facts, HostError> {
         let command =
             Command::script(include_str!("facts.sh")).label("read the host's facts").timeout(Duration::from_secs(60));
-        let sent = now();
-        let mut clock = None;
+        let mut sent = Stamp(None);
+        let mut arrived = None;
         let mut text = Vec::new();
-        let output = self.stream(&command, &mut std::io::empty(), &mut |bytes| {
-            // The host reads its clock first thing, between our sending and the arrival of its first line.
-            clock.get_or_insert_with(|| f64::midpoint(sent, now()));
+        let output = self.stream(&command, &mut sent, &mut |bytes| {
+            arrived.get_or_insert_with(now);
             text.extend_from_slice(bytes);
         })?;
         self.succeeded(&command, output)?;
+        // The host reads its clock first thing, between its being told to and the arrival of its first line.
+        let clock = sent.0.zip(arrived).map(|(sent, arrived)| f64::midpoint(sent, arrived));
         let text = String::from_utf8_lossy(&text);
         let mut facts = Facts::parse(&text);
         let theirs = text.lines().find_map(|l| l.strip_prefix("clock\t")).and_then(|c| c.parse::<f64>().ok());

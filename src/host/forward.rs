@@ -15,12 +15,16 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ssh2::{Channel, Listener, Session};
 
+use super::auth;
 use super::error::HostError;
 use super::session::{Host, log_in};
 
 const CHUNK: usize = 128 * 1024;
 /// Woken this often, in milliseconds, to see whether it should end.
 const TICK_MS: u16 = 200;
+/// And this often while connections are open: reading for one may have taken in what another waits for.
+const BUSY_TICK_MS: u16 = 10;
+const EAGAIN: ssh2::ErrorCode = ssh2::ErrorCode::Session(-37);
 
 /// A forwarded port; dropped, it is closed.
 pub struct Forward {
@@ -84,19 +88,26 @@ impl Mover {
     fn run(mut self) {
         let mut buffer = vec![0; CHUNK];
         while !self.end.load(Ordering::SeqCst) {
-            let mut moved = self.accept();
+            let Some(mut moved) = self.accept() else { break };
             for pair in &mut self.pairs {
                 moved |= pair.go_on(&mut buffer);
             }
-            self.pairs.retain(|p| !p.is_over());
+            self.pairs.retain_mut(|p| !p.is_over());
             if !moved && !self.wait() {
                 break;
             }
         }
     }
 
-    fn accept(&mut self) -> bool {
-        let Ok(channel) = self.listener.accept() else { return false };
+    /// Takes a connection when there is one; `None` when the session is gone.
+    fn accept(&mut self) -> Option<bool> {
+        let channel = match self.listener.accept() {
+            Ok(channel) => channel,
+            Err(e) if e.code() == EAGAIN => return Some(false),
+            // libssh2 says "unknown" too when only nobody has connected yet; a dead session fails in wait().
+            Err(e) if !auth::is_drop(&e) => return Some(false),
+            Err(_) => return None,
+        };
         // When our own server is gone, the host sees a closed connection: the truth.
         if let Ok(local) = TcpStream::connect_timeout(&self.local, Duration::from_secs(5))
             && local.set_nonblocking(true).is_ok()
@@ -104,12 +115,12 @@ impl Mover {
             let _ = local.set_nodelay(true);
             self.pairs.push(Pair { channel, local, up: Lane::default(), down: Lane::default() });
         }
-        true
+        Some(true)
     }
 
     /// Waits for any socket; false when the session is gone.
     fn wait(&self) -> bool {
-        if self.session.keepalive_send().is_err_and(|e| e.code() != ssh2::ErrorCode::Session(-37)) {
+        if self.session.keepalive_send().is_err_and(|e| e.code() != EAGAIN) {
             return false;
         }
         let mut flags = PollFlags::POLLIN;
@@ -125,9 +136,16 @@ impl Mover {
             if !pair.up.is_empty() {
                 wanted |= PollFlags::POLLOUT;
             }
-            fds.push(PollFd::new(pair.local.as_fd(), wanted));
+            // poll() reports an error or hang-up unasked, and would do so again and again.
+            if !wanted.is_empty() {
+                fds.push(PollFd::new(pair.local.as_fd(), wanted));
+            }
         }
-        !matches!(poll(&mut fds, PollTimeout::from(TICK_MS)), Err(e) if e != nix::errno::Errno::EINTR)
+        let tick = if self.pairs.is_empty() { TICK_MS } else { BUSY_TICK_MS };
+        if matches!(poll(&mut fds, PollTimeout::from(tick)), Err(e) if e != nix::errno::Errno::EINTR) {
+            return false;
+        }
+        !matches!(self.tcp.peek(&mut [0]), Ok(0))
     }
 }
 
@@ -215,8 +233,12 @@ impl Pair {
         moved
     }
 
-    fn is_over(&self) -> bool {
-        (self.up.ended() && self.down.ended() && self.down.told) || self.channel.eof() && self.up.ended()
+    /// Whether all is done; then the channel's end has been sent too. That the host will send no more is no reason: it
+    /// may still read, as a client does that has ended its request and waits for the answer.
+    fn is_over(&mut self) -> bool {
+        let both_told = self.up.ended() && self.down.ended() && self.down.told;
+        let closed_there = self.channel.eof() && self.up.ended() && self.channel.wait_close().is_ok();
+        (both_told || closed_there) && !matches!(self.channel.close(), Err(e) if e.code() == EAGAIN)
     }
 }
 

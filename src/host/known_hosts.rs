@@ -34,9 +34,16 @@ pub(super) fn check(path: &Utf8Path, target: &Target, key: &[u8], policy: HostKe
     file.read_to_string(&mut text).map_err(io)?;
     let name = host_token(target);
     let encoded = STANDARD.encode(key);
+    // sshd(8): a key marked @revoked is refused for every host that the line names.
+    let revoked =
+        |line: &str| line.strip_prefix("@revoked").and_then(|l| entry(l, &name)).is_some_and(|e| e.1 == encoded);
+    if text.lines().any(revoked) {
+        let known_hosts = path.to_string();
+        return Err(HostError::HostKeyChanged { host: host.clone(), fingerprint: fingerprint(key), known_hosts });
+    }
     let mut known = text.lines().filter_map(|line| entry(line, &name)).peekable();
     if known.peek().is_some() {
-        return if known.any(|k| k == encoded) {
+        return if known.any(|(_, k)| k == encoded) {
             Ok(())
         } else {
             let known_hosts = path.to_string();
@@ -46,7 +53,16 @@ pub(super) fn check(path: &Utf8Path, target: &Target, key: &[u8], policy: HostKe
     if policy == HostKeyPolicy::Strict {
         return Err(HostError::HostKeyUnknown { host: host.clone(), fingerprint: fingerprint(key) });
     }
-    writeln!(file, "{name} {} {encoded}", key_type(key)).map_err(io)
+    // A run that was killed may have left a line without its end.
+    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    file.write_all(format!("{end}{name} {} {encoded}\n", key_type(key)).as_bytes()).map_err(io)
+}
+
+/// The types of the keys that are recorded for `target`; none when the file cannot be read, which [`check`] will say.
+pub(super) fn types(path: &Utf8Path, target: &Target) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let name = host_token(target);
+    text.lines().filter_map(|line| entry(line, &name)).map(|(kind, _)| kind.to_owned()).collect()
 }
 
 // One lock for reading and adding: two runs that meet the same new host must not both record it.
@@ -62,10 +78,11 @@ fn host_token(target: &Target) -> String {
     if target.port == 22 { target.address.to_string() } else { format!("[{}]:{}", target.address, target.port) }
 }
 
-fn entry<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+/// Type and key of a line for `name`.
+fn entry<'a>(line: &'a str, name: &str) -> Option<(&'a str, &'a str)> {
     let mut words = line.split_whitespace();
     words.next()?.split(',').find(|n| *n == name)?;
-    words.nth(1)
+    Some((words.next()?, words.next()?))
 }
 
 /// The algorithm's name, with which every public key begins (RFC 4253, 6.6): a length of 4 bytes, then the name.
@@ -82,6 +99,8 @@ fn fingerprint(key: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::host::TargetDefaults;
 
@@ -106,5 +125,20 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("[10.0.0.1]:2222 ssh-ed25519 "), "{text}");
         assert_eq!(text.lines().count(), 1);
+        assert_eq!(types(&path, &target), ["ssh-ed25519"]);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn revoked_keys_are_refused_and_torn_lines_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(dir.path()).unwrap().join("known_hosts");
+        let target = Target::parse("10.0.0.1", &TargetDefaults::default()).unwrap();
+        let (one, two) = (key("ssh-ed25519", b"one"), key("ssh-ed25519", b"two"));
+        std::fs::write(&path, format!("@revoked 10.0.0.1 ssh-ed25519 {}\n10.0.0.9 ssh-rs", STANDARD.encode(&one)))
+            .unwrap();
+        assert!(matches!(check(&path, &target, &one, HostKeyPolicy::AcceptNew), Err(HostError::HostKeyChanged { .. })));
+        check(&path, &target, &two, HostKeyPolicy::AcceptNew).unwrap();
+        check(&path, &target, &two, HostKeyPolicy::Strict).unwrap();
     }
 }

@@ -15,7 +15,7 @@ use camino::Utf8PathBuf;
 use nix::sys::socket::{setsockopt, sockopt};
 use ssh2::Session;
 
-use super::auth;
+use super::auth::{self, LoginError};
 use super::error::HostError;
 use super::exec::{Streams, Wire, WireError};
 use super::known_hosts::{self, HostKeyPolicy};
@@ -175,6 +175,17 @@ impl Host {
         stdin: &mut dyn io::Read,
         out: &mut dyn FnMut(&[u8]),
     ) -> Result<Output, HostError> {
+        self.stream_lively(command, stdin, out, None)
+    }
+
+    /// As [`Host::stream`]; given up when for `stall` the host takes nothing of an input that is not yet all sent.
+    pub(super) fn stream_lively(
+        &self,
+        command: &Command,
+        stdin: &mut dyn io::Read,
+        out: &mut dyn FnMut(&[u8]),
+        stall: Option<Duration>,
+    ) -> Result<Output, HostError> {
         let begun = Instant::now();
         let (prefix, password) = match &self.root {
             Root::Sudo if command.as_root => ("sudo -n -- ", String::new()),
@@ -188,17 +199,30 @@ impl Host {
         let mut stderr = Vec::new();
         let result = {
             let mut wire = self.wire()?;
-            let mut streams = Streams { first: password.into_bytes(), stdin, out, err: &mut stderr };
-            wire.exec(&line, &mut streams, deadline)
+            // A session that was idle may have been ended by the host (ClientAliveCountMax) or by a firewall. As long as
+            // no channel is open nothing has been started, so it can safely be made anew.
+            let channel = match wire.open_channel(deadline) {
+                Err(WireError::Lost(_)) => {
+                    *wire = open(&self.target, &self.connect)?.0;
+                    wire.open_channel(deadline)
+                }
+                other => other,
+            };
+            let mut streams = Streams { first: password.into_bytes(), stdin, out, err: &mut stderr, stall };
+            channel.and_then(|channel| wire.exec(channel, &line, &mut streams, deadline))
         };
         let took = begun.elapsed();
         if let Some(watch) = &self.connect.watch {
             watch(&self.name, command, result.as_ref().ok().copied(), took);
         }
         match result {
-            Ok(124) if took >= command.timeout => Err(self.timed_out(command)),
+            // timeout(1): 124 when its SIGTERM ended the command, 137 when SIGKILL had to.
+            Ok(124 | 137) if took >= command.timeout => Err(self.timed_out(command)),
             Ok(status) => Ok(Output { status, stdout: Vec::new(), stderr, took }),
             Err(WireError::Timeout) => Err(self.timed_out(command)),
+            Err(WireError::Stalled(after)) => {
+                Err(HostError::Timeout { host: self.name.clone(), command: command.to_string(), after })
+            }
             Err(WireError::Lost(why)) => {
                 Err(HostError::Lost { host: self.name.clone(), command: command.to_string(), why })
             }
@@ -269,15 +293,15 @@ pub(super) fn log_in(target: &Target, connect: &Connect) -> Result<(Session, Tcp
         if tried > 0 {
             thread::sleep(pace::back_off(tried - 1));
         }
-        let place = pace::place();
+        let place = pace::place(&target.socket());
         let tcp = dial(target, connect)?;
-        match auth::handshake(&tcp, connect.timeout) {
+        match auth::handshake(&tcp, connect.timeout, &known_hosts::types(&connect.known_hosts, target)) {
             Ok(session) => {
                 let key = session.host_key().map(|(key, _)| key.to_vec()).unwrap_or_default();
                 known_hosts::check(&connect.known_hosts, target, &key, connect.host_key)?;
-                match auth::login(&session, target) {
-                    Err(HostError::Lost { why: lost, .. }) => why = lost,
-                    Err(e) => return Err(e),
+                match auth::login(&session, target, connect.timeout) {
+                    Err(LoginError::Dropped(lost)) => why = lost,
+                    Err(LoginError::Final(e)) => return Err(e),
                     Ok(()) => return Ok((session, tcp)),
                 }
             }

@@ -149,8 +149,8 @@ impl fmt::Display for Command {
             text.push_str(&show(word));
         }
         match text.char_indices().nth(SHOWN) {
-            Some((cut, _)) => write!(f, "{}…", &text[..cut]),
-            None => f.write_str(&text),
+            Some((cut, _)) => write!(f, "{}…", one_line(&text[..cut])),
+            None => f.write_str(&one_line(&text)),
         }
     }
 }
@@ -182,12 +182,17 @@ impl Output {
     }
 }
 
+/// Control characters as escapes: they must not move a reader's cursor, nor begin a line of a log.
+fn one_line(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
 /// The last lines of an output that a person should read, control characters taken out.
 pub(crate) fn tail(bytes: &[u8], lines: usize) -> String {
     let text = String::from_utf8_lossy(bytes);
     let kept: Vec<String> = text
         .lines()
-        .map(|l| l.chars().filter(|c| !c.is_control() || *c == '\t').collect::<String>())
+        .map(|l| l.chars().filter(|c| !c.is_control() || *c == '\t').take(SHOWN).collect::<String>())
         .filter(|l| !l.trim().is_empty())
         .collect();
     kept[kept.len().saturating_sub(lines)..].join("\n")
@@ -229,6 +234,7 @@ mod tests {
         let command = Command::script("set -e\ncat >x").arg("a b").secret_stdin(Secret::new("hunter2"));
         assert_eq!(command.to_string(), "set -e … 'a b'");
         assert!(!format!("{command:?}").contains("hunter2"));
+        assert_eq!(Command::new("echo").arg("a\n\x1b[2J").to_string(), "echo 'a\\n\\u{1b}[2J'");
     }
 
     #[test]

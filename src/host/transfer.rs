@@ -36,30 +36,35 @@ impl FileMeta {
 }
 
 /// `$1` path, `$2` sha256, `$3` mode, `$4` owner:group or nothing. Exit status 66: what arrived is not what was sent.
+/// chown comes before chmod because it clears set-user-ID bits. `sync FILE` is coreutils 8.24's fsync; an older one takes
+/// no file and syncs all.
 const RECEIVE: &str = r#"set -eu
 umask 077
 d=$(dirname -- "$1")
 [ -d "$d" ] || { umask 022; mkdir -p -- "$d"; umask 077; }
 t=$(mktemp -- "$d/.sunshine-new.XXXXXX")
 trap 'rm -f -- "$t"' EXIT
+trap 'exit 143' HUP INT TERM
 cat >"$t"
 [ "$(sha256sum <"$t" | cut -d' ' -f1)" = "$2" ] || exit 66
-chmod -- "$3" "$t"
 [ -z "$4" ] || chown -- "$4" "$t"
-sync -f "$t" 2>/dev/null || sync
+chmod -- "$3" "$t"
+sync -- "$t" 2>/dev/null || sync
 mv -f -- "$t" "$1"
 trap - EXIT
 if command -v restorecon >/dev/null 2>&1; then restorecon -F -- "$1" 2>/dev/null || :; fi"#;
 
 /// `$1` path, `$2` sha256, `$3` mode, `$4` owner:group. Exit status 0: it is there, and now has this owner and mode.
 const IS_THERE: &str = r#"[ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$2" ] || exit 1
-chmod -- "$3" "$1" && { [ -z "$4" ] || chown -- "$4" "$1"; }"#;
+{ [ -z "$4" ] || chown -- "$4" "$1"; } && chmod -- "$3" "$1""#;
 
 const READ: &str = r#"[ -e "$1" ] || exit 67
 cat -- "$1""#;
 
 /// Slower than this, in bytes per second, an upload is given up.
 const SLOWEST: u64 = 64 * 1024;
+/// A host that takes nothing for this long is gone: frozen, or its disk is.
+const STALL: Duration = Duration::from_secs(45);
 
 impl Host {
     /// A file's content; `None` when it is not there.
@@ -123,7 +128,7 @@ impl Host {
             .args([path.to_owned(), sha256.to_owned(), format!("{:o}", meta.mode), meta.owner_group()])
             .timeout(patience(size))
             .label(label);
-        let output = self.stream(&command, src, &mut |_| {})?;
+        let output = self.stream_lively(&command, src, &mut |_| {}, Some(STALL))?;
         if output.status == 66 {
             return Err(HostError::Damaged { host: self.name().to_owned(), path: path.to_owned() });
         }

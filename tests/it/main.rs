@@ -2,5 +2,6 @@
 
 mod bundle;
 mod cli;
+mod host;
 mod lab;
 mod repo;

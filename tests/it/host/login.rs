@@ -1,0 +1,164 @@
+//! Who is let in, and how those who are not are told.
+
+use std::process;
+
+use camino::Utf8PathBuf;
+use sunshine_installer::host::{Auth, Command, HostError, HostKeyPolicy, Secret};
+
+use super::setup::{connect, inside, login, refused, settings, target, whoami};
+use crate::lab::{Lab, Output};
+
+#[test]
+fn host_three_kinds_of_login_all_become_root() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::builder().hosts(3).distinct().up();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(&folder);
+    inside(&lab, || {
+        for host in lab.hosts() {
+            let session = connect(&target(host), &settings);
+            assert_eq!(session.run_ok(&whoami()).unwrap().text(), "root");
+            assert_eq!(session.run_ok(&whoami().as_user()).unwrap().text(), host.login.user);
+            // What follows sudo's password is the command's own input, whole.
+            let echoed = session.run_ok(&Command::new("cat").stdin("one\ntwo\n\0three")).unwrap();
+            assert_eq!(echoed.stdout, b"one\ntwo\n\0three");
+            let failed = session.run_ok(&Command::script("echo no >&2; exit 7")).unwrap_err().to_string();
+            assert!(
+                failed.contains(&host.login.address) && failed.contains("status 7") && failed.contains("no"),
+                "{failed}"
+            );
+            let facts = session.facts().unwrap();
+            assert_eq!(facts.hostname, host.sh("hostname"));
+            assert_eq!(facts.machine_id, host.sh("cat /etc/machine-id"));
+            assert!(facts.clock_offset.abs() < 0.5, "{}", facts.clock_offset);
+            assert!(facts.listening.iter().any(|l| l.port == host.login.port && l.process.as_deref() == Some("sshd")));
+            assert!(facts.units.contains_key("etcd") && facts.systemd, "{:?}", facts.units);
+            assert!(facts.addresses.iter().any(|a| a.to_string() == host.login.address));
+        }
+        let mut wrong = target(lab.host(2));
+        wrong.auth.sudo_password = Some(Secret::new("not-this"));
+        let error = refused(&wrong, &settings);
+        assert!(matches!(error, HostError::Sudo { .. }) && error.is_auth(), "{error}");
+        assert!(!format!("{error} {error:?}").contains("not-this"));
+    });
+}
+
+#[test]
+fn host_refusals_say_who_and_why_and_no_password() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(&folder);
+    let host = lab.host(0);
+    inside(&lab, || {
+        let error = refused(&login(host, "root", "wr0ng-secret"), &settings);
+        assert!(matches!(error, HostError::Auth { .. }) && error.is_auth() && !error.is_unreachable(), "{error}");
+        assert!(!format!("{error:?}").contains("wr0ng-secret") && error.help().is_some());
+
+        // sshd hangs up after one refusal: still a refusal, said once, not a reason to knock ten times.
+        host.sshd(&["MaxAuthTries 1"]);
+        let before = host.sh("journalctl -t sshd -o cat | grep -c '^Failed password' || :");
+        let error = refused(&login(host, "root", "wr0ng-secret"), &settings);
+        assert!(matches!(error, HostError::Auth { .. }), "{error}");
+        let after = host.sh("journalctl -t sshd -o cat | grep -c '^Failed password' || :");
+        assert!(after.parse::<u32>().unwrap() <= before.parse::<u32>().unwrap() + 2, "{before} {after}");
+        host.sshd(&[]);
+
+        // Only keyboard-interactive is offered: the same password answers it.
+        host.sshd(&["PasswordAuthentication no", "KbdInteractiveAuthentication yes", "UsePAM yes"]);
+        assert_eq!(connect(&login(host, "root", "111111"), &settings).run_ok(&whoami()).unwrap().text(), "root");
+        host.sshd(&[]);
+
+        // Another key than the recorded one.
+        connect(&login(host, "root", "111111"), &settings);
+        host.rekey();
+        let error = refused(&login(host, "root", "111111"), &settings);
+        assert!(matches!(error, HostError::HostKeyChanged { .. }), "{error}");
+        let mut strict = settings.clone();
+        strict.host_key = HostKeyPolicy::Strict;
+        strict.known_hosts = settings.known_hosts.with_file_name("empty");
+        let error = refused(&login(host, "root", "111111"), &strict);
+        assert!(matches!(error, HostError::HostKeyUnknown { .. }), "{error}");
+    });
+}
+
+#[test]
+fn host_any_password_logs_in_and_becomes_root() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(&folder);
+    let host = lab.host(0);
+    let ascii: String = (' '..='~').collect();
+    inside(&lab, || {
+        for password in [ascii.as_str(), "пароль-密码-ü€", " begins and ends with a space "] {
+            let hostile = password.replace('\'', r"'\''");
+            host.sh(&format!("printf 'sudouser:%s\\n' '{hostile}' | chpasswd"));
+            let session = connect(&login(host, "sudouser", password), &settings);
+            assert_eq!(session.run_ok(&whoami()).unwrap().text(), "root", "{password}");
+            // Neither arguments nor environment of any process hold it.
+            let seen = session
+                .run(
+                    &Command::script("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null; :")
+                        .timeout(std::time::Duration::from_secs(20)),
+                )
+                .unwrap();
+            assert!(!seen.stdout.windows(password.len()).any(|w| w == password.as_bytes()), "{password}");
+        }
+    });
+}
+
+#[test]
+fn host_keys_of_every_kind_open() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(&folder);
+    let host = lab.host(0);
+    let key_file = |name: &str| Utf8PathBuf::from_path_buf(folder.path().join(name)).unwrap();
+    let kinds: [(&str, &[&str]); 6] = [
+        ("rsa", &["-t", "rsa", "-b", "2048"]),
+        ("rsa-pem", &["-t", "rsa", "-b", "2048", "-m", "PEM"]),
+        ("ecdsa", &["-t", "ecdsa", "-b", "256"]),
+        ("ecdsa-pem", &["-t", "ecdsa", "-b", "384", "-m", "PEM"]),
+        ("ed25519", &["-t", "ed25519"]),
+        ("rsa-pkcs8", &["-t", "rsa", "-b", "2048", "-m", "PKCS8"]),
+    ];
+    host.sh("mkdir -p -m 700 /root/.ssh");
+    let with_key = |key: Utf8PathBuf, passphrase: Option<&str>| {
+        let mut target = login(host, "root", "x");
+        target.auth = Auth { key: Some(key), passphrase: passphrase.map(Secret::new), ..Auth::default() };
+        target
+    };
+    inside(&lab, || {
+        for (name, options) in kinds {
+            for phrase in ["", "a pass phrase"] {
+                let file = key_file(&format!("{name}{}", phrase.len()));
+                Output::of(
+                    process::Command::new("ssh-keygen").args(["-q", "-N", phrase, "-f", file.as_str()]).args(options),
+                )
+                .expect_ok();
+                let public = std::fs::read_to_string(format!("{file}.pub")).unwrap();
+                host.sh(&format!("echo '{}' >/root/.ssh/authorized_keys", public.trim()));
+                let session = connect(&with_key(file.clone(), (!phrase.is_empty()).then_some(phrase)), &settings);
+                assert_eq!(session.run_ok(&whoami()).unwrap().text(), "root", "{name}");
+                if !phrase.is_empty() {
+                    for wrong in [None, Some("wrong")] {
+                        let error = refused(&with_key(file.clone(), wrong), &settings);
+                        assert!(matches!(error, HostError::Key { .. }), "{name} {wrong:?}: {error}");
+                    }
+                }
+            }
+        }
+        let error = refused(&with_key(key_file("nowhere"), None), &settings);
+        assert!(matches!(error, HostError::Key { .. }), "{error}");
+    });
+}
