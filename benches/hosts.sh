@@ -1,0 +1,35 @@
+#!/bin/sh
+# One command on twelve lab hosts: `hosts exec` beside parallel-ssh (Debian's pssh), both as maintuser by key, through sudo.
+# Usage: benches/hosts.sh BINARY [ROUNDS]; prints each round's seconds, ours and theirs by turns.
+set -eu
+binary=$(readlink -f "$1") rounds=${2:-5}
+root=$(cd "$(dirname "$0")/.." && pwd)
+lab=$root/tests/lab/lab name=bench-hosts-$$
+work=$(mktemp -d)
+trap '"$lab" down --name "$name" >/dev/null 2>&1; rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+"$lab" up 12 --name "$name" --owner $$ >/dev/null
+key=${SUNSHINE_LAB_CACHE:-/var/cache/sunshine-lab}/keys/maintuser_ed25519
+hosts=$(for n in 0 1 2 3 4 5 6 7 8 9 10 11; do echo "maintuser@10.8.14.$((200 + n))"; done)
+echo "$hosts" >"$work/hosts"
+now() { date +%s.%N; }
+ours() {
+    # shellcheck disable=SC2086 # one word for each host
+    XDG_STATE_HOME=$work "$lab" run --name "$name" -- "$binary" --log-dir "$work/log" --ssh-key "$key" hosts exec $hosts -- hostname >"$work/ours"
+}
+theirs() {
+    "$lab" run --name "$name" -- parallel-ssh -h "$work/hosts" -p 64 -i \
+        -x "-i $key -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=$work/known -o LogLevel=ERROR" sudo -n hostname >"$work/theirs"
+}
+# The first round records host keys and warms caches; it is not counted.
+ours && theirs
+[ "$(grep -c SUCCESS "$work/theirs")" = 12 ] && [ "$(grep -o "host[0-9]*$" "$work/ours" | sort -u | wc -l)" = 12 ] || { echo "not all twelve answered:" >&2; cat "$work/ours" >&2; exit 1; }
+n=0
+while [ $n -lt "$rounds" ]; do
+    n=$((n + 1)) a=$(now)
+    ours
+    b=$(now)
+    theirs
+    c=$(now)
+    echo "$a $b $c" | awk '{printf "hosts exec %.2f s   parallel-ssh %.2f s\n", $2 - $1, $3 - $2}'
+done
