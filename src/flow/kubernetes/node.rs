@@ -97,6 +97,9 @@ fn kubelet_config(cluster: &Cluster, facts: &Facts) -> String {
         "healthzBindAddress": "127.0.0.1",
         "readOnlyPort": 0,
         "failSwapOn": true,
+        // A node is looked at every 2 s, so that it is Ready as soon as it is, and reported when something changed.
+        "nodeStatusUpdateFrequency": "2s",
+        "nodeStatusReportFrequency": "5m",
     });
     format!("{config:#}\n")
 }
