@@ -2,6 +2,10 @@
 
 mod bundle;
 mod cli;
+mod cluster;
+mod etcd;
+mod ground;
 mod host;
 mod lab;
 mod repo;
+mod site;

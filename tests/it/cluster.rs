@@ -1,0 +1,72 @@
+//! Kubernetes clusters made by the product on real hosts.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests: a panic is how a test fails")]
+
+use std::time::{Duration, Instant};
+
+use crate::lab::Lab;
+use crate::site::Site;
+
+const HOSTS: [&str; 3] = ["root:111111@10.8.14.200", "root:111111@10.8.14.201", "root:111111@10.8.14.202"];
+
+/// Pods' and services' addresses are the lab's own.
+const INSIDE: [&str; 2] = ["10.244.0.0/16", "10.254.0.0/16"];
+
+fn whole_line() -> Vec<&'static str> {
+    let mut line = vec!["-K", "onekey_deploy_ctl", "-create_etcd_cluster", "--host-list"];
+    line.extend(HOSTS);
+    line.extend(["-create_k8s_cluster", "--master-host-list", HOSTS[0], "--node-host-list"]);
+    line.extend(HOSTS);
+    line
+}
+
+/// Asks the service from a node until both pods have answered, and returns who did.
+fn askers(lab: &Lab, node: usize, address: &str) -> std::collections::BTreeSet<String> {
+    let mut answers = std::collections::BTreeSet::new();
+    let end = Instant::now() + Duration::from_secs(20);
+    while answers.len() < 2 && Instant::now() < end {
+        let output = lab.host(node).exec(&format!("curl -fsS -m 3 http://{address}/"));
+        answers.extend(output.stdout.lines().map(str::to_owned));
+    }
+    answers
+}
+
+#[test]
+fn the_whole_line_makes_a_cluster_whose_pods_answer_across_nodes() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(3);
+    let site = Site::with(&["etcd", "docker", "kubernetes"]);
+    site.run(&lab, &whole_line()).expect_ok();
+    let nodes = lab.host(0).sh("kubectl get nodes --no-headers");
+    assert_eq!(nodes.matches(" Ready ").count(), 3, "{nodes}");
+
+    lab.host(0).sh(include_str!("../lab/smoke.sh"));
+    let address = lab.host(0).sh("kubectl get service smoke -o 'jsonpath={.spec.clusterIP}'");
+    for node in 0..3 {
+        assert_eq!(askers(&lab, node, address.trim()).len(), 2, "both pods answer host {node}");
+    }
+    lab.host(0).sh("kubectl delete deployment,service smoke");
+
+    let code = site.watch(&lab, &whole_line(), |event| {
+        assert_ne!(event["outcome"]["result"], "changed", "{event}");
+        true
+    });
+    assert_eq!(code, Some(0));
+    lab.assert_no_egress(&INSIDE);
+}
+
+#[test]
+fn packages_that_are_missing_are_named_before_any_host_is_touched() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let site = Site::with(&["etcd"]);
+    let before = lab.host(0).snapshot();
+    let output = site.run(&lab, &["cluster", "create", "--master", HOSTS[0]]);
+    assert_eq!(output.code, Some(2), "{}", output.stderr);
+    assert!(output.stderr.contains("kubernetes-master") && output.stderr.contains("-fm"), "{}", output.stderr);
+    assert_eq!(lab.host(0).snapshot(), before);
+}

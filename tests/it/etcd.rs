@@ -1,0 +1,285 @@
+//! etcd clusters made by the product on real hosts.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests: a panic is how a test fails")]
+
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+
+use crate::lab::{Host, Lab};
+use crate::site::{Site, results};
+
+const FILE: &str = "/home/install_rpm/etcd-3.4.23-1.el9.x86_64.rpm";
+
+fn contract_line<'a>(hosts: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
+    let mut line = vec!["-K", "onekey_deploy_ctl", "-create_etcd_cluster", "--host-list"];
+    line.extend(hosts.iter().map(String::as_str));
+    line.extend(["-f", FILE]);
+    line.extend(more);
+    line
+}
+
+fn targets(lab: &Lab) -> Vec<String> {
+    lab.hosts().iter().map(Host::target).collect()
+}
+
+/// As root does after logging in.
+fn etcdctl(host: &Host, words: &str) -> String {
+    host.sh(&format!("bash -lc 'etcdctl {words} 2>&1'"))
+}
+
+fn assert_healthy(lab: &Lab, members: usize) {
+    let health = etcdctl(lab.host(0), "endpoint health --cluster");
+    assert_eq!(health.matches("is healthy").count(), members, "{health}");
+    let ids: std::collections::BTreeSet<_> = lab
+        .hosts()
+        .iter()
+        .map(|h| etcdctl(h, "endpoint status -w json"))
+        .map(|text| serde_json::from_str::<serde_json::Value>(text.trim()).expect("endpoint status"))
+        .map(|status| status[0]["Status"]["header"]["cluster_id"].to_string())
+        .collect();
+    assert_eq!(ids.len(), 1, "all members are of one cluster: {ids:?}");
+}
+
+#[test]
+fn etcd_on_hosts_of_three_kinds_and_a_second_run_changes_nothing() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::builder().hosts(3).distinct().up();
+    let site = Site::with(&["etcd"]);
+    let key = lab.host(1).login.key.clone().expect("maintuser has a key");
+    let hosts = targets(&lab);
+    let login = ["--ssh-user", "maintuser", "--ssh-key", key.to_str().expect("its path")];
+    let line = contract_line(&hosts, &login);
+    let first = site.run(&lab, &line).expect_ok();
+    assert!(first.stdout.contains("10.8.14.202"), "{}", first.stdout);
+    assert_healthy(&lab, 3);
+
+    etcdctl(lab.host(2), "put kept value");
+    let before: Vec<String> = lab.hosts().iter().map(Host::snapshot).collect();
+    let started = |h: &Host| h.sh("systemctl show -p ActiveEnterTimestampMonotonic etcd");
+    let since: Vec<String> = lab.hosts().iter().map(started).collect();
+    let mut last = serde_json::Value::Null;
+    let code = site.watch(&lab, &line, |event| {
+        assert_ne!(event["outcome"]["result"], "changed", "{event}");
+        last = event.clone();
+        true
+    });
+    assert_eq!(code, Some(0), "{last}");
+    assert!(results(&last).iter().all(|(_, result)| result == "ok"), "{last}");
+    assert_eq!(since, lab.hosts().iter().map(started).collect::<Vec<_>>());
+    for (host, before) in lab.hosts().iter().zip(before) {
+        assert_eq!(host.snapshot(), before, "{} was changed by a second run", host.name());
+    }
+    assert!(etcdctl(lab.host(0), "get --print-value-only kept").contains("value"));
+    lab.assert_no_egress(&[]);
+}
+
+#[test]
+fn etcd_from_the_ini_files() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let site = Site::with(&["etcd"]);
+    std::fs::create_dir(site.path("conf")).expect("conf");
+    std::fs::write(site.path("conf/conf.ini"), "[etcd-cluster]\n10.8.14.200:111111  # the only one\n")
+        .expect("conf.ini");
+    std::fs::create_dir(site.path("install_rpm")).expect("install_rpm");
+    let install = "[etcd-cluster]\netcd-3.4.23-1.el9.x86_64.rpm\n";
+    std::fs::write(site.path("install_rpm/install.ini"), install).expect("install.ini");
+    let output = site.run(&lab, &["deploy"]).expect_ok();
+    assert!(output.stderr.contains("one member"), "a warning for one member: {}", output.stderr);
+    assert_healthy(&lab, 1);
+    // The same request by another door is the same cluster: nothing to do.
+    let again = site.run(&lab, &["etcd", "create", "--host", "root:111111@10.8.14.200", "-v"]).expect_ok();
+    assert!(!again.stderr.contains(": done ("), "{}", again.stderr);
+}
+
+#[test]
+fn etcd_with_one_wrong_password_changes_nothing_anywhere() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(3);
+    let site = Site::with(&["etcd"]);
+    let before: Vec<String> = lab.hosts().iter().map(Host::snapshot).collect();
+    let mut hosts = targets(&lab);
+    hosts[1] = "root:wrong-one@10.8.14.201".to_owned();
+    let output = site.run(&lab, &contract_line(&hosts, &[]));
+    assert_eq!(output.code, Some(1));
+    assert!(output.stderr.contains("10.8.14.201: login as root refused"), "{}", output.stderr);
+    assert!(!output.stderr.contains("wrong-one") && !output.stderr.contains("111111"), "{}", output.stderr);
+    for (host, before) in lab.hosts().iter().zip(before) {
+        assert_eq!(host.snapshot(), before, "{} was changed", host.name());
+    }
+}
+
+#[test]
+fn etcd_with_a_host_lost_in_the_middle_is_completed_by_the_same_line() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(3);
+    let site = Site::with(&["etcd"]);
+    let hosts = targets(&lab);
+    let line = contract_line(&hosts, &[]);
+    let mut closing = serde_json::Value::Null;
+    let mut cut = false;
+    let begun = Instant::now();
+    let code = site.watch(&lab, &line, |event| {
+        if !cut && event["event"] == "step_started" && event["host"] == "10.8.14.202" {
+            cut = true;
+            lab.host(2).cut_network();
+        }
+        closing = event.clone();
+        true
+    });
+    assert_eq!(code, Some(1));
+    assert!(begun.elapsed() < Duration::from_secs(240), "the run ends in bounded time: {:?}", begun.elapsed());
+    let lost = ("10.8.14.202".to_owned(), "unreachable".to_owned());
+    assert!(results(&closing).contains(&lost), "{closing}");
+    lab.host(2).heal();
+    site.run(&lab, &line).expect_ok();
+    assert_healthy(&lab, 3);
+}
+
+/// kill -9 when the first step of each kind begins, on hosts that had nothing before; then the same line again.
+#[test]
+fn etcd_killed_at_any_step_is_completed_by_the_same_line() {
+    if !Lab::here() {
+        return;
+    }
+    let site = Site::with(&["etcd"]);
+    for step in ["etcd.install", "etcd.configure", "etcd.start", "etcd.answers"] {
+        let lab = Lab::up(3);
+        let hosts = targets(&lab);
+        let line = contract_line(&hosts, &["--environment", step]);
+        let mut killed = false;
+        let code = site.watch(&lab, &line, |event| {
+            let it = event["event"] == "step_started" && event["step"].as_str().is_some_and(|s| s.ends_with(step));
+            killed |= it;
+            !it
+        });
+        assert!(killed && code.is_none(), "killed at {step}: {code:?}");
+        let again = site.run(&lab, &line).expect_ok();
+        assert!(again.stderr.contains("the run before was cut short"), "{step}: {}", again.stderr);
+        assert_healthy(&lab, 3);
+        for host in lab.hosts() {
+            assert_eq!(host.sh("rpm -q etcd | wc -l").trim(), "1", "{step}");
+            let left = host.sh("ls /etc/yum.repos.d; find / -xdev -name '*sunshine*.repo' 2>/dev/null; ls -d /run/sunshine-installer* 2>/dev/null || :");
+            assert_eq!(left.trim(), "", "{step}: something of the repository is left on {}", host.name());
+        }
+    }
+}
+
+#[test]
+fn etcd_grows_by_a_learner_and_keeps_its_data() {
+    if !Lab::here() {
+        return;
+    }
+    let mut lab = Lab::up(3);
+    let site = Site::with(&["etcd"]);
+    site.run(&lab, &contract_line(&targets(&lab), &[])).expect_ok();
+    etcdctl(lab.host(0), "put kept value");
+    lab.add();
+    site.run(&lab, &contract_line(&targets(&lab), &[])).expect_ok();
+    assert_healthy(&lab, 4);
+    assert!(etcdctl(lab.host(3), "get --print-value-only kept").contains("value"));
+    assert!(!etcdctl(lab.host(0), "member list").contains("true"), "no learner is left");
+}
+
+#[test]
+fn foreign_etcd_data_is_refused_and_never_deleted_unasked() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let site = Site::with(&["etcd"]);
+    lab.host(0).sh("mkdir -p /var/lib/etcd/default.etcd/member && echo precious >/var/lib/etcd/default.etcd/member/x");
+    let hosts = targets(&lab);
+    let refused = site.run(&lab, &contract_line(&hosts, &[]));
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("--wipe-data 10.8.14.200"), "{}", refused.stderr);
+    assert_eq!(lab.host(0).sh("cat /var/lib/etcd/default.etcd/member/x").trim(), "precious");
+    let create = ["etcd", "create", "--host", &hosts[0], "--wipe-data", "10.8.14.200"];
+    site.run(&lab, &create).expect_ok();
+    assert_healthy(&lab, 1);
+    // Named again, it does not touch the data that is now the cluster's own.
+    etcdctl(lab.host(0), "put kept value");
+    site.run(&lab, &create).expect_ok();
+    assert!(etcdctl(lab.host(0), "get --print-value-only kept").contains("value"));
+}
+
+#[test]
+fn passwords_of_any_characters_work_and_show_up_nowhere() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(2);
+    let site = Site::with(&["etcd"]);
+    let printable: String = (b'!'..=b'~').map(char::from).collect();
+    let utf8 = "päss wörd€-geheim";
+    for (host, password) in lab.hosts().iter().zip([printable.as_str(), utf8]) {
+        // Encoded: the lab's own command line must not be where it is found.
+        let line = base64::engine::general_purpose::STANDARD.encode(format!("root:{password}\n"));
+        host.sh(&format!("echo {line} | base64 -d | chpasswd"));
+    }
+    let hosts = [format!("root:{printable}@10.8.14.200"), format!("root:{utf8}@10.8.14.201")];
+    let mut command = site.command(&lab, &contract_line(&hosts, &["-v"]));
+    let child =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("start");
+    let mut seen = String::new();
+    // The hosts' processes share this kernel: one look shows those of both ends.
+    for _ in 0..40 {
+        let ps = std::process::Command::new("ps").args(["axeww", "-o", "args"]).output().expect("ps");
+        seen.push_str(&String::from_utf8_lossy(&ps.stdout));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let output = child.wait_with_output().expect("its end");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    assert!(seen.contains("sunshine-installer.bin"), "the run was looked at");
+    for secret in [printable.as_str(), utf8] {
+        assert!(!said.contains(secret), "a password was printed");
+        assert!(!seen.contains(secret), "a password was in ps");
+        for (path, bytes) in site.written() {
+            let found = bytes.windows(secret.len()).any(|w| w == secret.as_bytes());
+            assert!(!found, "a password is in {}", path.display());
+        }
+    }
+    assert!(!said.contains("PRIVATE KEY") && !seen.contains("PRIVATE KEY"));
+}
+
+#[test]
+fn hostile_names_are_refused_and_odd_paths_work() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let site = Site::with(&["docker"]);
+    let odd = site.path("it's a \"package\" $(reboot); x");
+    std::fs::create_dir(&odd).expect("an odd folder");
+    let etcd = Lab::rpms(&["etcd"]).into_iter().next().expect("etcd's rpm");
+    let file = odd.join("etcd 'quoted'.rpm");
+    std::fs::copy(&etcd, &file).expect("copying etcd's rpm");
+    let host = "root:111111@10.8.14.200";
+    let create = ["etcd", "create", "--host", host, "--rpm", file.to_str().expect("UTF-8")];
+
+    lab.host(0).sh("hostname 'a;touch /owned'");
+    let refused = site.run(&lab, &create);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("cannot be a member's name"), "{}", refused.stderr);
+    lab.host(0).sh("hostname host0");
+
+    site.run(&lab, &create).expect_ok();
+    assert_healthy(&lab, 1);
+    assert!(!lab.host(0).exec("ls /owned").ok());
+
+    let missing = site.run(&lab, &["etcd", "create", "--host", host, "--rpm", "/no/such/etcd-9.rpm"]);
+    assert_eq!(missing.code, Some(2));
+    assert!(missing.stderr.contains("/no/such/etcd-9.rpm"), "{}", missing.stderr);
+    let reboot = site.run(&lab, &["etcd", "create", "--host", "root:x@10.8.14.200;reboot"]);
+    assert_eq!(reboot.code, Some(2), "{}", reboot.stderr);
+}

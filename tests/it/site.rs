@@ -1,0 +1,108 @@
+//! An air-gapped site as an operator has it: a folder with one bundle file, on a lab's control host.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a helper of tests: a panic is how a test fails")]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::lab::{Lab, Output};
+
+/// A folder with a bundle in it, and the state and log of its runs.
+pub(crate) struct Site {
+    folder: tempfile::TempDir,
+}
+
+impl Site {
+    /// A bundle of the product under test and these groups of the lab's rpms and images.
+    pub(crate) fn with(groups: &[&str]) -> Self {
+        let site = Self { folder: tempfile::tempdir().expect("a folder for the site") };
+        let bundler = bundler();
+        let mut command = Command::new(&bundler);
+        command.args(["build", "--quiet", "--deployer", &product(), "--output"]).arg(site.bundle());
+        for file in Lab::rpms(groups) {
+            let option = if file.extension().is_some_and(|e| e == "rpm") { "--rpms" } else { "--image" };
+            command.arg(option).arg(file);
+        }
+        Output::of(&mut command).expect_ok();
+        site
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn bundle(&self) -> PathBuf {
+        self.path("sunshine-installer.bin")
+    }
+
+    /// The product on the lab's control host.
+    pub(crate) fn command(&self, lab: &Lab, arguments: &[&str]) -> Command {
+        let mut command = lab.run(self.bundle());
+        command.args(arguments).arg("--log-dir").arg(self.path("log"));
+        command.env("SUNSHINE_STATE_DIR", self.path("state")).current_dir(self.folder.path());
+        command
+    }
+
+    pub(crate) fn run(&self, lab: &Lab, arguments: &[&str]) -> Output {
+        Output::of(&mut self.command(lab, arguments))
+    }
+
+    /// Runs with `--json` and calls `seen` for every event; it answers false to have the run killed with -9.
+    pub(crate) fn watch(&self, lab: &Lab, arguments: &[&str], mut seen: impl FnMut(&Value) -> bool) -> Option<i32> {
+        let mut command = self.command(lab, arguments);
+        let mut child =
+            command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the product starts");
+        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        for line in lines.map_while(Result::ok) {
+            let event: Value = serde_json::from_str(&line).expect("an event a line");
+            if !seen(&event) {
+                child.kill().expect("killing it");
+            }
+        }
+        child.wait().expect("its end").code()
+    }
+
+    /// Everything the product wrote on the control host, file by file.
+    pub(crate) fn written(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = Vec::new();
+        for folder in ["state", "log"] {
+            collect(&self.path(folder), &mut files);
+        }
+        files
+    }
+}
+
+fn collect(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else {
+            files.push((path.clone(), std::fs::read(&path).expect("a file of ours")));
+        }
+    }
+}
+
+/// The product without debug symbols, which nothing here reads and which would be copied for every test.
+fn product() -> String {
+    let built = env!("CARGO_BIN_EXE_sunshine-installer");
+    let stripped = format!("{built}.{}.stripped", std::process::id());
+    Output::of(Command::new("strip").args(["-o", &stripped, built])).expect_ok();
+    stripped
+}
+
+/// The bundler lies beside the product when the whole workspace was built, as `make test` does.
+fn bundler() -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_sunshine-installer")).with_file_name("sunshine-bundler");
+    assert!(path.exists(), "{} is missing: cargo build --workspace", path.display());
+    path
+}
+
+/// The hosts of a closing event, as host and result.
+pub(crate) fn results(event: &Value) -> Vec<(String, String)> {
+    let text = |host: &Value, key: &str| host[key].as_str().unwrap_or_default().to_owned();
+    event["hosts"].as_array().into_iter().flatten().map(|h| (text(h, "host"), text(h, "result"))).collect()
+}
