@@ -31,7 +31,7 @@ test: deps
 
 lint:
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --features ec2 -- -D warnings
+	cargo clippy --workspace --all-targets -- -D warnings
 
 clean:
 	rm -rf dist

@@ -22,7 +22,7 @@ use crate::plan::{
     Event, Events, HostResult, HostState, Interrupt, Journal, Level, Plan, RunHosts, RunLock, RunMode, RunReport,
     millis, run,
 };
-use crate::repo::{InstallOptions, Server, Wanted};
+use crate::repo::{HostRepo, InstallOptions, Server, Wanted};
 
 use super::connect::connect_all;
 use super::error::FlowError;
@@ -207,7 +207,7 @@ fn work(
     let (hosts, unconnected) = thread::scope(|scope| {
         let whole = scope.spawn(|| bundle.map_or(Ok(()), |b| b.verify(&mut |_| {})));
         let connected = connect_all(targets, &job.options, setup);
-        whole.join().unwrap_or(Ok(())).map(|()| connected)
+        whole.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(|()| connected)
     })?;
     problems.extend(unconnected);
     let install = InstallOptions { allow_downgrade: job.options.allow_downgrade, ..InstallOptions::default() };
@@ -232,7 +232,7 @@ fn work(
         problems.extend(open_repository(repository, &scene));
     }
     let result = stop_at_problems(problems, &setup.events).and_then(|()| run_plan(job, setup, flows, &scene));
-    close_repositories(&hosts, &setup.events);
+    close_repositories(&hosts, &setup.events, job.options.dry_run);
     result
 }
 
@@ -286,14 +286,17 @@ fn run_plan(job: &Job, setup: &Setup, flows: &mut [Box<dyn Flow>], scene: &Scene
     Ok(JobReport { ok, interrupted, hosts, advice })
 }
 
-fn close_repositories(hosts: &RunHosts, events: &Events) {
+fn close_repositories(hosts: &RunHosts, events: &Events, dry_run: bool) {
     thread::scope(|scope| {
         for run_host in hosts.values() {
             scope.spawn(move || {
                 let repo = run_host.repo.lock().unwrap_or_else(PoisonError::into_inner).take();
-                if let Some(repo) = repo
-                    && let Err(e) = repo.close(&run_host.host)
-                {
+                let closed = match repo {
+                    Some(repo) => repo.close(&run_host.host),
+                    None if dry_run => Ok(()),
+                    None => HostRepo::sweep(&run_host.host),
+                };
+                if let Err(e) = closed {
                     let text = format!("the temporary repository could not be taken off this host: {e}");
                     let help = Some("the next run on this host clears it".to_owned());
                     events.note(Some(run_host.host.name()), Level::Warning, text, help);

@@ -167,6 +167,11 @@ impl HostRepo {
         Ok(Installed { changed, route: self.route })
     }
 
+    /// Takes off a host what a killed run left there, on a run that itself needs no repository.
+    pub fn sweep(host: &Host) -> Result<(), RepoError> {
+        Site::clear(host)
+    }
+
     /// Takes everything of this run off the host.
     pub fn close(self, host: &Host) -> Result<(), RepoError> {
         Site::clear(host)

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::lab::Lab;
-use crate::site::Site;
+use crate::site::{Site, assert_unchanged, at_rest};
 
 const HOSTS: [&str; 3] = ["root:111111@10.8.14.200", "root:111111@10.8.14.201", "root:111111@10.8.14.202"];
 
@@ -64,9 +64,9 @@ fn packages_that_are_missing_are_named_before_any_host_is_touched() {
     }
     let lab = Lab::up(1);
     let site = Site::with(&["etcd"]);
-    let before = lab.host(0).snapshot();
+    let before = at_rest(lab.host(0));
     let output = site.run(&lab, &["cluster", "create", "--master", HOSTS[0]]);
     assert_eq!(output.code, Some(2), "{}", output.stderr);
     assert!(output.stderr.contains("kubernetes-master") && output.stderr.contains("-fm"), "{}", output.stderr);
-    assert_eq!(lab.host(0).snapshot(), before);
+    assert_unchanged(lab.host(0), &before);
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::lab::{Lab, Output};
+use crate::lab::{Host, Lab, Output};
 
 /// A folder with a bundle in it, and the state and log of its runs.
 pub(crate) struct Site {
@@ -105,4 +105,20 @@ fn bundler() -> PathBuf {
 pub(crate) fn results(event: &Value) -> Vec<(String, String)> {
     let text = |host: &Value, key: &str| host[key].as_str().unwrap_or_default().to_owned();
     event["hosts"].as_array().into_iter().flatten().map(|h| (text(h, "host"), text(h, "result"))).collect()
+}
+
+/// A host as it is once its boot has come to rest: before that, units of its own still write files.
+pub(crate) fn at_rest(host: &Host) -> String {
+    host.exec("timeout 60 systemctl is-system-running --wait");
+    host.snapshot()
+}
+
+/// Fails with the lines of the snapshot that differ, when any do.
+#[track_caller]
+pub(crate) fn assert_unchanged(host: &Host, before: &str) {
+    let after = host.snapshot();
+    let gone = before.lines().filter(|l| !after.lines().any(|m| m == *l)).map(|l| format!("- {l}"));
+    let new = after.lines().filter(|l| !before.lines().any(|m| m == *l)).map(|l| format!("+ {l}"));
+    let differing: Vec<String> = gone.chain(new).collect();
+    assert!(differing.is_empty(), "{} was changed: {differing:#?}", host.name());
 }
