@@ -99,7 +99,12 @@ fn flow_of(operation: &Operation) -> Result<Box<dyn Flow>, FlowError> {
     Ok(match operation {
         Operation::EtcdCreate(request) => Box::new(etcd::Create::new(request.clone())),
         Operation::ClusterCreate(request) => Box::new(kubernetes::Create::new((**request).clone())),
-        _ => return Err(FlowError::request("this operation is not part of this build")),
+        _ => {
+            return Err(FlowError::request_with_help(
+                "this version cannot do that yet: it creates clusters, it does not add, remove, reset or renew",
+                "nothing was touched",
+            ));
+        }
     })
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a helper of tests: a panic is how a test fails")]
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -117,8 +118,8 @@ pub(crate) fn at_rest(host: &Host) -> String {
 #[track_caller]
 pub(crate) fn assert_unchanged(host: &Host, before: &str) {
     let after = host.snapshot();
-    let gone = before.lines().filter(|l| !after.lines().any(|m| m == *l)).map(|l| format!("- {l}"));
-    let new = after.lines().filter(|l| !before.lines().any(|m| m == *l)).map(|l| format!("+ {l}"));
-    let differing: Vec<String> = gone.chain(new).collect();
+    let (old, new): (BTreeSet<&str>, BTreeSet<&str>) = (before.lines().collect(), after.lines().collect());
+    let gone = old.difference(&new).map(|l| format!("- {l}"));
+    let differing: Vec<String> = gone.chain(new.difference(&old).map(|l| format!("+ {l}"))).collect();
     assert!(differing.is_empty(), "{} was changed: {differing:#?}", host.name());
 }

@@ -13,7 +13,8 @@ pub(super) struct Found {
 }
 
 const LOOK: &str = r#"[ -d /var/lib/etcd/default.etcd/member ] || [ -n "$(ls -A /var/lib/etcd/default.etcd 2>/dev/null)" ] && echo data
-systemctl is-active --quiet etcd && echo running
+# A first member is "activating" until the others have come.
+case $(systemctl is-active etcd 2>/dev/null) in active|activating|reloading) echo running;; esac
 sed -n 's/^ETCD_INITIAL_CLUSTER_TOKEN="\{0,1\}\([^"]*\)"\{0,1\}$/token \1/p' /etc/etcd/etcd.conf 2>/dev/null
 :"#;
 
