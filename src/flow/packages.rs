@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::thread;
 
 use crate::plan::{Level, RunHost, RunHosts};
-use crate::repo::{HostRepo, RepoError, Server, Transaction, Wanted};
+use crate::repo::{HostRepo, RepoError, Route, Server, Transaction, Wanted};
 
 use super::job::Scene;
 use super::problem::Problem;
@@ -80,6 +80,9 @@ fn try_one(
 ) -> Result<Transaction, RepoError> {
     let choice = scene.options.repo_route;
     let mut repo = HostRepo::open(&run_host.host, &run_host.facts, &repository.server, choice, wanted, &mut note)?;
+    if matches!(repo.route(), Route::Tunnel | Route::Files) {
+        note(format!("packages come by {}", repo.why()));
+    }
     let transaction = repo.trial(&run_host.host, wanted, &scene.install);
     // Kept also when the trial failed: it is closed with the others.
     *run_host.repo.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(repo);
