@@ -5,3 +5,4 @@ pub mod flow;
 pub mod host;
 pub mod plan;
 pub mod repo;
+pub mod store;

@@ -19,7 +19,7 @@ use super::etcd::EtcdCommand;
 use super::exit::Exit;
 use super::repo::{self, RepoCommand};
 use super::terminal::{self, Manner};
-use super::{argv, deploy, hosts, legacy, log, start, support};
+use super::{argv, deploy, hosts, legacy, log, serve, start, support};
 
 /// Turns bare RHEL-family machines into an etcd and Kubernetes cluster where there is no internet.
 #[derive(Debug, Parser)]
@@ -134,6 +134,8 @@ pub(crate) enum Command {
     /// The bundle's packages as a yum repository
     #[command(subcommand)]
     Repo(RepoCommand),
+    /// The REST listener and its page
+    Serve(Box<serve::ServeArgs>),
     /// Collect log and journals into one file for somebody who helps; no key and no password is in it
     SupportBundle(support::SupportArgs),
     /// Print completions for a shell: source <(sunshine-installer completion bash)
@@ -198,6 +200,7 @@ fn run(cli: Cli) -> Exit {
             return Exit::Done;
         }
         Command::Man => return man(),
+        Command::Serve(args) => serve::run(&args, &global),
         Command::SupportBundle(args) => support::run(&args, &global),
         Command::Bundle(command) => return bundle_main(&command, &global),
         Command::Repo(command) => return repo_main(&command, &global),

@@ -100,7 +100,7 @@ fn ask_passphrase(key: &Utf8Path) -> Result<Secret, FlowError> {
 
 /// Whether a private key is encrypted: PEM says so in its header (RFC 7468, RFC 1421); OpenSSH's own format names its
 /// cipher first, `none` when there is none (PROTOCOL.key of OpenSSH).
-fn is_locked(text: &str) -> bool {
+pub(crate) fn is_locked(text: &str) -> bool {
     if text.contains("ENCRYPTED") {
         return true;
     }

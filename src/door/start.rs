@@ -9,9 +9,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::flow::request::Job;
 use crate::flow::{FlowError, Setup, run_job, state_dir};
 use crate::plan::{Events, Interrupt};
+use crate::store::Recorder;
 
 use super::exit::{self, Exit};
 use super::log;
+use super::record;
 use super::terminal::{Manner, Terminal};
 
 /// Runs a job to its end and tells how it went.
@@ -21,14 +23,32 @@ pub(crate) fn start(job: &Job, bundle: Option<Bundle>, manner: Manner) -> Exit {
     let interrupt = Arc::new(Interrupt::default());
     events.listen(log::Reader);
     events.listen(terminal.reader());
+    let recorder = if job.options.dry_run { None } else { listen(job, &events, &terminal) };
     on_signals(Arc::clone(&interrupt), &terminal);
     let setup = Setup { bundle, state_root: state_dir(), events, interrupt };
     let result = run_job(job, &setup);
+    if let (Some(recorder), Err(e)) = (&recorder, &result) {
+        recorder.failed(&e.to_string(), e.help().as_deref());
+    }
     match &result {
         Ok(report) => terminal.close(report),
         Err(e) => terminal.error(&e.to_string(), e.help().as_deref()),
     }
     exit::of_job(&result)
+}
+
+/// Has the run kept in the list of environments, where `serve` shows it. A list that cannot be kept stops no run.
+fn listen(job: &Job, events: &Events, terminal: &Terminal) -> Option<Recorder> {
+    match Recorder::new(&state_dir(), record::new_task(job)) {
+        Ok(recorder) => {
+            events.listen(recorder.clone());
+            Some(recorder)
+        }
+        Err(e) => {
+            terminal.voice().warn(&format!("this run will not be in the list of environments: {e}"));
+            None
+        }
+    }
 }
 
 /// Says why a command could not begin.

@@ -1,7 +1,7 @@
 //! Runs a job: the same numbered road for every operation.
 //!
-//! 1. The environment is locked; a run before that was killed is explained.
-//! 2. Every rpm named by the request is found, before any host is touched.
+//! 1. The environment is locked.
+//! 2. Every rpm named by the request is found, before any host is touched; a run before that was killed is explained.
 //! 3. All hosts are connected to side by side and their facts read.
 //! 4. Every problem of every host is found and told at once; with any, nothing is changed.
 //! 5. The temporary repository is served, its way to each host found, the transaction tried on all.
@@ -120,8 +120,14 @@ pub fn run_job(job: &Job, setup: &Setup) -> Result<JobReport, FlowError> {
     for operation in &job.operations {
         flows.push(flow_of(operation)?);
     }
-    let _lock = lock(&environment, setup, job)?;
+    let _lock = lock(&environment, job)?;
     let targets = all_targets(&flows)?;
+    // A request that is wrong in itself is refused here: to whoever listens, that run never began.
+    let mut problems = Vec::new();
+    for flow in &mut flows {
+        problems.extend(flow.check_request(&environment, setup.bundle.as_ref())?);
+    }
+    begin_journal(&environment, setup, job)?;
     setup.events.send(&Event::RunStarted {
         run: run_id(),
         environment: environment.name.clone(),
@@ -129,7 +135,7 @@ pub fn run_job(job: &Job, setup: &Setup) -> Result<JobReport, FlowError> {
         hosts: targets.iter().map(|t| t.address.to_string()).collect(),
         dry_run: job.options.dry_run,
     });
-    let result = work(job, setup, &environment, &mut flows, &targets);
+    let result = work(job, setup, &environment, &mut flows, &targets, problems);
     let (ok, interrupted, hosts) = match &result {
         Ok(report) => (report.ok, report.interrupted, report.hosts.clone()),
         Err(_) => (false, setup.interrupt.is_set(), untouched(&targets)),
@@ -139,11 +145,17 @@ pub fn run_job(job: &Job, setup: &Setup) -> Result<JobReport, FlowError> {
 }
 
 // A dry run changes nothing here either: no lock file, no journal.
-fn lock(environment: &Environment, setup: &Setup, job: &Job) -> Result<Option<RunLock>, FlowError> {
+fn lock(environment: &Environment, job: &Job) -> Result<Option<RunLock>, FlowError> {
     if job.options.dry_run {
         return Ok(None);
     }
-    let lock = RunLock::take(&environment.dir, &environment.name)?;
+    Ok(Some(RunLock::take(&environment.dir, &environment.name)?))
+}
+
+fn begin_journal(environment: &Environment, setup: &Setup, job: &Job) -> Result<(), FlowError> {
+    if job.options.dry_run {
+        return Ok(());
+    }
     let state = |source| FlowError::State { path: environment.dir.clone(), source };
     if let Some(last) = Journal::last(&environment.dir).map_err(state)?
         && !last.finished
@@ -160,7 +172,7 @@ fn lock(environment: &Environment, setup: &Setup, job: &Job) -> Result<Option<Ru
         );
     }
     setup.events.listen(Journal::begin(&environment.dir).map_err(state)?);
-    Ok(Some(lock))
+    Ok(())
 }
 
 fn run_id() -> String {
@@ -202,12 +214,9 @@ fn work(
     environment: &Environment,
     flows: &mut [Box<dyn Flow>],
     targets: &[Target],
+    mut problems: Vec<Problem>,
 ) -> Result<JobReport, FlowError> {
     let bundle = setup.bundle.as_ref();
-    let mut problems = Vec::new();
-    for flow in flows.iter_mut() {
-        problems.extend(flow.check_request(environment, bundle)?);
-    }
     // Every byte of the bundle is checked before anything changes, while the hosts are being reached.
     let (hosts, unconnected) = thread::scope(|scope| {
         let whole = scope.spawn(|| bundle.map_or(Ok(()), |b| b.verify(&mut |_| {})));

@@ -20,4 +20,4 @@ mod state;
 pub use error::FlowError;
 pub use job::{JobReport, Setup, run_job};
 pub use problem::Problem;
-pub use state::{Environment, state_dir, user_state_dir};
+pub use state::{Environment, Forgotten, forget_environment, state_dir, user_state_dir};

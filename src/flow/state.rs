@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::FlowError;
 use super::files::{make_private_dir, write_private};
+use crate::plan::RunLock;
 
 /// The folder that holds all environments: `/var/lib/onekey_deploy` for root, else the user's state folder.
 ///
@@ -88,4 +89,31 @@ impl Environment {
             _ => Ok(()),
         }
     }
+}
+
+/// What came of [`forget_environment`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forgotten {
+    Gone,
+    Unknown,
+    /// A cluster stands, so it was not forgotten.
+    Stands,
+}
+
+/// Removes what is kept of an environment, its certificates too; hosts are not touched. Where a cluster stands, only by
+/// force: without its certificates nobody can change it any more.
+///
+/// # Errors
+/// When a run is working on it, or the folder cannot be removed.
+pub fn forget_environment(root: &Utf8Path, name: &str, force: bool) -> Result<Forgotten, FlowError> {
+    let dir = root.join("environments").join(name);
+    if !dir.is_dir() {
+        return Ok(Forgotten::Unknown);
+    }
+    let _lock = RunLock::take(&dir, name)?;
+    if !force && ["etcd.json", "kubernetes.json"].iter().any(|file| dir.join(file).exists()) {
+        return Ok(Forgotten::Stands);
+    }
+    std::fs::remove_dir_all(&dir).map_err(|source| FlowError::State { path: dir, source })?;
+    Ok(Forgotten::Gone)
 }

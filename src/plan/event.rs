@@ -3,6 +3,7 @@
 //!
 //! Events never hold a secret: titles and texts are made from [`crate::host::Command`]s and targets, which print stars.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
@@ -26,10 +27,12 @@ pub enum Event {
         text: String,
         help: Option<String>,
     },
-    /// The plan stands: how many steps, and their weight together.
+    /// The plan stands: how many steps, their weight together, and the weight of each host's own.
     Planned {
         steps: usize,
         weight: u64,
+        #[serde(default)]
+        hosts: BTreeMap<String, u64>,
     },
     /// What a step would change (`--dry-run`).
     WouldChange {

@@ -35,7 +35,7 @@ pub struct RunMode {
 
 /// Runs every step of `plan` on `hosts`.
 pub fn run(plan: &Plan, hosts: &RunHosts, events: &Events, interrupt: &Interrupt, mode: RunMode) -> RunReport {
-    events.send(&Event::Planned { steps: plan.steps.len(), weight: plan.weight() });
+    events.send(&Event::Planned { steps: plan.steps.len(), weight: plan.weight(), hosts: plan.weight_by_host() });
     let (done_tx, done_rx) = mpsc::channel::<(usize, Outcome, Duration)>();
     let mut board = Board::new(plan);
     thread::scope(|scope| {

@@ -129,7 +129,7 @@ impl RunLock {
             options.create(true).truncate(false).read(true).write(true).mode(0o600).open(&path).map_err(io)?;
         let mut owner = String::new();
         file.read_to_string(&mut owner).map_err(io)?;
-        let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        let mut lock = lock_file(file).map_err(|errno| match errno {
             nix::errno::Errno::EWOULDBLOCK => {
                 LockError::Held { environment: environment.to_owned(), owner: owner.trim().to_owned() }
             }
@@ -141,6 +141,35 @@ impl RunLock {
         writeln!(lock, "process {}, started {now}", std::process::id()).map_err(io)?;
         Ok(Self { _lock: lock })
     }
+
+    /// Whether some process works on the environment whose folder is `dir`.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub fn is_held(dir: &Utf8Path) -> std::io::Result<bool> {
+        let file = match File::open(dir.join("lock")) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        match Flock::lock(file, FlockArg::LockSharedNonblock) {
+            Ok(_) => Ok(false),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(true),
+            Err((_, errno)) => Err(errno.into()),
+        }
+    }
+}
+
+// Somebody who only looks (`RunLock::is_held`) has the lock for some microseconds: that is no reason to refuse a run.
+fn lock_file(mut file: File) -> Result<Flock<File>, nix::errno::Errno> {
+    for _ in 0..5 {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Err((same, nix::errno::Errno::EWOULDBLOCK)) => file = same,
+            other => return other.map_err(|(_, errno)| errno),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    Err(nix::errno::Errno::EWOULDBLOCK)
 }
 
 #[cfg(test)]
@@ -196,7 +225,9 @@ mod tests {
         let first = RunLock::take(&dir, "e").unwrap();
         let error = RunLock::take(&dir, "e").unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        assert!(RunLock::is_held(&dir).unwrap());
         drop(first);
+        assert!(!RunLock::is_held(&dir).unwrap());
         RunLock::take(&dir, "e").unwrap();
     }
 }

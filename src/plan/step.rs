@@ -139,6 +139,17 @@ impl Plan {
         self.steps.iter().map(|s| s.weight).sum()
     }
 
+    /// The weight of each host's own steps; what the control host does is nobody's.
+    pub fn weight_by_host(&self) -> BTreeMap<String, u64> {
+        let mut weights = BTreeMap::new();
+        for step in &self.steps {
+            if let Some(host) = &step.host {
+                *weights.entry(host.clone()).or_default() += step.weight;
+            }
+        }
+        weights
+    }
+
     /// The last step of every host, for steps that wait for all that went before.
     pub fn last_of_each_host(&self) -> Vec<StepId> {
         let mut last: BTreeMap<Option<&str>, &StepId> = BTreeMap::new();

@@ -8,4 +8,5 @@ mod ground;
 mod host;
 mod lab;
 mod repo;
+mod rest;
 mod site;

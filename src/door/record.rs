@@ -1,0 +1,85 @@
+//! What the list of environments keeps of a job: its kind and its request, without a secret.
+
+use serde_json::{Map, Value, json};
+
+use crate::flow::request::{Job, Network, Operation};
+use crate::host::Target;
+use crate::store::{Kind, NewTask};
+
+/// The task that a job is.
+pub(crate) fn new_task(job: &Job) -> NewTask {
+    let mut params = Map::new();
+    for operation in &job.operations {
+        describe(operation, &mut params);
+    }
+    NewTask { kind: kind(job), params: Value::Object(params) }
+}
+
+/// The contract's number of what a job does; the first operation that has one counts.
+fn kind(job: &Job) -> Kind {
+    let kinds = job.operations.iter().map(|operation| match operation {
+        Operation::EtcdCreate(_) | Operation::ClusterCreate(_) => Kind::Create,
+        Operation::EtcdAdd(_) | Operation::ClusterAdd(_) => Kind::Add,
+        Operation::EtcdRemove(_) | Operation::ClusterRemove(_) => Kind::Remove,
+        _ => Kind::Other,
+    });
+    kinds.into_iter().find(|kind| *kind != Kind::Other).unwrap_or(Kind::Other)
+}
+
+fn describe(operation: &Operation, params: &mut Map<String, Value>) {
+    let mut put = |key: &str, targets: &[Target]| {
+        if !targets.is_empty() {
+            let names: Vec<String> = targets.iter().map(ToString::to_string).collect();
+            params.insert(key.to_owned(), json!(names));
+        }
+    };
+    match operation {
+        Operation::EtcdCreate(etcd) => put("etcd-host-list", &etcd.members),
+        Operation::EtcdAdd(etcd) | Operation::EtcdRemove(etcd) => put("etcd-host-list", &etcd.members),
+        Operation::ClusterCreate(cluster) => {
+            put("master-host-list", &cluster.masters);
+            put("node-host-list", &cluster.nodes);
+            put("etcd-host-list", &cluster.etcd);
+            if cluster.settings.network != Network::Auto {
+                params.insert("cni".to_owned(), json!(network_word(&cluster.settings.network)));
+            }
+        }
+        Operation::ClusterAdd(change) => {
+            put("master-host-list", &change.masters);
+            put("node-host-list", &change.nodes);
+            put("etcd-host-list", &change.etcd);
+        }
+        Operation::ClusterRemove(change) => {
+            put("master-host-list", &change.masters);
+            put("node-host-list", &change.nodes);
+            put("etcd-host-list", &change.etcd);
+        }
+        _ => {}
+    }
+}
+
+fn network_word(network: &Network) -> &str {
+    match network {
+        Network::Auto => "auto",
+        Network::Flannel => "flannel",
+        Network::Direct => "direct",
+        Network::Manifest(name) => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::request::{EtcdCreate, RunOptions};
+    use crate::host::TargetDefaults;
+
+    #[test]
+    fn a_task_keeps_no_password() {
+        let member = Target::parse("root:geheim@10.8.14.200:2222", &TargetDefaults::default()).unwrap();
+        let create = EtcdCreate { members: vec![member], rpms: vec![], tls: true, wipe_data: vec![] };
+        let job = Job { operations: vec![Operation::EtcdCreate(create)], options: RunOptions::default() };
+        let task = new_task(&job);
+        assert_eq!(task.kind, Kind::Create);
+        assert_eq!(task.params.to_string(), r#"{"etcd-host-list":["root@10.8.14.200:2222"]}"#);
+    }
+}

@@ -1,0 +1,339 @@
+//! From parameters to a [`Job`]: the same typed request that the other doors make.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::door::credentials::{is_locked, targets};
+use crate::flow::request::{
+    ClusterChange, ClusterCreate, ClusterRemove, ClusterSettings, EtcdCreate, Network, Operation,
+};
+use crate::host::{Auth, Secret, Target, TargetDefaults};
+
+use super::body::{ClusterParams, HostList, WRONG};
+
+/// How an environment's hosts are logged in to, without secrets: kept with the environment for later tasks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Login {
+    pub(crate) user: Option<String>,
+    pub(crate) key: Option<Utf8PathBuf>,
+    /// By address: hosts that named their own user or port.
+    #[serde(default)]
+    pub(crate) hosts: BTreeMap<String, HostLogin>,
+}
+
+/// One host's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HostLogin {
+    pub(crate) user: String,
+    pub(crate) port: u16,
+}
+
+/// The secrets beside a [`Login`]: sealed when the listener keeps credentials, else gone with the task.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Secrets {
+    pub(crate) sudo: Option<Secret>,
+    pub(crate) passwords: BTreeMap<String, Secret>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Plain {
+    sudo: Option<String>,
+    passwords: BTreeMap<String, String>,
+}
+
+impl Secrets {
+    /// As a text to seal.
+    pub(crate) fn to_text(&self) -> Secret {
+        let plain = Plain {
+            sudo: self.sudo.as_ref().map(|s| s.expose().to_owned()),
+            passwords: self.passwords.iter().map(|(host, s)| (host.clone(), s.expose().to_owned())).collect(),
+        };
+        Secret::new(serde_json::to_string(&plain).unwrap_or_default())
+    }
+
+    /// Back from [`Secrets::to_text`].
+    pub(crate) fn from_text(text: &Secret) -> Option<Self> {
+        let plain: Plain = serde_json::from_str(text.expose()).ok()?;
+        Some(Self {
+            sudo: plain.sudo.map(Secret::new),
+            passwords: plain.passwords.into_iter().map(|(host, p)| (host, Secret::new(p))).collect(),
+        })
+    }
+}
+
+/// The operations that a task's parameters ask for, and the logins to keep.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) login: Login,
+    pub(crate) secrets: Secrets,
+}
+
+/// Type 1: etcd, then Kubernetes.
+pub(crate) fn create(params: &ClusterParams) -> Result<Asked, String> {
+    for (name, list) in [("master-host-list", &params.masters), ("etcd-host-list", &params.etcd)] {
+        if list.0.is_empty() {
+            return Err(format!("{WRONG}: {name}: at least one host is wanted"));
+        }
+    }
+    let mut hosts = Hosts::new(params, Login::default(), Secrets::default())?;
+    let rpms = Rpms::sort(&params.rpms)?;
+    let etcd = hosts.read("etcd-host-list", &params.etcd)?;
+    let masters = hosts.read("master-host-list", &params.masters)?;
+    let nodes = hosts.read("node-host-list", &params.nodes)?;
+    let create = ClusterCreate {
+        nodes: if nodes.is_empty() { masters.clone() } else { nodes },
+        masters,
+        etcd: Vec::new(),
+        master_rpms: rpms.master,
+        node_rpms: rpms.node,
+        settings: ClusterSettings {
+            network: params.cni.as_deref().map_or(Network::Auto, Network::parse),
+            ..ClusterSettings::default()
+        },
+    };
+    let operations = vec![
+        Operation::EtcdCreate(EtcdCreate { members: etcd, rpms: rpms.etcd, tls: true, wipe_data: Vec::new() }),
+        Operation::ClusterCreate(Box::new(create)),
+    ];
+    Ok(hosts.asked(operations))
+}
+
+/// Type 3: hosts join the environment's cluster.
+pub(crate) fn add(params: &ClusterParams, login: Login, secrets: Secrets) -> Result<Asked, String> {
+    change_of_a_cluster(params)?;
+    let mut hosts = Hosts::new(params, login, secrets)?;
+    let rpms = Rpms::sort(&params.rpms)?;
+    let change = ClusterChange {
+        masters: hosts.read("master-host-list", &params.masters)?,
+        nodes: hosts.read("node-host-list", &params.nodes)?,
+        etcd: hosts.read("etcd-host-list", &params.etcd)?,
+        master_rpms: rpms.master,
+        node_rpms: rpms.node,
+        etcd_rpms: rpms.etcd,
+    };
+    Ok(hosts.asked(vec![Operation::ClusterAdd(change)]))
+}
+
+/// Type 4: hosts leave it.
+pub(crate) fn remove(params: &ClusterParams, login: Login, secrets: Secrets) -> Result<Asked, String> {
+    change_of_a_cluster(params)?;
+    if !params.rpms.is_empty() {
+        return Err(format!("{WRONG}: rpms: nothing is installed when hosts are taken out"));
+    }
+    let mut hosts = Hosts::new(params, login, secrets)?;
+    let change = ClusterRemove {
+        masters: hosts.read("master-host-list", &params.masters)?,
+        nodes: hosts.read("node-host-list", &params.nodes)?,
+        etcd: hosts.read("etcd-host-list", &params.etcd)?,
+        force: false,
+        drain_timeout: None,
+    };
+    Ok(hosts.asked(vec![Operation::ClusterRemove(change)]))
+}
+
+fn change_of_a_cluster(params: &ClusterParams) -> Result<(), String> {
+    if [&params.masters, &params.etcd, &params.nodes].iter().all(|list| list.0.is_empty()) {
+        return Err(format!(
+            "{WRONG}: at least one host is wanted in master-host-list, etcd-host-list or node-host-list"
+        ));
+    }
+    if params.cni.is_some() {
+        return Err(format!("{WRONG}: cni: a cluster's network is chosen when it is created"));
+    }
+    Ok(())
+}
+
+/// Reads host lists with what the request and the environment say about logins.
+struct Hosts {
+    defaults: TargetDefaults,
+    login: Login,
+    secrets: Secrets,
+    seen: Vec<Target>,
+}
+
+impl Hosts {
+    fn new(params: &ClusterParams, mut login: Login, mut secrets: Secrets) -> Result<Self, String> {
+        if let Some(path) = &params.certificate_path {
+            check_key(path)?;
+            login.key = Some(path.clone());
+        }
+        if let Some(user) = &params.ssh_user {
+            login.user = Some(user.clone());
+        }
+        if let Some(sudo) = &params.ssh_sudo_pw {
+            secrets.sudo = Some(sudo.clone());
+        }
+        let auth = Auth { key: login.key.clone(), sudo_password: secrets.sudo.clone(), ..Auth::default() };
+        let defaults = TargetDefaults { user: login.user.clone(), port: None, auth };
+        Ok(Self { defaults, login, secrets, seen: Vec::new() })
+    }
+
+    fn read(&mut self, name: &str, list: &HostList) -> Result<Vec<Target>, String> {
+        let wrong = |why: String| format!("{WRONG}: {name}: {}", why.replace('\n', "; "));
+        if list.0.iter().any(|text| text.trim_matches(',').is_empty()) {
+            return Err(wrong("a host is empty".to_owned()));
+        }
+        let mut hosts = targets(&list.0, &self.defaults).map_err(|e| wrong(e.to_string()))?;
+        for target in &mut hosts {
+            self.complete(target);
+            if target.auth.password.is_none() && target.auth.key.is_none() {
+                return Err(wrong(format!(
+                    "{}: neither a password (user:password@address) nor certificate_path is given",
+                    target.address
+                )));
+            }
+            match self.seen.iter().find(|t| t.address == target.address) {
+                Some(same) if !same.same_login(target) => {
+                    return Err(wrong(format!("{} is given twice with different credentials", target.address)));
+                }
+                Some(_) => {}
+                None => self.seen.push(target.clone()),
+            }
+        }
+        Ok(hosts)
+    }
+
+    /// A host that the environment knows is logged in to as before, where the request says nothing else.
+    fn complete(&self, target: &mut Target) {
+        let address = target.address.to_string();
+        if let Some(known) = self.login.hosts.get(&address)
+            && target.port == 22
+        {
+            target.port = known.port;
+            if target.auth.password.is_none() {
+                target.user.clone_from(&known.user);
+            }
+        }
+        if target.auth.password.is_none() {
+            target.auth.password = self.secrets.passwords.get(&address).cloned();
+        }
+    }
+
+    fn asked(mut self, operations: Vec<Operation>) -> Asked {
+        for target in self.seen {
+            let address = target.address.to_string();
+            if let Some(password) = target.auth.password {
+                self.secrets.passwords.insert(address.clone(), password);
+            }
+            self.login.hosts.insert(address, HostLogin { user: target.user, port: target.port });
+        }
+        Asked { operations, login: self.login, secrets: self.secrets }
+    }
+}
+
+fn check_key(path: &Utf8Path) -> Result<(), String> {
+    let wrong = |why: String| format!("{WRONG}: certificate_path: {path}: {why}");
+    if !path.is_absolute() {
+        return Err(wrong("a full path is wanted".to_owned()));
+    }
+    let meta = std::fs::metadata(path).map_err(|e| wrong(e.to_string()))?;
+    if !meta.is_file() || meta.len() > 1 << 20 {
+        return Err(wrong("this is no key file".to_owned()));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    if !text.contains("PRIVATE KEY") {
+        return Err(wrong("this is no private key".to_owned()));
+    }
+    if is_locked(&text) {
+        return Err(wrong("the key is encrypted, and there is nobody to ask for its passphrase".to_owned()));
+    }
+    Ok(())
+}
+
+/// One list of packages, sorted by what they are for.
+#[derive(Default)]
+struct Rpms {
+    etcd: Vec<String>,
+    master: Vec<String>,
+    node: Vec<String>,
+}
+
+impl Rpms {
+    /// etcd's by their name, a master's and a node's by theirs; everything else, such as a common library, goes to both.
+    fn sort(list: &[String]) -> Result<Self, String> {
+        let mut sorted = Self::default();
+        for rpm in list {
+            let name = Utf8Path::new(rpm).file_name().unwrap_or_default();
+            if Utf8Path::new(name).extension() != Some("rpm") {
+                return Err(format!("{WRONG}: rpms: {rpm:?} is no rpm file's name"));
+            }
+            if name.starts_with("etcd") {
+                sorted.etcd.push(rpm.clone());
+                continue;
+            }
+            if !name.starts_with("kubernetes-node") {
+                sorted.master.push(rpm.clone());
+            }
+            if !name.starts_with("kubernetes-master") {
+                sorted.node.push(rpm.clone());
+            }
+        }
+        Ok(sorted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(json: &str) -> ClusterParams {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn without_nodes_the_masters_are_nodes() {
+        let asked =
+            create(&params(r#"{"master-host-list":["root:a@10.8.14.200"],"etcd-host-list":["root:a@10.8.14.200"]}"#));
+        let operations = asked.unwrap().operations;
+        let [Operation::EtcdCreate(etcd), Operation::ClusterCreate(cluster)] = operations.as_slice() else { panic!() };
+        assert_eq!(etcd.members, cluster.masters);
+        assert_eq!(cluster.nodes, cluster.masters);
+    }
+
+    #[test]
+    fn wrong_parameters_are_named_and_no_password_shown() {
+        let host = r#""etcd-host-list":["root:geheim@10.8.14.200"]"#;
+        for (json, word) in [
+            ("{}".to_owned(), "master-host-list: at least one"),
+            (format!("{{{host}}}"), "master-host-list: at least one"),
+            (format!(r#"{{{host},"master-host-list":["10.8.14.201"]}}"#), "neither a password"),
+            (format!(r#"{{{host},"master-host-list":["root:geheim@10.8.14.201;reboot"]}}"#), "reboot"),
+            (format!(r#"{{{host},"master-host-list":["root:anders@10.8.14.200"]}}"#), "given twice"),
+            (format!(r#"{{{host},"master-host-list":["10.8.14.1"],"certificate_path":"/nowhere"}}"#), "/nowhere"),
+            (format!(r#"{{{host},"master-host-list":["10.8.14.1"],"certificate_path":"key"}}"#), "full path"),
+            (
+                format!(r#"{{{host},"master-host-list":["10.8.14.1"],"certificate_path":"/etc/passwd"}}"#),
+                "no private key",
+            ),
+            (format!(r#"{{{host},"master-host-list":["root:a@h"],"rpms":["x.deb"]}}"#), "rpms"),
+        ] {
+            let error = create(&params(&json)).unwrap_err();
+            assert!(error.starts_with(WRONG) && error.contains(word), "{json}: {error}");
+            assert!(!error.contains("geheim") && !error.contains("anders"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_later_task_falls_back_on_the_environments_login() {
+        let first = create(&params(
+            r#"{"master-host-list":["m:a@10.8.14.200:2222"],"etcd-host-list":["m:a@10.8.14.200:2222"],"ssh-sudo-pw":"s"}"#,
+        ))
+        .unwrap();
+        let secrets = Secrets::from_text(&first.secrets.to_text()).unwrap();
+        let asked = remove(&params(r#"{"node-host-list":["10.8.14.200"]}"#), first.login, secrets).unwrap();
+        let [Operation::ClusterRemove(change)] = asked.operations.as_slice() else { panic!() };
+        assert_eq!(change.nodes[0].to_string(), "m@10.8.14.200:2222");
+        assert_eq!(change.nodes[0].auth.password, Some(Secret::new("a")));
+        assert_eq!(change.nodes[0].auth.sudo_password, Some(Secret::new("s")));
+    }
+
+    #[test]
+    fn packages_are_sorted_by_what_they_are_for() {
+        let list = ["etcd-3.rpm", "/a/kubernetes-master-1.rpm", "kubernetes-node-1.rpm", "kubernetes-client-1.rpm"];
+        let rpms = Rpms::sort(&list.map(str::to_owned)).unwrap();
+        assert_eq!((rpms.etcd.len(), rpms.master.len(), rpms.node.len()), (1, 2, 2));
+    }
+}

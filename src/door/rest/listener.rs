@@ -1,0 +1,114 @@
+//! Connections in, with limits: how many at once, how long a request's head and an answer's taking may last.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use camino::Utf8Path;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tracing::debug;
+
+use crate::flow::FlowError;
+
+use super::routes::{Door, answer};
+
+/// Connections at once; more wait in the kernel's queue.
+const CONNECTIONS: usize = 512;
+/// For a request's head to arrive, also the next one's on a connection that is kept.
+const HEAD: Duration = Duration::from_secs(20);
+/// For a client to take some of an answer, or to greet in TLS.
+const STALL: Duration = Duration::from_secs(30);
+/// hyper's buffer for a request's head.
+const BUFFER: usize = 64 * 1024;
+
+/// How connections are encrypted.
+#[derive(Clone)]
+pub(crate) struct Tls(TlsAcceptor);
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls")
+    }
+}
+
+impl Tls {
+    /// Reads a certificate chain and its key, both PEM.
+    pub(crate) fn read(cert: &Utf8Path, key: &Utf8Path) -> Result<Self, FlowError> {
+        let wrong = |option: &str, path: &Utf8Path, why: String| FlowError::request(format!("{option} {path}: {why}"));
+        let bad_cert = |e: &dyn std::fmt::Display| wrong("--tls-cert", cert, e.to_string());
+        let bad_key = |e: &dyn std::fmt::Display| wrong("--tls-key", key, e.to_string());
+        let chain = CertificateDer::pem_file_iter(cert)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|e| bad_cert(&e))?;
+        let private = PrivateKeyDer::from_pem_file(key).map_err(|e| bad_key(&e))?;
+        let mut config =
+            ServerConfig::builder().with_no_client_auth().with_single_cert(chain, private).map_err(|e| bad_cert(&e))?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self(TlsAcceptor::from(Arc::new(config))))
+    }
+}
+
+/// Accepts until the runtime ends.
+pub(crate) async fn serve(listener: TcpListener, tls: Option<Tls>, door: Arc<Door>) {
+    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((tcp, _)) => {
+                let (tls, door) = (tls.clone(), Arc::clone(&door));
+                tokio::spawn(async move {
+                    connection(tcp, tls, door).await;
+                    drop(permit);
+                });
+            }
+            // Out of file descriptors, or a client that left at once: neither ends the listener.
+            Err(error) => {
+                debug!(%error, "accept");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn connection(tcp: TcpStream, tls: Option<Tls>, door: Arc<Door>) {
+    if let Err(error) = tcp.set_nodelay(true) {
+        debug!(%error, "nodelay");
+    }
+    let mut stream = TimeoutStream::new(tcp);
+    stream.set_write_timeout(Some(STALL));
+    let stream = Box::pin(stream);
+    match tls {
+        None => talk(stream, door).await,
+        Some(Tls(acceptor)) => match tokio::time::timeout(STALL, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => talk(stream, door).await,
+            Ok(Err(error)) => debug!(%error, "TLS"),
+            Err(_) => debug!("TLS: no greeting"),
+        },
+    }
+}
+
+async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, door: Arc<Door>) {
+    let service = service_fn(|request| {
+        let door = Arc::clone(&door);
+        async move { Ok::<_, Infallible>(answer(door, request).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        debug!(%error, "connection ended");
+    }
+}

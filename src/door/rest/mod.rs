@@ -1,0 +1,22 @@
+//! The REST listener (contract, section 3): requests in, tasks started and read. It translates, as every door does; the
+//! work is [`crate::flow::run_job`]'s, and what is known of it the store's.
+
+mod answer;
+mod auth;
+mod body;
+mod events;
+mod handlers;
+mod job;
+mod listener;
+mod messages;
+mod metrics;
+mod openapi;
+mod page;
+mod routes;
+mod runner;
+mod status;
+
+pub(crate) use auth::Auth;
+pub(crate) use listener::{Tls, serve};
+pub(crate) use routes::Door;
+pub(crate) use runner::Runner;

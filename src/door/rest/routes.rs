@@ -1,0 +1,189 @@
+//! Which request is answered by what. Every answer but the page and the metrics is JSON, also those that say no.
+//!
+//! 1. Where the request comes from; 2. its path; 3. its token; 4. its method; 5. its body.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use percent_encoding::percent_decode_str;
+
+use crate::flow::request::check_environment;
+
+use super::answer::{Answer, no};
+use super::auth::{Auth, Denied};
+use super::metrics::Metrics;
+use super::runner::Runner;
+use super::{events, handlers, page};
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) auth: Auth,
+    pub(crate) runner: Arc<Runner>,
+    pub(crate) metrics: Metrics,
+}
+
+/// A path, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Route {
+    Page(&'static page::File),
+    Health,
+    Metrics,
+    OpenApi,
+    Environments,
+    Environment(String),
+    Events(String),
+    Task(String, String),
+}
+
+impl Route {
+    fn of(path: &str) -> Result<Self, (StatusCode, String)> {
+        if let Some(file) = page::find(path) {
+            return Ok(Self::Page(file));
+        }
+        let parts: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
+        match parts.as_slice() {
+            ["healthz"] => Ok(Self::Health),
+            ["metrics"] => Ok(Self::Metrics),
+            ["openapi.json"] => Ok(Self::OpenApi),
+            ["environments"] => Ok(Self::Environments),
+            ["environments", id] => Ok(Self::Environment(environment(id)?)),
+            ["environments", id, "events"] => Ok(Self::Events(environment(id)?)),
+            ["environments", id, number] => Ok(Self::Task(environment(id)?, decode(number))),
+            // Whatever else begins like an environment is a name made to hurt.
+            ["environments", ..] => Err((StatusCode::BAD_REQUEST, wrong_id())),
+            _ => Err((StatusCode::NOT_FOUND, "there is nothing under this path: see /openapi.json".to_owned())),
+        }
+    }
+
+    /// As the metrics name it: one name for all environments.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Page(_) => "/",
+            Self::Health => "/healthz",
+            Self::Metrics => "/metrics",
+            Self::OpenApi => "/openapi.json",
+            Self::Environments => "/environments",
+            Self::Environment(_) => "/environments/{id}",
+            Self::Events(_) => "/environments/{id}/events",
+            Self::Task(..) => "/environments/{id}/{type}",
+        }
+    }
+
+    /// Answered without the token: the page, which holds nothing and asks for it, and the sign of life.
+    fn is_public(&self) -> bool {
+        matches!(self, Self::Page(_) | Self::Health)
+    }
+
+    fn methods(&self) -> &'static str {
+        match self {
+            Self::Environment(_) => "GET, HEAD, POST, DELETE",
+            _ => "GET, HEAD",
+        }
+    }
+}
+
+fn wrong_id() -> String {
+    format!("{}: environment: an ID is 1 to 64 of A-Z a-z 0-9 . _ -", super::body::WRONG)
+}
+
+fn decode(part: &str) -> String {
+    percent_decode_str(part).decode_utf8_lossy().into_owned()
+}
+
+fn environment(part: &str) -> Result<String, (StatusCode, String)> {
+    let id = decode(part);
+    check_environment(&id).map(|()| id).map_err(|_| (StatusCode::BAD_REQUEST, wrong_id()))
+}
+
+/// Answers one request.
+pub(crate) async fn answer(door: Arc<Door>, request: Request<Incoming>) -> Answer {
+    let begun = Instant::now();
+    let method = request.method().clone();
+    let route = Route::of(request.uri().path());
+    let name = route.as_ref().map_or("other", Route::name);
+    let mut answer = match route {
+        Ok(route) => admitted(&door, route, request).await,
+        Err((status, why)) => match refuse(&door, request.headers(), false) {
+            Some(refusal) => refusal,
+            None => no(status, 0, why),
+        },
+    };
+    if door.auth.wants_token() && answer.status() == StatusCode::UNAUTHORIZED {
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    door.metrics.count(name, &method, answer.status(), begun.elapsed());
+    answer
+}
+
+fn refuse(door: &Door, headers: &hyper::HeaderMap, public: bool) -> Option<Answer> {
+    let denied =
+        door.auth.check_place(headers).and_then(|()| if public { Ok(()) } else { door.auth.check_token(headers) });
+    match denied {
+        Ok(()) => None,
+        Err(Denied::NoToken) => Some(no(
+            StatusCode::UNAUTHORIZED,
+            0,
+            "this listener answers only with its token: Authorization: Bearer TOKEN",
+        )),
+        Err(Denied::OtherPlace) => {
+            Some(no(StatusCode::FORBIDDEN, 0, "requests that come from another place's page are not answered"))
+        }
+    }
+}
+
+async fn admitted(door: &Arc<Door>, route: Route, request: Request<Incoming>) -> Answer {
+    if let Some(refusal) = refuse(door, request.headers(), route.is_public()) {
+        return refusal;
+    }
+    let method = match *request.method() {
+        Method::HEAD => Method::GET,
+        ref other => other.clone(),
+    };
+    let methods = route.methods();
+    match (method, route) {
+        (Method::GET, Route::Page(file)) => page::answer(file),
+        (Method::GET, Route::Health) => handlers::health(),
+        (Method::GET, Route::Metrics) => handlers::metrics(door).await,
+        (Method::GET, Route::OpenApi) => handlers::openapi(),
+        (Method::GET, Route::Environments) => handlers::environments(door).await,
+        (Method::GET, Route::Environment(id)) => handlers::environment(door, id).await,
+        (Method::POST, Route::Environment(id)) => handlers::start(door, id, request).await,
+        (Method::DELETE, Route::Environment(id)) => handlers::forget(door, id, request.uri().query()).await,
+        (Method::GET, Route::Events(id)) => events::answer(door, id, request.headers()).await,
+        (Method::GET, Route::Task(id, number)) => handlers::task(door, id, &number).await,
+        _ => {
+            let mut answer = no(StatusCode::METHOD_NOT_ALLOWED, 0, format!("this path answers to {methods}"));
+            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+            answer
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_made_to_hurt_are_refused() {
+        for path in [
+            "/environments/",
+            "/environments/..",
+            "/environments/../../etc/passwd",
+            "/environments/%2e%2e",
+            "/environments/a%2fb",
+            "/environments/a%00",
+            "/environments/%ff",
+            "/environments/a/1/2",
+            &format!("/environments/{}", "a".repeat(65)),
+            "/environments//1",
+        ] {
+            assert_eq!(Route::of(path).unwrap_err().0, StatusCode::BAD_REQUEST, "{path}");
+        }
+        assert_eq!(Route::of("/environments/a%2Db"), Ok(Route::Environment("a-b".to_owned())));
+        assert_eq!(Route::of("/etc/passwd").unwrap_err().0, StatusCode::NOT_FOUND);
+    }
+}

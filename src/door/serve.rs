@@ -1,0 +1,145 @@
+//! `serve`: the REST listener. Options flow in; it comes back when it is told to end and every task is at a safe point.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use camino::Utf8PathBuf;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::flow::{FlowError, state_dir};
+use crate::store::vault::Vault;
+
+use super::cli::{Global, Source, open_log};
+use super::exit::Exit;
+use super::rest::{Auth, Door, Runner, Tls, serve};
+use super::terminal::{Terminal, Voice};
+
+/// The port that the contract's users call.
+const PORT: u16 = 8383;
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Listen on this address, port, or both
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8383", value_parser = listen)]
+    pub(crate) listen: SocketAddr,
+    /// Answer only to this token, the file's first line (mode 0600); wanted on any address but this machine's own
+    #[arg(long, value_name = "FILE", conflicts_with = "no_auth")]
+    pub(crate) token_file: Option<Utf8PathBuf>,
+    /// Answer to everybody who reaches the address
+    #[arg(long)]
+    pub(crate) no_auth: bool,
+    /// Speak TLS with this certificate chain (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<Utf8PathBuf>,
+    /// The certificate's key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<Utf8PathBuf>,
+    /// Keep the environments' passwords, sealed with the key in this file (mode 0600; made when it is not there)
+    #[arg(long, value_name = "KEYFILE")]
+    pub(crate) keep_credentials: Option<Utf8PathBuf>,
+    #[command(flatten)]
+    pub(crate) source: Source,
+}
+
+/// Runs the listener.
+pub(crate) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, FlowError> {
+    let auth = auth(args)?;
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(cert), Some(key)) => Some(Tls::read(cert, key)?),
+        _ => None,
+    };
+    let vault = args.keep_credentials.as_deref().map(Vault::open).transpose().map_err(|e| request(&e))?;
+    let bundle = args.source.open()?;
+    open_log(global);
+    let terminal = Terminal::new(global.manner());
+    let voice = terminal.voice();
+    warn(args, &auth, tls.is_some(), &voice);
+    let runner = Runner::new(bundle, state_dir(), global.options(), vault).map_err(|e| request(&e))?;
+    let door = Arc::new(Door { auth, runner: Arc::new(runner), metrics: Default::default() });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("listener")
+        .enable_all()
+        .build()
+        .map_err(|e| failed("start the listener", &e))?;
+    runtime.block_on(listen_until_told(args.listen, tls, door, &terminal))?;
+    runtime.shutdown_background();
+    Ok(Exit::Done)
+}
+
+async fn listen_until_told(
+    address: SocketAddr,
+    tls: Option<Tls>,
+    door: Arc<Door>,
+    terminal: &Terminal,
+) -> Result<(), FlowError> {
+    let wait = |e: std::io::Error| failed("wait for signals", &e);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(wait)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(wait)?;
+    let listener =
+        tokio::net::TcpListener::bind(address).await.map_err(|e| failed(&format!("listen on {address}"), &e))?;
+    let bound = listener.local_addr().map_err(|e| failed("listen", &e))?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    terminal.tell(&format!("listening on {scheme}://{bound}"));
+    tracing::info!("listening on {scheme}://{bound}");
+    let runner = Arc::clone(&door.runner);
+    tokio::spawn(serve(listener, tls, door));
+    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+    terminal.voice().warn("ending: running tasks are brought to a safe point first; once more ends at once");
+    tracing::info!("ending");
+    tokio::select! {
+        () = runner.stop() => {}
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+fn auth(args: &ServeArgs) -> Result<Auth, FlowError> {
+    if let Some(path) = &args.token_file {
+        return Auth::from_file(path);
+    }
+    if args.no_auth || args.listen.ip().is_loopback() {
+        return Ok(Auth::open());
+    }
+    Err(FlowError::request_with_help(
+        format!("--listen {}: others reach this address, so a token is wanted", args.listen),
+        "--token-file FILE (openssl rand -hex 32 makes one), or --no-auth to answer to everybody",
+    ))
+}
+
+fn warn(args: &ServeArgs, auth: &Auth, encrypted: bool, voice: &Voice) {
+    if args.listen.ip().is_loopback() {
+        return;
+    }
+    if !auth.wants_token() {
+        voice.warn("--no-auth: whoever reaches this address can install, change and remove clusters");
+    }
+    if !encrypted {
+        voice.warn("without --tls-cert and --tls-key, tokens and passwords cross the network as they are");
+    }
+}
+
+fn failed(what: &str, error: &std::io::Error) -> FlowError {
+    FlowError::Failed { error: format!("cannot {what}: {error}"), help: None }
+}
+
+fn request(error: &crate::store::StoreError) -> FlowError {
+    FlowError::request(error.to_string())
+}
+
+/// Reads `ADDRESS:PORT`, `ADDRESS`, `:PORT` or `PORT`.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(address);
+    }
+    if let Ok(ip) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, PORT));
+    }
+    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let port = text.strip_prefix(':').unwrap_or(text).parse::<u16>();
+    port.map(|port| SocketAddr::new(local, port))
+        .map_err(|_| "an address, a port, or ADDRESS:PORT is wanted".to_owned())
+}
