@@ -9,17 +9,17 @@ use payload::Bundle;
 
 use crate::flow::FlowError;
 use crate::flow::request::{Job, Operation, RunOptions, check_environment};
-use crate::host::HostKeyPolicy;
+use crate::host::{HostKeyPolicy, TargetDefaults};
 use crate::repo::RouteChoice;
 
 use super::bundle::{self, BundleCommand};
-use super::cluster::ClusterCommand;
+use super::cluster::{CertsCommand, ClusterCommand};
 use super::credentials::Credentials;
 use super::etcd::EtcdCommand;
 use super::exit::Exit;
 use super::repo::{self, RepoCommand};
 use super::terminal::{self, Manner};
-use super::{argv, deploy, hosts, legacy, log, serve, start, support};
+use super::{argv, cluster_show, deploy, hosts, legacy, log, serve, start, support};
 
 /// Turns bare RHEL-family machines into an etcd and Kubernetes cluster where there is no internet.
 #[derive(Debug, Parser)]
@@ -208,14 +208,18 @@ fn run(cli: Cli) -> Exit {
         Command::Deploy(args) => {
             credentials.defaults().and_then(|d| args.job(&d, &global)).map(|(job, bundle)| begin(&job, bundle, &global))
         }
-        Command::Etcd(command) => credentials
-            .defaults()
-            .and_then(|d| command.operation(&d))
-            .and_then(|operation| operate(operation, command.source(), &global)),
-        Command::Cluster(command) => credentials
-            .defaults()
-            .and_then(|d| command.operation(&d))
-            .and_then(|operation| operate(operation, command.source(), &global)),
+        Command::Etcd(EtcdCommand::Status) => cluster_show::etcd_status(&global),
+        Command::Cluster(ClusterCommand::Status) => cluster_show::status(&global),
+        Command::Cluster(ClusterCommand::Kubeconfig(args)) => cluster_show::kubeconfig(&global, &args),
+        Command::Cluster(ClusterCommand::Certs(CertsCommand::Status)) => cluster_show::certificates(&global),
+        Command::Etcd(command) => credentials.defaults().and_then(|login| {
+            let operation = command.operation(&login)?;
+            operate(operation, login, command.source(), &global)
+        }),
+        Command::Cluster(command) => credentials.defaults().and_then(|login| {
+            let operation = command.operation(&login)?;
+            operate(operation, login, command.source(), &global)
+        }),
     };
     result.unwrap_or_else(|e| start::refuse(&e, manner))
 }
@@ -234,9 +238,16 @@ pub(crate) fn begin(job: &Job, bundle: Option<Bundle>, global: &Global) -> Exit 
 }
 
 /// Runs one operation.
-fn operate(operation: Operation, source: &Source, global: &Global) -> Result<Exit, FlowError> {
-    let job = Job { operations: vec![operation], options: global.options() };
-    Ok(begin(&job, source.open()?, global))
+fn operate(
+    operation: Option<Operation>,
+    login: TargetDefaults,
+    source: Option<&Source>,
+    global: &Global,
+) -> Result<Exit, FlowError> {
+    let options = RunOptions { login, ..global.options() };
+    let job = Job { operations: operation.into_iter().collect(), options };
+    let bundle = source.map_or(Ok(None), Source::open)?;
+    Ok(begin(&job, bundle, global))
 }
 
 fn man() -> Exit {

@@ -11,6 +11,7 @@ use crate::flow::request::{
 use crate::host::TargetDefaults;
 
 use super::cli::Source;
+use super::cluster_show::KubeconfigArgs;
 use super::credentials::targets;
 
 /// What to do with a Kubernetes cluster.
@@ -24,6 +25,31 @@ pub(crate) enum ClusterCommand {
     Remove(RemoveArgs),
     /// Give hosts back as they were before this program changed them
     Reset(ResetArgs),
+    /// Nodes and components, asked from the live cluster; exit code 1 when one is not well
+    Status,
+    /// Write the administrator's kubeconfig
+    Kubeconfig(KubeconfigArgs),
+    /// The cluster's certificates
+    #[command(subcommand)]
+    Certs(CertsCommand),
+}
+
+/// What to do with certificates.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CertsCommand {
+    /// When each of them ends
+    Status,
+    /// Make new ones; services are restarted one member, one master at a time
+    Renew(RenewArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RenewArgs {
+    /// Hosts of the environment, with their passwords where no key opens them
+    #[arg(long = "host", value_name = "HOST", num_args = 1..)]
+    hosts: Vec<String>,
+    #[command(flatten)]
+    source: Source,
 }
 
 #[derive(Debug, Args)]
@@ -58,6 +84,9 @@ pub(crate) struct CreateArgs {
     /// A load balancer of the site in front of the masters
     #[arg(long, value_name = "HOST:PORT")]
     api_endpoint: Option<String>,
+    /// A free address of the masters' network, for the API: one of the masters holds it, by keepalived
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "api_endpoint")]
+    api_vip: Option<String>,
     /// Docker's data folder
     #[arg(long, value_name = "DIR")]
     data_root: Option<String>,
@@ -122,47 +151,55 @@ pub(crate) struct ResetArgs {
     /// Only these [default: every host of the environment]
     #[arg(long = "host", value_name = "HOST", num_args = 1..)]
     hosts: Vec<String>,
-    /// Delete the etcd data of this host too
-    #[arg(long, value_name = "HOST", num_args = 1..)]
-    wipe_data: Vec<String>,
+    /// Delete etcd's data too: of these hosts, or of all
+    #[arg(long, value_name = "HOST", num_args = 0..)]
+    wipe_data: Option<Vec<String>>,
     #[command(flatten)]
     source: Source,
 }
 
 impl ClusterCommand {
-    pub(crate) fn source(&self) -> &Source {
-        match self {
+    /// Where packages come from, for what installs any.
+    pub(crate) fn source(&self) -> Option<&Source> {
+        Some(match self {
             Self::Create(args) => &args.source,
             Self::Add(args) => &args.source,
             Self::Remove(args) => &args.source,
             Self::Reset(args) => &args.source,
-        }
+            Self::Certs(CertsCommand::Renew(args)) => &args.source,
+            Self::Status | Self::Kubeconfig(_) | Self::Certs(CertsCommand::Status) => return None,
+        })
     }
 
-    /// What the words ask for.
-    pub(crate) fn operation(&self, defaults: &TargetDefaults) -> Result<Operation, FlowError> {
-        match self {
-            Self::Create(args) => args.operation(defaults),
-            Self::Add(args) => Ok(Operation::ClusterAdd(ClusterChange {
+    /// The work that the words ask for; `None` for a question.
+    pub(crate) fn operation(&self, defaults: &TargetDefaults) -> Result<Option<Operation>, FlowError> {
+        Ok(Some(match self {
+            Self::Create(args) => args.operation(defaults)?,
+            Self::Add(args) => Operation::ClusterAdd(ClusterChange {
                 masters: targets(&args.roles.masters, defaults)?,
                 nodes: targets(&args.roles.nodes, defaults)?,
                 etcd: targets(&args.roles.etcd, defaults)?,
                 master_rpms: args.master_rpm.clone(),
                 node_rpms: args.node_rpm.clone(),
                 etcd_rpms: args.etcd_rpm.clone(),
-            })),
-            Self::Remove(args) => Ok(Operation::ClusterRemove(ClusterRemove {
+                also: Vec::new(),
+            }),
+            Self::Remove(args) => Operation::ClusterRemove(ClusterRemove {
                 masters: targets(&args.roles.masters, defaults)?,
                 nodes: targets(&args.roles.nodes, defaults)?,
                 etcd: targets(&args.roles.etcd, defaults)?,
                 force: args.force,
                 drain_timeout: args.drain_timeout.map(Duration::from_secs),
-            })),
-            Self::Reset(args) => Ok(Operation::ClusterReset(ClusterReset {
+                also: Vec::new(),
+            }),
+            Self::Reset(args) => Operation::ClusterReset(ClusterReset {
                 hosts: targets(&args.hosts, defaults)?,
-                wipe_data: args.wipe_data.clone(),
-            })),
-        }
+                wipe_data: args.wipe_data.iter().flatten().cloned().collect(),
+                wipe_all: args.wipe_data.as_ref().is_some_and(Vec::is_empty),
+            }),
+            Self::Certs(CertsCommand::Renew(args)) => Operation::CertsRenew(targets(&args.hosts, defaults)?),
+            Self::Status | Self::Kubeconfig(_) | Self::Certs(CertsCommand::Status) => return Ok(None),
+        }))
     }
 }
 
@@ -180,7 +217,7 @@ impl CreateArgs {
                 service_cidr: self.service_cidr.clone(),
                 cluster_domain: self.cluster_domain.clone(),
                 api_endpoint: self.api_endpoint.clone(),
-                api_vip: None,
+                api_vip: self.api_vip.clone(),
                 data_root: self.data_root.clone(),
                 registry_mirrors: self.registry_mirror.clone(),
                 insecure_registries: self.insecure_registry.clone(),

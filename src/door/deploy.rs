@@ -6,7 +6,7 @@ use clap::Args;
 use payload::{Bundle, MemberKind};
 
 use crate::flow::FlowError;
-use crate::flow::request::{ClusterCreate, ClusterSettings, EtcdCreate, Job, Operation};
+use crate::flow::request::{ClusterCreate, ClusterSettings, EtcdCreate, Job, Operation, RunOptions};
 use crate::host::{Target, TargetDefaults};
 
 use super::cli::{Global, Source};
@@ -42,7 +42,8 @@ impl DeployArgs {
         })?;
         let install = find("install.ini", "install_rpm", self.install_conf.as_deref(), bundle.as_ref())?;
         let operations = operations(&conf, install.as_ref(), defaults)?;
-        Ok((Job { operations, options: global.options() }, bundle))
+        let options = RunOptions { login: defaults.clone(), ..global.options() };
+        Ok((Job { operations, options }, bundle))
     }
 }
 
@@ -136,8 +137,8 @@ mod tests {
         let cli = Cli::try_parse_from([&["sunshine-installer"], line].concat()).unwrap();
         let defaults = cli.credentials.defaults().unwrap();
         match cli.command {
-            Command::Etcd(command) => command.operation(&defaults).unwrap(),
-            Command::Cluster(command) => command.operation(&defaults).unwrap(),
+            Command::Etcd(command) => command.operation(&defaults).unwrap().unwrap(),
+            Command::Cluster(command) => command.operation(&defaults).unwrap().unwrap(),
             other => panic!("{other:?}"),
         }
     }

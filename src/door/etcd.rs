@@ -16,8 +16,10 @@ pub(crate) enum EtcdCommand {
     Create(CreateArgs),
     /// Add members to the environment's cluster, one after the other
     Add(AddArgs),
-    /// Take members out of the environment's cluster
-    Remove(Members),
+    /// Take members out of the environment's cluster; their data is set aside on their hosts
+    Remove(RemoveArgs),
+    /// How each member is, asked from the live cluster; exit code 1 when one is not well
+    Status,
 }
 
 #[derive(Debug, Args)]
@@ -53,6 +55,15 @@ pub(crate) struct AddArgs {
     rpms: Vec<String>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    #[command(flatten)]
+    members: Members,
+    /// Remove a member also when its host does not answer; nothing is undone on it then
+    #[arg(long)]
+    force: bool,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Switch {
     On,
@@ -60,17 +71,19 @@ enum Switch {
 }
 
 impl EtcdCommand {
-    pub(crate) fn source(&self) -> &Source {
-        match self {
+    /// Where packages come from, for what installs any.
+    pub(crate) fn source(&self) -> Option<&Source> {
+        Some(match self {
             Self::Create(args) => &args.members.source,
             Self::Add(args) => &args.members.source,
-            Self::Remove(members) => &members.source,
-        }
+            Self::Remove(args) => &args.members.source,
+            Self::Status => return None,
+        })
     }
 
-    /// What the words ask for.
-    pub(crate) fn operation(&self, defaults: &TargetDefaults) -> Result<Operation, FlowError> {
-        Ok(match self {
+    /// The work that the words ask for; `None` for a question.
+    pub(crate) fn operation(&self, defaults: &TargetDefaults) -> Result<Option<Operation>, FlowError> {
+        Ok(Some(match self {
             Self::Create(args) => Operation::EtcdCreate(EtcdCreate {
                 members: targets(&args.members.hosts, defaults)?,
                 rpms: args.rpms.clone(),
@@ -80,10 +93,14 @@ impl EtcdCommand {
             Self::Add(args) => Operation::EtcdAdd(EtcdChange {
                 members: targets(&args.members.hosts, defaults)?,
                 rpms: args.rpms.clone(),
+                force: false,
             }),
-            Self::Remove(members) => {
-                Operation::EtcdRemove(EtcdChange { members: targets(&members.hosts, defaults)?, rpms: Vec::new() })
-            }
-        })
+            Self::Remove(args) => Operation::EtcdRemove(EtcdChange {
+                members: targets(&args.members.hosts, defaults)?,
+                rpms: Vec::new(),
+                force: args.force,
+            }),
+            Self::Status => return Ok(None),
+        }))
     }
 }

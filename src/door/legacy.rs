@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use clap::Parser;
 
 use crate::flow::FlowError;
-use crate::flow::request::Job;
+use crate::flow::request::{Job, RunOptions};
 
 use super::cli::{self, Cli, Command};
 use super::exit::Exit;
@@ -70,7 +70,8 @@ fn begin(words: &[String]) -> Result<Exit, FlowError> {
         let (job, bundle) = deploy.job(&cli.credentials.defaults()?, &cli.global)?;
         return Ok(cli::begin(&job, bundle, &cli.global));
     }
-    let job = Job { operations, options: cli.global.options() };
+    let options = RunOptions { login: parsed.login(&defaults)?, ..cli.global.options() };
+    let job = Job { operations, options };
     Ok(cli::begin(&job, deploy.source.open()?, &cli.global))
 }
 

@@ -6,6 +6,7 @@ pub mod bundle;
 mod bundle_text;
 mod cli;
 mod cluster;
+mod cluster_show;
 mod credentials;
 mod deploy;
 mod etcd;

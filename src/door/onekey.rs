@@ -235,6 +235,11 @@ impl Words {
 }
 
 impl Parsed {
+    /// Credentials for hosts of the environment that no list names: the first operation's.
+    pub(crate) fn login(&self, shared: &TargetDefaults) -> Result<TargetDefaults, FlowError> {
+        self.operations.first().map_or_else(|| Ok(shared.clone()), |words| words.defaults(shared))
+    }
+
     /// The operations, typed; empty when the ini files are to say what to do.
     pub(crate) fn operations(&self, shared: &TargetDefaults) -> Result<Vec<Operation>, FlowError> {
         let mut operations = Vec::new();
@@ -302,7 +307,15 @@ fn add_nodes(words: &Words, defaults: &TargetDefaults) -> Result<Operation, Flow
         master_rpms: words.list("fm"),
         node_rpms: words.list("fn"),
         etcd_rpms: Vec::new(),
+        also: also(words, defaults)?,
     }))
+}
+
+/// Hosts of the cluster that stands, which scripts name beside those that come or go.
+fn also(words: &Words, defaults: &TargetDefaults) -> Result<Vec<Target>, FlowError> {
+    let mut also = words.hosts("master-host-list", defaults)?;
+    also.extend(words.hosts("node-host-list", defaults)?);
+    Ok(also)
 }
 
 fn del_nodes(words: &Words, defaults: &TargetDefaults) -> Result<Operation, FlowError> {
@@ -311,6 +324,7 @@ fn del_nodes(words: &Words, defaults: &TargetDefaults) -> Result<Operation, Flow
     Ok(Operation::ClusterRemove(ClusterRemove {
         masters: words.hosts(DEL_MASTERS, defaults)?,
         nodes: words.hosts(DEL_NODES, defaults)?,
+        also: also(words, defaults)?,
         ..ClusterRemove::default()
     }))
 }

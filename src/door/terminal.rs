@@ -190,6 +190,11 @@ fn lines(header: &[&str], rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// One JSON document on standard output.
+pub(crate) fn print_json(value: &impl serde::Serialize) {
+    print(&serde_json::to_string(value).unwrap_or_default());
+}
+
 /// Prints text that is a command's result, such as a table or a file's content.
 pub(crate) fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n'));

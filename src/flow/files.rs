@@ -12,6 +12,15 @@ use camino::Utf8Path;
 pub(super) fn write_private(path: &Utf8Path, content: &[u8]) -> std::io::Result<()> {
     let dir = path.parent().unwrap_or(Utf8Path::new("."));
     make_private_dir(dir)?;
+    write_private_here(path, content)
+}
+
+/// As [`write_private`], into a folder that is there.
+///
+/// # Errors
+/// What the file system says; the old file is then still there, whole.
+pub(super) fn write_private_here(path: &Utf8Path, content: &[u8]) -> std::io::Result<()> {
+    let dir = path.parent().filter(|d| !d.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".new-")
         .permissions(std::fs::Permissions::from_mode(0o600))

@@ -26,9 +26,11 @@ use crate::repo::{HostRepo, InstallOptions, Server, Wanted};
 
 use super::connect::connect_all;
 use super::error::FlowError;
+use super::logins::Logins;
+use super::operations::flows_of;
 use super::packages::{Repository, open_repository};
 use super::problem::Problem;
-use super::request::{Job, Operation, RunOptions};
+use super::request::{Job, RunOptions};
 use super::rpms;
 use super::state::Environment;
 use super::{etcd, kubernetes};
@@ -64,6 +66,7 @@ pub(super) struct Scene<'a> {
     pub install: InstallOptions,
     /// The etcd cluster that an earlier operation of the same job plans, also in a dry run, which keeps nothing.
     planned_etcd: Mutex<Option<etcd::Cluster>>,
+    planned_cluster: Mutex<Option<kubernetes::Cluster>>,
 }
 
 impl Scene<'_> {
@@ -72,8 +75,56 @@ impl Scene<'_> {
         self.planned_etcd.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The Kubernetes cluster that an earlier operation of this job plans.
+    pub(super) fn cluster(&self) -> Option<kubernetes::Cluster> {
+        self.planned_cluster.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn plans_cluster(&self, cluster: &kubernetes::Cluster) {
+        *self.planned_cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster.clone());
+    }
+
     pub(super) fn plans_etcd(&self, cluster: &etcd::Cluster) {
         *self.planned_etcd.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster.clone());
+    }
+}
+
+/// What can be asked before any host is touched.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    pub environment: &'a Environment,
+    pub bundle: Option<&'a Bundle>,
+    pub options: &'a RunOptions,
+}
+
+impl Asked<'_> {
+    /// The ways to hosts of the environment that the request does not name but the work is about.
+    ///
+    /// # Errors
+    /// Names every host for which no credentials are at hand; `why` says what for.
+    pub(super) fn logins<'h>(
+        &self,
+        hosts: impl IntoIterator<Item = &'h String>,
+        also: &[Target],
+        why: &str,
+    ) -> Result<Vec<Target>, FlowError> {
+        let kept = Logins::load(self.environment)?;
+        let mut found = Vec::new();
+        let mut missing = Vec::new();
+        for host in hosts {
+            let named = also.iter().find(|t| t.address.to_string() == *host).cloned();
+            match named.or_else(|| kept.target(host, &self.options.login)) {
+                Some(target) => found.push(target),
+                None => missing.push(host.as_str()),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        Err(FlowError::request_with_help(
+            format!("no credentials for {}: {why}", missing.join(", ")),
+            "name those hosts too, with their passwords, or give --ssh-key",
+        ))
     }
 }
 
@@ -81,10 +132,14 @@ impl Scene<'_> {
 pub(super) trait Flow {
     /// What is being done, for the log: "create the etcd cluster".
     fn title(&self) -> String;
+    /// Everything that can be checked without a host. Called first.
+    fn check_request(&mut self, asked: &Asked<'_>) -> Result<Vec<Problem>, FlowError>;
     /// The hosts it needs.
     fn targets(&self) -> Vec<Target>;
-    /// Everything that can be checked without a host. Called first.
-    fn check_request(&mut self, environment: &Environment, bundle: Option<&Bundle>) -> Result<Vec<Problem>, FlowError>;
+    /// Whether the work can do without this host when it does not answer.
+    fn may_be_dead(&self, _host: &str) -> bool {
+        false
+    }
     /// The packages each host should have.
     fn packages(&self, scene: &Scene<'_>) -> Result<BTreeMap<String, Vec<Wanted>>, FlowError>;
     /// What stands in the way, on any host. Changes nothing.
@@ -95,19 +150,6 @@ pub(super) trait Flow {
     fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError>;
 }
 
-fn flow_of(operation: &Operation) -> Result<Box<dyn Flow>, FlowError> {
-    Ok(match operation {
-        Operation::EtcdCreate(request) => Box::new(etcd::Create::new(request.clone())),
-        Operation::ClusterCreate(request) => Box::new(kubernetes::Create::new((**request).clone())),
-        _ => {
-            return Err(FlowError::request_with_help(
-                "this version cannot do that yet: it creates clusters, it does not add, remove, reset or renew",
-                "nothing was touched",
-            ));
-        }
-    })
-}
-
 /// Does everything the job asks for.
 ///
 /// # Errors
@@ -116,17 +158,18 @@ fn flow_of(operation: &Operation) -> Result<Box<dyn Flow>, FlowError> {
 pub fn run_job(job: &Job, setup: &Setup) -> Result<JobReport, FlowError> {
     let begun = Instant::now();
     let environment = Environment::open(&setup.state_root, &job.options.environment)?;
+    let _lock = lock(&environment, job)?;
+    let asked = Asked { environment: &environment, bundle: setup.bundle.as_ref(), options: &job.options };
     let mut flows = Vec::new();
     for operation in &job.operations {
-        flows.push(flow_of(operation)?);
+        flows.extend(flows_of(operation, &asked)?);
     }
-    let _lock = lock(&environment, job)?;
-    let targets = all_targets(&flows)?;
     // A request that is wrong in itself is refused here: to whoever listens, that run never began.
     let mut problems = Vec::new();
     for flow in &mut flows {
-        problems.extend(flow.check_request(&environment, setup.bundle.as_ref())?);
+        problems.extend(flow.check_request(&asked)?);
     }
+    let targets = all_targets(&flows)?;
     begin_journal(&environment, setup, job)?;
     setup.events.send(&Event::RunStarted {
         run: run_id(),
@@ -223,7 +266,18 @@ fn work(
         let connected = connect_all(targets, &job.options, setup);
         whole.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(|()| connected)
     })?;
-    problems.extend(unconnected);
+    // A host that is given up may be dead.
+    for problem in unconnected {
+        let host = problem.host.clone().unwrap_or_default();
+        let without = flows.iter().filter(|f| f.targets().iter().any(|t| t.address.to_string() == host));
+        let spare = without.clone().count() > 0 && without.into_iter().all(|f| f.may_be_dead(&host));
+        problems.push(if spare { Problem { level: Level::Warning, ..problem } } else { problem });
+    }
+    if !job.options.dry_run {
+        let reached: Vec<Target> =
+            targets.iter().filter(|t| hosts.contains_key(&t.address.to_string())).cloned().collect();
+        Logins::keep(environment, &reached)?;
+    }
     let install = InstallOptions { allow_downgrade: job.options.allow_downgrade, ..InstallOptions::default() };
     let scene = Scene {
         environment,
@@ -233,6 +287,7 @@ fn work(
         options: &job.options,
         install,
         planned_etcd: Mutex::default(),
+        planned_cluster: Mutex::default(),
     };
     let mut wanted = BTreeMap::new();
     for flow in flows.iter() {
@@ -296,7 +351,7 @@ fn run_plan(job: &Job, setup: &Setup, flows: &mut [Box<dyn Flow>], scene: &Scene
             advice.extend(flow.finish(scene, &report)?);
         }
     }
-    let RunReport { hosts, interrupted, ok } = report;
+    let RunReport { hosts, interrupted, ok, control_ok: _ } = report;
     Ok(JobReport { ok, interrupted, hosts, advice })
 }
 

@@ -3,6 +3,7 @@
 //! [`run_job`] is the one way in: it locks the environment, connects to the hosts, finds every problem before anything
 //! changes, makes the plan and has it run.
 
+mod certs;
 mod connect;
 mod error;
 pub mod etcd;
@@ -10,14 +11,19 @@ mod files;
 pub mod hosts;
 mod job;
 pub mod kubernetes;
+mod logins;
+mod operations;
 mod packages;
 pub mod pki;
 mod problem;
 pub mod request;
+mod reset;
 pub mod rpms;
 mod state;
+mod tlsclient;
 
 pub use error::FlowError;
 pub use job::{JobReport, Setup, run_job};
+pub use logins::Logins;
 pub use problem::Problem;
 pub use state::{Environment, Forgotten, forget_environment, state_dir, user_state_dir};

@@ -202,6 +202,39 @@ pub fn expires_at(cert_pem: &str) -> Option<i64> {
     Some(cert.validity().not_after.timestamp())
 }
 
+/// A certificate kept on this machine.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Kept {
+    /// `PURPOSE/NAME`, such as `kubernetes/apiserver-host0`.
+    pub name: String,
+    pub ends: i64,
+    pub days_left: i64,
+}
+
+/// All certificates under an environment's `pki` folder, those that end first coming first.
+pub fn kept(pki: &Utf8Path) -> Vec<Kept> {
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let mut all = Vec::new();
+    for purpose in pki.read_dir_utf8().into_iter().flatten().flatten() {
+        for file in purpose.path().read_dir_utf8().into_iter().flatten().flatten() {
+            let path = file.path();
+            if path.extension() == Some("crt")
+                && let Some(ends) = read(path).ok().and_then(|cert| expires_at(&cert))
+            {
+                let name = format!("{}/{}", purpose.file_name(), path.file_stem().unwrap_or_default());
+                all.push(Kept { name, ends, days_left: (ends - now) / (24 * 60 * 60) });
+            }
+        }
+    }
+    all.sort_by(|a, b| (a.ends, &a.name).cmp(&(b.ends, &b.name)));
+    all
+}
+
+/// Days until the first of them ends.
+pub fn days_left(pki: &Utf8Path) -> Option<i64> {
+    kept(pki).first().map(|first| first.days_left)
+}
+
 fn is_fresh(cert_pem: &str) -> bool {
     let third = i64::try_from(CERT_LIFE.as_secs() / 3).unwrap_or(i64::MAX);
     expires_at(cert_pem).is_some_and(|end| end - OffsetDateTime::now_utc().unix_timestamp() > third)

@@ -17,6 +17,11 @@ impl Problem {
         Self { host: Some(host.to_owned()), level: Level::Error, text: text.into(), help: Some(help.into()) }
     }
 
+    /// Told, and no reason to stop.
+    pub fn info(host: &str, text: impl Into<String>) -> Self {
+        Self { host: Some(host.to_owned()), level: Level::Info, text: text.into(), help: None }
+    }
+
     pub fn warning(host: Option<&str>, text: impl Into<String>, help: Option<String>) -> Self {
         Self { host: host.map(str::to_owned), level: Level::Warning, text: text.into(), help }
     }

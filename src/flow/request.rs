@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use crate::host::{HostKeyPolicy, Secret, Target};
+use crate::host::{HostKeyPolicy, Secret, Target, TargetDefaults};
 use crate::repo::RouteChoice;
 
 /// One invocation: operations in the order they are to run, and how to run them.
@@ -34,6 +34,8 @@ pub struct RunOptions {
     pub allow_downgrade: bool,
     /// Keep credentials for later operations on the environment, sealed with this key file (mode 0600).
     pub keep_credentials: Option<Utf8PathBuf>,
+    /// Credentials given once for all hosts, for those of the environment that the request does not name.
+    pub login: TargetDefaults,
 }
 
 impl Default for RunOptions {
@@ -47,6 +49,7 @@ impl Default for RunOptions {
             connect_timeout: Duration::from_secs(10),
             allow_downgrade: false,
             keep_credentials: None,
+            login: TargetDefaults::default(),
         }
     }
 }
@@ -79,7 +82,8 @@ pub enum Operation {
     ClusterAdd(ClusterChange),
     ClusterRemove(ClusterRemove),
     ClusterReset(ClusterReset),
-    CertsRenew,
+    /// New certificates for the environment's clusters; hosts named for their credentials.
+    CertsRenew(Vec<Target>),
 }
 
 /// An etcd cluster of these members.
@@ -98,6 +102,8 @@ pub struct EtcdCreate {
 pub struct EtcdChange {
     pub members: Vec<Target>,
     pub rpms: Vec<String>,
+    /// Remove members whose hosts do not answer too.
+    pub force: bool,
 }
 
 /// A Kubernetes cluster.
@@ -181,6 +187,8 @@ pub struct ClusterChange {
     pub master_rpms: Vec<String>,
     pub node_rpms: Vec<String>,
     pub etcd_rpms: Vec<String>,
+    /// Hosts of the cluster that the line names for their credentials only.
+    pub also: Vec<Target>,
 }
 
 /// Hosts to take out of a cluster.
@@ -192,6 +200,8 @@ pub struct ClusterRemove {
     /// Go on when a drain does not end in time.
     pub force: bool,
     pub drain_timeout: Option<Duration>,
+    /// Hosts of the cluster that the line names for their credentials only.
+    pub also: Vec<Target>,
 }
 
 /// Hosts to give back as they were.
@@ -201,6 +211,8 @@ pub struct ClusterReset {
     pub hosts: Vec<Target>,
     /// Addresses of hosts whose etcd data goes too.
     pub wipe_data: Vec<String>,
+    /// All of them.
+    pub wipe_all: bool,
 }
 
 /// Credentials given once for all hosts (`--ssh-user`, `--ssh-key`, `--ssh-sudo-pw`), also as REST gives them.

@@ -48,6 +48,21 @@ impl Environment {
         Ok(Self { name: name.to_owned(), dir })
     }
 
+    /// The folder of `name` under `root`, for questions: nothing is made.
+    ///
+    /// # Errors
+    /// When there is no such environment.
+    pub fn find(root: &Utf8Path, name: &str) -> Result<Self, FlowError> {
+        let dir = root.join("environments").join(name);
+        if dir.is_dir() {
+            return Ok(Self { name: name.to_owned(), dir });
+        }
+        Err(FlowError::request_with_help(
+            format!("there is no environment {name} on this machine"),
+            format!("environments are kept in {root}/environments; --environment names one"),
+        ))
+    }
+
     pub fn pki(&self, purpose: &str) -> Utf8PathBuf {
         self.dir.join("pki").join(purpose)
     }

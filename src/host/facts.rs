@@ -28,6 +28,8 @@ pub struct Facts {
     pub addresses: Vec<IpAddr>,
     /// Its own address on the way to the world.
     pub route_address: Option<IpAddr>,
+    /// The interface of that way, such as `eth0`.
+    pub route_interface: Option<String>,
     /// Seconds that the host's clock is ahead of ours.
     pub clock_offset: f64,
     /// Free bytes of the file system of a folder.
@@ -146,6 +148,7 @@ impl Facts {
             "machine" => value.clone_into(&mut self.machine_id),
             "address" => self.addresses.extend(value.parse::<IpAddr>()),
             "route" => self.route_address = value.parse().ok(),
+            "interface" => self.route_interface = (!value.is_empty()).then(|| value.to_owned()),
             "free" => {
                 if let (Some(dir), Some(Ok(kib))) = (words.next(), words.next().map(str::parse::<u64>)) {
                     self.disk_free.insert(dir.to_owned(), kib.saturating_mul(1024));

@@ -18,6 +18,7 @@ if has ip; then
     case $family in inet|inet6) say address "${address%%/*}";; esac
   done
   say route "$(ip route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([^ ]*\).*/\1/p')"
+  say interface "$(ip route get 192.0.2.1 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p')"
 fi
 for d in / /var /var/lib /var/lib/etcd /var/lib/docker /tmp; do
   [ -d "$d" ] && say free "$d $(df -Pk "$d" 2>/dev/null | awk 'NR==2 {print $4}')"

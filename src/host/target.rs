@@ -32,7 +32,7 @@ pub struct Auth {
 }
 
 /// What a host's text leaves open.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TargetDefaults {
     /// root when not given.
     pub user: Option<String>,

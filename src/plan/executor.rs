@@ -22,6 +22,8 @@ pub struct RunReport {
     pub hosts: Vec<HostResult>,
     pub interrupted: bool,
     pub ok: bool,
+    /// Every step of the control host ended well.
+    pub control_ok: bool,
 }
 
 /// How to run a plan.
@@ -253,7 +255,9 @@ impl<'p> Board<'p> {
             }
         }
         let ok = self.state.iter().all(State::is_good);
-        RunReport { hosts: results.into_values().collect(), interrupted, ok }
+        let control = |(i, step): (usize, &Step)| step.host.is_some() || self.state[i].is_good();
+        let control_ok = self.plan.steps.iter().enumerate().all(control);
+        RunReport { hosts: results.into_values().collect(), interrupted, ok, control_ok }
     }
 }
 

@@ -107,6 +107,7 @@ pub(crate) fn add(params: &ClusterParams, login: Login, secrets: Secrets) -> Res
     let mut hosts = Hosts::new(params, login, secrets)?;
     let rpms = Rpms::sort(&params.rpms)?;
     let change = ClusterChange {
+        also: Vec::new(),
         masters: hosts.read("master-host-list", &params.masters)?,
         nodes: hosts.read("node-host-list", &params.nodes)?,
         etcd: hosts.read("etcd-host-list", &params.etcd)?,
@@ -125,6 +126,7 @@ pub(crate) fn remove(params: &ClusterParams, login: Login, secrets: Secrets) -> 
     }
     let mut hosts = Hosts::new(params, login, secrets)?;
     let change = ClusterRemove {
+        also: Vec::new(),
         masters: hosts.read("master-host-list", &params.masters)?,
         nodes: hosts.read("node-host-list", &params.nodes)?,
         etcd: hosts.read("etcd-host-list", &params.etcd)?,

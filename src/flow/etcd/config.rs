@@ -9,7 +9,7 @@ use crate::plan::work::{FileSpec, Files};
 
 use super::state::{Cluster, Joining, Member};
 
-pub(super) const DATA_DIR: &str = "/var/lib/etcd/default.etcd";
+pub(crate) const DATA_DIR: &str = "/var/lib/etcd/default.etcd";
 pub(super) const CONF: &str = "/etc/etcd/etcd.conf";
 const PKI: &str = "/etc/etcd/pki";
 

@@ -1,13 +1,12 @@
-//! `etcd create`: a cluster of these members, or the one that stands brought to what it should be.
+//! `etcd create`: a cluster of these members, or the one that stands brought to what it should be. `etcd add` is the same
+//! for hosts that are to join the cluster that stands.
 
 use std::collections::BTreeMap;
 
-use payload::Bundle;
-
 use crate::flow::error::FlowError;
-use crate::flow::job::{Flow, Scene};
+use crate::flow::job::{Asked, Flow, Scene};
 use crate::flow::problem::Problem;
-use crate::flow::request::EtcdCreate;
+use crate::flow::request::{EtcdChange, EtcdCreate};
 use crate::flow::rpms;
 use crate::flow::state::Environment;
 use crate::host::Target;
@@ -17,6 +16,7 @@ use crate::repo::Wanted;
 use super::plan::make_plan;
 use super::preflight::{check_hosts, check_members};
 use super::state::Cluster;
+use super::status::no_cluster;
 
 /// The package that brings etcd when no files are named.
 const PACKAGE: &str = "etcd";
@@ -25,37 +25,66 @@ const PACKAGE: &str = "etcd";
 #[derive(Debug)]
 pub struct Create {
     request: EtcdCreate,
+    /// Only hosts are added; the cluster must stand.
+    adding: bool,
     wanted: Vec<Wanted>,
     known: Option<Cluster>,
 }
 
 impl Create {
     pub fn new(request: EtcdCreate) -> Self {
-        Self { request, wanted: Vec::new(), known: None }
+        Self { request, adding: false, wanted: Vec::new(), known: None }
+    }
+
+    /// Adds members to the environment's cluster.
+    pub fn add(change: EtcdChange) -> Self {
+        let request = EtcdCreate { members: change.members, rpms: change.rpms, tls: true, wipe_data: Vec::new() };
+        Self { adding: true, ..Self::new(request) }
     }
 
     fn hosts(&self) -> Vec<String> {
         self.request.members.iter().map(|t| t.address.to_string()).collect()
     }
+
+    fn check_joining(&mut self, environment: &Environment) -> Result<Vec<Problem>, FlowError> {
+        let known = self.known.as_ref().ok_or_else(|| no_cluster(environment))?;
+        if !known.standing {
+            return Err(FlowError::request_with_help(
+                "the etcd cluster's first start was not finished",
+                "run the line that creates it again, then add members",
+            ));
+        }
+        self.request.tls = known.tls;
+        let there = self.hosts().into_iter().filter(|h| known.members.contains_key(h));
+        Ok(there.map(|h| Problem::info(&h, "is a member of the etcd cluster already")).collect())
+    }
 }
 
 impl Flow for Create {
     fn title(&self) -> String {
-        format!("create the etcd cluster of {}", self.hosts().join(", "))
+        let hosts = self.hosts().join(", ");
+        if self.adding {
+            format!("add {hosts} to the etcd cluster")
+        } else {
+            format!("create the etcd cluster of {hosts}")
+        }
     }
 
     fn targets(&self) -> Vec<Target> {
         self.request.members.clone()
     }
 
-    fn check_request(&mut self, environment: &Environment, bundle: Option<&Bundle>) -> Result<Vec<Problem>, FlowError> {
+    fn check_request(&mut self, asked: &Asked<'_>) -> Result<Vec<Problem>, FlowError> {
         self.wanted = if self.request.rpms.is_empty() {
             rpms::by_name([PACKAGE])
         } else {
-            rpms::from_files(&self.request.rpms, "-f", bundle)?
+            rpms::from_files(&self.request.rpms, "-f", asked.bundle)?
         };
-        self.known = Cluster::load(environment)?;
-        check_members(&self.request, self.known.as_ref(), environment)
+        self.known = Cluster::load(asked.environment)?;
+        if self.adding {
+            return self.check_joining(asked.environment);
+        }
+        check_members(&self.request, self.known.as_ref(), asked.environment)
     }
 
     fn packages(&self, _: &Scene<'_>) -> Result<BTreeMap<String, Vec<Wanted>>, FlowError> {

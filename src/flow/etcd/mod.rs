@@ -3,6 +3,7 @@
 //! The cluster's members and their token are kept in `etcd.json` of the environment *before* the first member starts, so
 //! a run that is killed anywhere starts the same cluster again and never a second one over the same data.
 
+mod client;
 mod config;
 mod create;
 mod etcdctl;
@@ -10,10 +11,15 @@ mod join;
 mod plan;
 mod preflight;
 mod probe;
+mod remove;
 mod state;
+mod status;
 mod verify;
 
-pub(crate) use config::client_keys;
+pub(crate) use client::health;
+pub(crate) use config::{DATA_DIR, client_keys};
 pub use create::Create;
 pub(crate) use preflight::{is_plain_hostname, member_address};
+pub use remove::Remove;
 pub use state::{CLIENT_PORT, Cluster, Joining, Member};
+pub use status::{MemberStatus, Status, status};

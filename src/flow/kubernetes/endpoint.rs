@@ -1,47 +1,49 @@
 //! The address by which everything reaches the API: it must survive the loss of a master.
 //!
-//! One master: that master. Several: a load balancer of the site when `--api-endpoint` names one, else haproxy on every
-//! host of the cluster, listening on its loopback and asking all masters whether they are healthy.
+//! A load balancer of the site when `--api-endpoint` names one; a virtual address that the masters hold between them
+//! (`--api-vip`); else haproxy on every node, listening on its loopback and asking all masters whether they are healthy.
+//! Without haproxy at hand, and with one master: that master.
 
-use crate::plan::work::{FileSpec, Files};
+use std::net::SocketAddr;
 
-use super::state::{API_PORT, Cluster};
+use super::state::{API_PORT, Cluster, Machine};
 
-/// haproxy's port on every host's loopback.
+/// The balancer's port on every node's loopback.
 pub(super) const LOCAL_PORT: u16 = 8443;
 
-/// `https://HOST:PORT` for kubeconfigs.
-pub(super) fn url(cluster: &Cluster) -> String {
-    if let Some(endpoint) = &cluster.settings.api_endpoint {
-        return format!("https://{endpoint}");
+/// A master's own API.
+pub(super) fn of_master(master: &Machine) -> String {
+    format!("https://{}", SocketAddr::new(master.address, API_PORT))
+}
+
+/// `https://HOST:PORT` for what runs on a node.
+pub(super) fn for_nodes(cluster: &Cluster) -> String {
+    match shared(cluster) {
+        Some(url) => url,
+        None if cluster.balanced => format!("https://127.0.0.1:{LOCAL_PORT}"),
+        None => cluster.masters.values().next().map_or_else(String::new, of_master),
     }
-    match cluster.masters.values().next() {
-        Some(master) if cluster.masters.len() == 1 => {
-            format!("https://{}", std::net::SocketAddr::new(master.address, API_PORT))
+}
+
+/// `https://HOST:PORT` for people and programs outside the cluster: the shared endpoint, else the first master.
+pub(super) fn for_people(cluster: &Cluster) -> String {
+    shared(cluster).unwrap_or_else(|| cluster.masters.values().next().map_or_else(String::new, of_master))
+}
+
+/// For root on a host of the cluster: what survives the loss of a master where there is such a thing.
+pub(super) fn for_root(cluster: &Cluster, host: &str) -> String {
+    match cluster.masters.get(host) {
+        Some(own) if shared(cluster).is_none() && !(cluster.balanced && cluster.nodes.contains_key(host)) => {
+            of_master(own)
         }
-        _ => format!("https://127.0.0.1:{LOCAL_PORT}"),
+        _ => for_nodes(cluster),
     }
 }
 
-/// Whether every host runs haproxy.
-pub(super) fn is_balanced(cluster: &Cluster) -> bool {
-    cluster.settings.api_endpoint.is_none() && cluster.masters.len() > 1
-}
-
-/// haproxy's configuration: TCP through to the masters, each checked by its `/readyz` (haproxy manual, "httpchk").
-pub(super) fn haproxy_files(cluster: &Cluster) -> Files {
-    let mut text = format!(
-        "# Written by sunshine-installer: the API of all masters on this host's loopback.\n\
-         global\n    maxconn 4096\n\
-         defaults\n    mode tcp\n    timeout connect 3s\n    timeout client 4h\n    timeout server 4h\n\
-         \x20   timeout check 3s\n    retries 2\n    option redispatch\n\
-         frontend kubernetes\n    bind 127.0.0.1:{LOCAL_PORT}\n    default_backend masters\n\
-         backend masters\n    option httpchk GET /readyz\n    http-check expect status 200\n\
-         \x20   default-server inter 2s fall 2 rise 1 check check-ssl verify none on-marked-down shutdown-sessions\n"
-    );
-    for master in cluster.masters.values() {
-        let at = std::net::SocketAddr::new(master.address, API_PORT);
-        text.push_str(&format!("    server {} {at}\n", master.name));
-    }
-    Files(vec![FileSpec::text("/etc/haproxy/haproxy.cfg", text)])
+fn shared(cluster: &Cluster) -> Option<String> {
+    let settings = &cluster.settings;
+    settings.api_endpoint.as_ref().map(|endpoint| format!("https://{endpoint}")).or_else(|| {
+        let vip = settings.api_vip.as_ref()?;
+        Some(format!("https://{}", SocketAddr::new(vip.parse().ok()?, API_PORT)))
+    })
 }

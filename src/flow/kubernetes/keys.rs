@@ -7,7 +7,6 @@ use crate::flow::pki::{Authority, CertRequest, KeyPairPem, PkiError, Usage};
 use crate::flow::state::Environment;
 use crate::host::Secret;
 
-use super::endpoint;
 use super::state::{Cluster, Machine};
 
 /// The authorities of a cluster and what every master shares.
@@ -103,9 +102,14 @@ impl ClusterKeys {
         Ok(kubeconfig(&self.ca.cert, &keys, user, server))
     }
 
-    /// The administrator's kubeconfig.
-    pub(super) fn admin(&self, cluster: &Cluster) -> Result<Secret, PkiError> {
-        self.kubeconfig("admin", "kubernetes-admin", &["system:masters"], &endpoint::url(cluster))
+    /// The administrator's certificate.
+    pub(super) fn admin_keys(&self) -> Result<KeyPairPem, PkiError> {
+        self.ca.issue(&client("admin", "kubernetes-admin", &["system:masters"]))
+    }
+
+    /// The administrator's kubeconfig for the API at `server`.
+    pub(super) fn admin(&self, server: &str) -> Result<Secret, PkiError> {
+        self.kubeconfig("admin", "kubernetes-admin", &["system:masters"], server)
     }
 }
 

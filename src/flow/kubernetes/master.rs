@@ -6,6 +6,7 @@
 use crate::flow::pki::PkiError;
 use crate::plan::work::{FileSpec, Files};
 
+use super::endpoint;
 use super::keys::ClusterKeys;
 use super::state::{API_PORT, Cluster, Machine};
 
@@ -35,12 +36,13 @@ impl MasterFiles {
         Files(all)
     }
 
-    pub(super) fn new(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Result<Self, PkiError> {
+    pub(super) fn new(cluster: &Cluster, keys: &ClusterKeys, host: &str, master: &Machine) -> Result<Self, PkiError> {
+        let admin = keys.admin(&endpoint::for_root(cluster, host))?;
         Ok(Self {
             api_server: api_server(cluster, keys, master)?,
             controller_manager: controller_manager(cluster, keys, master)?,
             scheduler: scheduler(keys, master)?,
-            admin: Files(vec![FileSpec::secret("/root/.kube/config", keys.admin(cluster)?.expose(), Some("root"))]),
+            admin: Files(vec![FileSpec::secret("/root/.kube/config", admin.expose(), Some("root"))]),
         })
     }
 }
@@ -134,16 +136,17 @@ fn api_server(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Result
         "KUBE_ADMISSION_CONTROL",
     ];
     files.push(options("/etc/kubernetes/apiserver", &emptied, "KUBE_API_ARGS", &args));
+    // Told to end, it waits a minute for clients that watch; they find another master, or this one again, at once.
+    files.push(FileSpec::text(
+        "/etc/systemd/system/kube-apiserver.service.d/sunshine.conf",
+        "# Written by sunshine-installer.\n[Service]\nTimeoutStopSec=5s\n",
+    ));
     Ok(Files(files))
 }
 
-/// This master's own API server: what runs beside it need not go through the balancer.
-fn own_api(master: &Machine) -> String {
-    format!("https://{}", std::net::SocketAddr::new(master.address, API_PORT))
-}
-
+// What runs beside an API server need not go through the balancer.
 fn component_kubeconfig(keys: &ClusterKeys, name: &str, master: &Machine) -> Result<FileSpec, PkiError> {
-    let config = keys.kubeconfig(name, &format!("system:{name}"), &[], &own_api(master))?;
+    let config = keys.kubeconfig(name, &format!("system:{name}"), &[], &endpoint::of_master(master))?;
     Ok(FileSpec::secret(format!("/etc/kubernetes/{name}.kubeconfig"), config.expose(), Some(USER)))
 }
 

@@ -3,18 +3,31 @@
 //!
 //! What a cluster is made of is kept in `kubernetes.json` of the environment, so that a node added later gets the same.
 
+mod access;
+mod api;
 mod create;
+mod drain;
 mod endpoint;
 mod images;
 mod keys;
+mod kubeconfig;
 mod master;
 mod network;
 mod node;
 mod plan;
 mod preflight;
 mod prepare;
+mod remove;
+mod roles;
 mod state;
+mod status;
+mod teardown;
 mod verify;
+mod vip;
 
 pub use create::Create;
+pub use kubeconfig::{kubeconfig, write_kubeconfig};
+pub use remove::Remove;
 pub use state::Cluster;
+pub use status::{ComponentStatus, NodeStatus, Status, status};
+pub(super) use teardown::Teardown;

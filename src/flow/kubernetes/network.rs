@@ -1,14 +1,71 @@
-//! The `direct` network: every node's pods on a bridge of its own, and a route to every other node's.
+//! How hosts of a cluster find each other: the *list* of its masters and nodes, and the unit that keeps a node's routes
+//! and the API's balancer as the list says.
 //!
-//! A unit of ours sets the routes and what the packet filter must let through (Docker sets the policy of FORWARD to DROP,
-//! which would cut pods off from pods of other nodes), and takes both back when it is stopped.
+//! The list lies on every node (`/etc/kubernetes/sunshine-cluster`) and, as the one that counts, in the cluster itself
+//! (ConfigMap `kube-public/sunshine-cluster`). A run that adds or removes hosts changes it there, once; every node takes
+//! it over. So no run needs the credentials of hosts that it is not about, and a host that was down then learns of it
+//! when it is back.
 
+use crate::flow::request::Network;
+use crate::host::{Command, Secret};
 use crate::plan::work::{FileSpec, Files};
+use crate::plan::{Check, Cx, StepError, Work};
 
+use super::endpoint;
 use super::state::{Cluster, Node};
 
-pub(super) const UNIT: &str = "sunshine-network.service";
-const SCRIPT: &str = "/usr/local/sbin/sunshine-network";
+/// Keeps routes and balancer as the list says.
+pub(super) const UNIT: &str = "sunshine-cluster";
+/// The API's balancer: haproxy with a configuration of our own, so that the package's stays the site's.
+pub(super) const BALANCER_UNIT: &str = "sunshine-api";
+const SCRIPT: &str = "/usr/local/sbin/sunshine-cluster";
+const LIST: &str = "/etc/kubernetes/sunshine-cluster";
+
+/// The list's text: a line a fact, the words of a line apart by one space.
+pub(super) fn list(cluster: &Cluster) -> String {
+    let mut text = "# Written by sunshine-installer: the hosts of this cluster.\n".to_owned();
+    if cluster.network == Network::Direct {
+        text.push_str("network direct\n");
+    }
+    text.push_str(&format!("pods {}\n", cluster.settings.pod_cidr));
+    text.push_str(&format!("balancer 127.0.0.1:{}\n", endpoint::LOCAL_PORT));
+    for master in cluster.masters.values() {
+        text.push_str(&format!("master {} {}\n", master.name, master.address));
+    }
+    for node in cluster.nodes.values() {
+        text.push_str(&format!("node {} {} {}\n", node.machine.name, node.machine.address, cluster.pod_subnet(node)));
+    }
+    text
+}
+
+/// The list on a host. The unit itself keeps it up to date, so a change of it is no reason to restart the unit.
+pub(super) fn list_file(cluster: &Cluster) -> Files {
+    Files(vec![FileSpec::text(LIST, list(cluster))])
+}
+
+/// The unit that keeps the host as the list says.
+pub(super) fn keeper_files() -> Files {
+    let unit = format!(
+        "# Written by sunshine-installer.\n[Unit]\nDescription=This host's routes to pods, and the API's balancer\n\
+         After=network-online.target docker.service\nWants=network-online.target\n\n\
+         [Service]\nExecStartPre={SCRIPT} apply\nExecStart={SCRIPT} watch\nRestart=always\nRestartSec=2\n\n\
+         [Install]\nWantedBy=multi-user.target\n"
+    );
+    let mut script = FileSpec::text(SCRIPT, include_str!("sunshine-cluster.sh"));
+    script.meta.mode = 0o755;
+    Files(vec![script, FileSpec::text(format!("/etc/systemd/system/{UNIT}.service"), unit)])
+}
+
+/// The balancer's unit.
+pub(super) fn balancer_files() -> Files {
+    let unit = format!(
+        "# Written by sunshine-installer.\n[Unit]\nDescription=The Kubernetes API of all masters on this host's loopback\n\
+         After=network-online.target\nWants=network-online.target\n\n\
+         [Service]\nExecStartPre={SCRIPT} balance\nExecStart=/usr/sbin/haproxy -db -f /run/sunshine-installer/haproxy.cfg\n\
+         Restart=always\nRestartSec=1\n\n[Install]\nWantedBy=multi-user.target\n"
+    );
+    Files(vec![FileSpec::text(format!("/etc/systemd/system/{BALANCER_UNIT}.service"), unit)])
+}
 
 /// The CNI configuration of a node (CNI plugins, "bridge", "portmap").
 pub(super) fn cni_files(cluster: &Cluster, node: &Node) -> Files {
@@ -33,49 +90,54 @@ pub(super) fn cni_files(cluster: &Cluster, node: &Node) -> Files {
     Files(vec![FileSpec::text("/etc/cni/net.d/10-sunshine.conflist", format!("{config:#}\n"))])
 }
 
-/// The routes' unit and its script.
-pub(super) fn route_files(cluster: &Cluster, own: &Node) -> Files {
-    let mut routes = String::new();
-    for node in cluster.nodes.values().filter(|n| n.subnet != own.subnet) {
-        routes.push_str(&format!("{} {}\n", cluster.pod_subnet(node), node.machine.address));
+/// The list in the cluster is this one.
+#[derive(Debug)]
+pub(super) struct Publish {
+    pub list: String,
+    /// The administrator's.
+    pub kubeconfig: Secret,
+}
+
+/// `$1` list; the kubeconfig on standard input. Fails when the cluster's list is another one.
+const SAME: &str = r#"umask 077
+k=$(mktemp) && trap 'rm -f "$k"' EXIT && cat >"$k"
+is=$(kubectl --kubeconfig "$k" --request-timeout=10s -n kube-public get configmap sunshine-cluster -o 'jsonpath={.data.hosts}' 2>/dev/null) || exit 1
+[ "$is" = "$(printf %s "$1")" ]"#;
+/// `$1` objects.
+const APPLY: &str = r#"set -eu
+umask 077
+k=$(mktemp) && trap 'rm -f "$k"' EXIT && cat >"$k"
+printf '%s' "$1" | kubectl --kubeconfig "$k" --request-timeout=30s apply -f -"#;
+
+impl Publish {
+    /// The list, and the leave for nodes to read it.
+    fn objects(&self) -> String {
+        let metadata = serde_json::json!({"name": "sunshine-cluster", "namespace": "kube-public"});
+        let group = "rbac.authorization.k8s.io";
+        serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"hosts": self.list}},
+            {"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata, "rules": [{
+                "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["sunshine-cluster"],
+                "verbs": ["get", "list", "watch"],
+            }]},
+            {"apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": metadata,
+             "roleRef": {"apiGroup": group, "kind": "Role", "name": "sunshine-cluster"},
+             "subjects": [{"apiGroup": group, "kind": "User", "name": "system:kube-proxy"}]},
+        ]})
+        .to_string()
     }
-    let script = format!(
-        r#"#!/bin/sh
-# Written by sunshine-installer. start: routes to the other nodes' pods, and the packet filter's leave for all pods;
-# stop: both taken back.
-pods={pods}
-routes() {{ cat <<'END'
-{routes}END
-}}
-rules() {{ # $1: -C to ask, -I to add, -D to delete
-  iptables -w $1 FORWARD -s "$pods" -j ACCEPT
-  iptables -w $1 FORWARD -d "$pods" -j ACCEPT
-}}
-masquerade() {{ iptables -w -t nat "$1" POSTROUTING -s "$pods" ! -d "$pods" -j MASQUERADE; }}
-case $1 in
-start)
-  ip route show proto 186 | while read -r to _; do
-    routes | grep -q "^$to " || ip route del "$to" proto 186
-  done
-  routes | while read -r to via; do [ -z "$to" ] || ip route replace "$to" via "$via" proto 186; done
-  rules -C 2>/dev/null || rules -I
-  masquerade -C 2>/dev/null || masquerade -A;;
-stop)
-  routes | while read -r to via; do [ -z "$to" ] || ip route del "$to" via "$via" proto 186; done
-  rules -D 2>/dev/null
-  masquerade -D 2>/dev/null;;
-esac
-exit 0
-"#,
-        pods = cluster.settings.pod_cidr,
-    );
-    let unit = format!(
-        "# Written by sunshine-installer.\n[Unit]\nDescription=Routes between the pods of all nodes\n\
-         After=network-online.target docker.service\nWants=network-online.target\n\n\
-         [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={SCRIPT} start\nExecReload={SCRIPT} start\n\
-         ExecStop={SCRIPT} stop\n\n[Install]\nWantedBy=multi-user.target\n"
-    );
-    let mut script = FileSpec::text(SCRIPT, script);
-    script.meta.mode = 0o755;
-    Files(vec![script, FileSpec::text(format!("/etc/systemd/system/{UNIT}"), unit)])
+}
+
+impl Work for Publish {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
+        let same = Command::script(SAME).arg(&self.list).secret_stdin(self.kubeconfig.clone());
+        let same = cx.host()?.run(&same.label("kubectl get configmap sunshine-cluster"))?.ok();
+        Ok(if same { Check::Satisfied } else { Check::Needed(vec!["tell the cluster of its hosts".to_owned()]) })
+    }
+
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        let apply = Command::script(APPLY).arg(self.objects()).secret_stdin(self.kubeconfig.clone());
+        cx.host()?.run_ok(&apply.label("kubectl apply configmap sunshine-cluster"))?;
+        Ok(())
+    }
 }

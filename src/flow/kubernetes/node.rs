@@ -47,7 +47,8 @@ pub(super) fn kubelet_files(
     pause: Option<&str>,
 ) -> Result<Files, PkiError> {
     let (server, client) = keys.kubelet(node)?;
-    let config = kubeconfig(&keys.ca.cert, &client, &format!("system:node:{}", node.name), &endpoint::url(cluster));
+    let config =
+        kubeconfig(&keys.ca.cert, &client, &format!("system:node:{}", node.name), &endpoint::for_nodes(cluster));
     let mut args = vec![
         "--config=/etc/kubernetes/kubelet.yaml".to_owned(),
         format!("--kubeconfig={KUBELET_KUBECONFIG}"),
@@ -107,7 +108,7 @@ fn kubelet_config(cluster: &Cluster, facts: &Facts) -> String {
 /// What kube-proxy reads.
 pub(super) fn proxy_files(cluster: &Cluster, keys: &ClusterKeys, node: &Machine) -> Result<Files, PkiError> {
     let path = "/etc/kubernetes/kube-proxy.kubeconfig";
-    let config = keys.kubeconfig("kube-proxy", "system:kube-proxy", &[], &endpoint::url(cluster))?;
+    let config = keys.kubeconfig("kube-proxy", "system:kube-proxy", &[], &endpoint::for_nodes(cluster))?;
     let args = [
         format!("--kubeconfig={path}"),
         format!("--hostname-override={}", node.name),

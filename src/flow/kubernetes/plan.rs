@@ -1,7 +1,6 @@
 //! The steps of a cluster. Masters first, side by side; nodes prepare meanwhile and then wait for an API that answers.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::flow::error::FlowError;
@@ -18,82 +17,125 @@ use super::master::MasterFiles;
 use super::prepare::{self, Kernel};
 use super::state::{API_PORT, Cluster, Machine, Node};
 use super::verify::{MasterAnswers, NodeReady};
-use super::{endpoint, network, node};
+use super::{endpoint, network, node, vip};
 
 /// How long a service may take to start.
 const START: Duration = Duration::from_secs(120);
+
+/// What a plan is made from, beside the cluster itself.
+#[derive(Debug)]
+pub(super) struct Means<'a> {
+    /// By host; only hosts of this run are worked on.
+    pub packages: &'a BTreeMap<String, Vec<Wanted>>,
+    pub images: &'a [Image],
+    pub chrony: bool,
+    /// The cluster stands: masters are restarted, or join, one after another.
+    pub standing: bool,
+}
 
 /// All steps, for the hosts of this run.
 ///
 /// # Errors
 /// When certificates cannot be made.
-pub(super) fn make_plan(
-    cluster: &Cluster,
-    packages: &BTreeMap<String, Vec<Wanted>>,
-    images: &[Image],
-    scene: &Scene<'_>,
-) -> Result<Plan, FlowError> {
+pub(super) fn make_plan(cluster: &Cluster, means: &Means<'_>, scene: &Scene<'_>) -> Result<Plan, FlowError> {
     let keys = ClusterKeys::open(scene.environment, cluster)?;
     let mut plan = Plan::default();
-    for (host, wanted) in packages {
+    for (host, wanted) in means.packages {
         let work = Packages { wanted: wanted.clone(), options: scene.install.clone() };
         plan.push(Step::on(host, "kubernetes.install", "install Kubernetes and Docker", work).weight(15));
-        if endpoint::is_balanced(cluster) {
-            let files = endpoint::haproxy_files(cluster);
-            push_service(&mut plan, host, "haproxy", "the API's balancer", files, &[]);
+        if means.chrony {
+            plan.push(Step::on(host, "chronyd.start", "keep the clock right", unit("chronyd", "package".to_owned())));
         }
     }
-    for (host, master) in cluster.masters.iter().filter(|(h, _)| packages.contains_key(*h)) {
-        push_master(&mut plan, cluster, &keys, (host, master), scene)?;
+    let mut before = None;
+    let masters = || cluster.masters.iter().filter(|(h, _)| means.packages.contains_key(*h));
+    for (host, master) in masters() {
+        let last = push_master(&mut plan, cluster, &keys, (host, master), before.clone(), scene)?;
+        if means.standing {
+            before = Some(last);
+        }
     }
-    let api: Vec<StepId> = cluster.masters.keys().map(|h| StepId::on(h, "kubernetes.answers")).collect();
-    for (host, own) in cluster.nodes.iter().filter(|(h, _)| packages.contains_key(*h)) {
+    let api: Vec<StepId> = masters().map(|(h, _)| StepId::on(h, "kubernetes.answers")).collect();
+    // Whoever can ask the API tells the cluster of its hosts: a master when there is one in this run.
+    let teller = masters().map(|(h, _)| h).next().or_else(|| means.packages.keys().next());
+    if let Some(host) = teller.filter(|_| !api.is_empty()) {
+        push_publish(&mut plan, cluster, &keys, host, &api)?;
+    }
+    for (host, own) in cluster.nodes.iter().filter(|(h, _)| means.packages.contains_key(*h)) {
         if let Some(run_host) = scene.hosts.get(host) {
             let one = OneNode { cluster, keys: &keys, host, node: own, facts: &run_host.facts };
-            one.push_steps(&mut plan, images, &api, scene)?;
+            one.push_steps(&mut plan, means.images, &api, scene)?;
         }
+    }
+    if let Some(host) = teller.filter(|_| api.is_empty()) {
+        push_publish(&mut plan, cluster, &keys, host, &api)?;
     }
     Ok(plan)
 }
 
+fn push_publish(
+    plan: &mut Plan,
+    cluster: &Cluster,
+    keys: &ClusterKeys,
+    host: &str,
+    api: &[StepId],
+) -> Result<(), FlowError> {
+    let url = cluster.masters.get(host).map_or_else(|| endpoint::for_nodes(cluster), endpoint::of_master);
+    let publish = network::Publish { list: network::list(cluster), kubeconfig: keys.admin(&url)? };
+    plan.push(Step::on(host, "cluster.publish", "tell the cluster of its hosts", publish).after(api.to_vec()));
+    Ok(())
+}
+
+fn unit(name: &str, config: String) -> Unit {
+    Unit { name: format!("{name}.service"), config, timeout: START, wait: true }
+}
+
 /// Files, then the unit that reads them.
-fn push_service(plan: &mut Plan, host: &str, unit: &str, title: &str, files: Files, after: &[StepId]) {
-    let service = Unit { name: format!("{unit}.service"), config: files.digest(), timeout: START, wait: true };
-    plan.push(Step::on(host, &format!("{unit}.configure"), format!("configure {title}"), files));
+fn push_service(plan: &mut Plan, host: &str, name: &str, title: &str, files: Files, after: &[StepId]) {
+    let service = unit(name, files.digest());
+    plan.push(Step::on(host, &format!("{name}.configure"), format!("configure {title}"), files));
     plan.push(
-        Step::on(host, &format!("{unit}.start"), format!("start {title}"), service).after(after.to_vec()).weight(3),
+        Step::on(host, &format!("{name}.start"), format!("start {title}"), service).after(after.to_vec()).weight(3),
     );
 }
 
+/// Adds a master's steps; the last of them.
 fn push_master(
     plan: &mut Plan,
     cluster: &Cluster,
     keys: &ClusterKeys,
     (host, master): (&str, &Machine),
+    before: Option<StepId>,
     scene: &Scene<'_>,
-) -> Result<(), FlowError> {
-    if scene.hosts.get(host).is_some_and(|h| h.facts.firewalld()) {
+) -> Result<StepId, FlowError> {
+    let facts = scene.hosts.get(host).map(|h| &h.facts);
+    if facts.is_some_and(crate::host::Facts::firewalld) {
         let ports = FirewallPorts(vec![format!("{API_PORT}/tcp")]);
         plan.push(Step::on(host, "master.firewall", "open the API's port in firewalld", ports));
     }
-    let files = MasterFiles::new(cluster, keys, master)?;
+    let files = MasterFiles::new(cluster, keys, host, master)?;
     plan.push(Step::on(host, "master.configure", "write the master's configuration and certificates", files.all()));
     // An etcd made on the same line must answer first; steps that are not in the plan are not waited for.
-    let etcd: Vec<StepId> = scene.hosts.keys().map(|h| StepId::on(h, "etcd.answers")).collect();
+    let mut after: Vec<StepId> = scene.hosts.keys().map(|h| StepId::on(h, "etcd.answers")).collect();
+    after.extend(before);
     let units = [
         ("kube-apiserver", "the API server", &files.api_server),
         ("kube-controller-manager", "the controller manager", &files.controller_manager),
         ("kube-scheduler", "the scheduler", &files.scheduler),
     ];
-    for (unit, title, read) in units {
-        let work = Unit { name: format!("{unit}.service"), config: read.digest(), timeout: START, wait: true };
-        plan.push(
-            Step::on(host, &format!("{unit}.start"), format!("start {title}"), work).after(etcd.clone()).weight(4),
-        );
+    for (name, title, read) in units {
+        let start = Step::on(host, &format!("{name}.start"), format!("start {title}"), unit(name, read.digest()));
+        plan.push(start.after(after.clone()).weight(4));
     }
-    let server = format!("https://{}", SocketAddr::new(master.address, API_PORT));
-    plan.push(Step::on(host, "kubernetes.answers", "wait for the API", MasterAnswers { server }).weight(4));
-    Ok(())
+    let server = endpoint::of_master(master);
+    let answers = Step::on(host, "kubernetes.answers", "wait for the API", MasterAnswers { server }).weight(4);
+    let id = answers.id.clone();
+    plan.push(answers);
+    if let Some(vip) = &cluster.settings.api_vip {
+        let files = vip::files(vip, facts);
+        push_service(plan, host, "keepalived", "the API's virtual address", files, &[]);
+    }
+    Ok(id)
 }
 
 struct OneNode<'a> {
@@ -130,20 +172,13 @@ impl OneNode<'_> {
             plan.push(Step::on(host, "images.load", "load the bundle's container images", load).weight(4));
         }
         if cluster.network == Network::Direct {
-            plan.push(Step::on(
-                host,
-                "cni.configure",
-                "configure the pods' bridge",
-                network::cni_files(cluster, self.node),
-            ));
-            push_service(
-                plan,
-                host,
-                "sunshine-network",
-                "the routes to other nodes' pods",
-                network::route_files(cluster, self.node),
-                &[],
-            );
+            let files = network::cni_files(cluster, self.node);
+            plan.push(Step::on(host, "cni.configure", "configure the pods' bridge", files));
+        }
+        plan.push(Step::on(host, "cluster.list", "write the list of the cluster's hosts", network::list_file(cluster)));
+        push_service(plan, host, network::UNIT, "what keeps routes and balancer", network::keeper_files(), &[]);
+        if cluster.balanced {
+            push_service(plan, host, network::BALANCER_UNIT, "the API's balancer", network::balancer_files(), &[]);
         }
         let pause = images::pause(images);
         let kubelet = node::kubelet_files(cluster, self.keys, machine, self.facts, pause.as_deref())?;

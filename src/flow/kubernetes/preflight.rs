@@ -9,12 +9,12 @@ use crate::flow::error::FlowError;
 use crate::flow::etcd;
 use crate::flow::job::Scene;
 use crate::flow::problem::Problem;
-use crate::flow::request::{ClusterCreate, Network};
+use crate::flow::request::{ClusterCreate, ClusterSettings, Network};
 use crate::flow::rpms;
 use crate::host::Target;
 use crate::plan::RunHost;
 
-use super::state::{API_PORT, overlap, parse_cidr};
+use super::state::{API_PORT, Cluster, overlap, parse_cidr};
 
 /// What can be said without a host.
 pub(super) fn check_request(request: &ClusterCreate, bundle: Option<&Bundle>) -> Result<(), FlowError> {
@@ -50,6 +50,28 @@ pub(super) fn check_request(request: &ClusterCreate, bundle: Option<&Bundle>) ->
         _ => {}
     }
     Ok(())
+}
+
+/// What a cluster is made with stays: a line that says otherwise is told so.
+pub(super) fn check_kept(known: Option<&Cluster>, request: &ClusterCreate) -> Vec<Problem> {
+    let Some(known) = known else { return Vec::new() };
+    let (kept, asked, usual) = (&known.settings, &request.settings, ClusterSettings::default());
+    let told = |what: &str, kept: &str, asked: &str, usual: &str| {
+        (asked != kept && asked != usual).then(|| {
+            let text = format!("this cluster's {what} is {kept} and stays so; {asked} is not taken");
+            Problem::warning(
+                None,
+                text,
+                Some("a cluster with other networks is a new one: another --environment".into()),
+            )
+        })
+    };
+    let pairs = [
+        told("pod network", &kept.pod_cidr, &asked.pod_cidr, &usual.pod_cidr),
+        told("service network", &kept.service_cidr, &asked.service_cidr, &usual.service_cidr),
+        told("domain", &kept.cluster_domain, &asked.cluster_domain, &usual.cluster_domain),
+    ];
+    pairs.into_iter().flatten().collect()
 }
 
 /// What the hosts themselves say.

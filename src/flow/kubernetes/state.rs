@@ -18,6 +18,12 @@ pub struct Cluster {
     /// What `auto` came to.
     pub network: Network,
     pub etcd: EtcdAccess,
+    /// Every node reaches the API by a haproxy of its own.
+    #[serde(default)]
+    pub balanced: bool,
+    /// Its API has answered; from now on masters join it, or are restarted, one after another.
+    #[serde(default)]
+    pub standing: bool,
     /// By host, as the user names it.
     pub masters: BTreeMap<String, Machine>,
     pub nodes: BTreeMap<String, Node>,

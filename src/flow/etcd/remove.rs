@@ -1,0 +1,230 @@
+//! `etcd remove`: members leave a cluster that keeps its quorum; their data is set aside on their hosts, not deleted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::flow::error::FlowError;
+use crate::flow::job::{Asked, Flow, Scene};
+use crate::flow::kubernetes;
+use crate::flow::problem::Problem;
+use crate::flow::request::EtcdChange;
+use crate::flow::state::Environment;
+use crate::host::{Command, Target};
+use crate::plan::work::Undo;
+use crate::plan::{Check, Cx, HostState, Plan, RunReport, Step, StepError, Work};
+use crate::repo::Wanted;
+
+use super::client::Client;
+use super::config::{DATA_DIR, login_files, member_keys, service_files};
+use super::state::Cluster;
+use super::status::no_cluster;
+
+/// Removes members.
+#[derive(Debug)]
+pub struct Remove {
+    request: EtcdChange,
+    known: Option<Cluster>,
+    /// Hosts that the Kubernetes cluster of the environment uses too.
+    in_use: Vec<String>,
+}
+
+impl Remove {
+    pub fn new(request: EtcdChange) -> Self {
+        Self { request, known: None, in_use: Vec::new() }
+    }
+
+    fn leaving(&self) -> Vec<&Target> {
+        let Some(known) = &self.known else { return Vec::new() };
+        self.request.members.iter().filter(|t| known.members.contains_key(&t.address.to_string())).collect()
+    }
+
+    fn rest(&self, known: &Cluster) -> Cluster {
+        let mut rest = known.clone();
+        for target in &self.request.members {
+            rest.members.remove(&target.address.to_string());
+        }
+        rest
+    }
+
+    /// What is taken off a host: everything when nothing else of ours runs there.
+    fn undo(&self, known: &Cluster, host: &str, environment: &Environment) -> Result<Undo, FlowError> {
+        if !self.in_use.iter().any(|h| h == host) {
+            return Ok(Undo::All { wipe: Vec::new() });
+        }
+        let mut files = Vec::new();
+        if let Some(member) = known.members.get(host) {
+            let keys = if known.tls {
+                let authority =
+                    crate::flow::pki::Authority::open_or_create(&environment.pki("etcd"), "sunshine etcd CA")?;
+                Some(member_keys(&authority, member, host)?)
+            } else {
+                None
+            };
+            let all = [service_files(known, member, keys.as_ref()), login_files(known, member, keys.as_ref())];
+            files.extend(all.iter().flat_map(|f| &f.0).map(|f| f.path.clone()));
+        }
+        Ok(Undo::Some { units: vec!["etcd.service".to_owned()], files })
+    }
+}
+
+/// The members that stay can decide without those that leave, at every moment of it.
+fn check_quorum(known: &Cluster, rest: &Cluster, client: &Client) -> Option<Problem> {
+    let healthy = |cluster: &Cluster| -> Vec<(String, Result<(), String>)> {
+        cluster.members.iter().map(|(host, m)| (host.clone(), client.health(&known.client_url(m.address)))).collect()
+    };
+    let (all, stay) = (healthy(known), healthy(rest));
+    let up = |members: &[(String, Result<(), String>)]| members.iter().filter(|(_, h)| h.is_ok()).count();
+    let quorum = |members: &[(String, Result<(), String>)]| members.len() / 2 + 1;
+    if up(&all) >= quorum(&all) && up(&stay) >= quorum(&stay) {
+        return None;
+    }
+    let down: Vec<String> =
+        all.iter().filter_map(|(h, r)| r.as_ref().err().map(|why| format!("{h} ({why})"))).collect();
+    let text = format!(
+        "the etcd cluster would lose its quorum: of {} member(s) that stay {} answer(s), {} are needed; not healthy: {}",
+        stay.len(),
+        up(&stay),
+        quorum(&stay),
+        down.join(", ")
+    );
+    Some(Problem {
+        host: None,
+        level: crate::plan::Level::Error,
+        text,
+        help: Some("bring the members that are down back first: `etcd status` shows them".to_owned()),
+    })
+}
+
+impl Flow for Remove {
+    fn title(&self) -> String {
+        let hosts: Vec<String> = self.request.members.iter().map(|t| t.address.to_string()).collect();
+        format!("remove {} from the etcd cluster", hosts.join(", "))
+    }
+
+    fn check_request(&mut self, asked: &Asked<'_>) -> Result<Vec<Problem>, FlowError> {
+        let known = Cluster::load(asked.environment)?.ok_or_else(|| no_cluster(asked.environment))?;
+        if self.rest(&known).members.is_empty() {
+            return Err(FlowError::request_with_help(
+                "these are all members of the etcd cluster: with the last one its data would be gone",
+                "leave one, or give back all hosts with `cluster reset`",
+            ));
+        }
+        if let Some(cluster) = kubernetes::Cluster::load(asked.environment)? {
+            self.in_use = cluster.masters.into_keys().chain(cluster.nodes.into_keys()).collect();
+        }
+        let hosts = self.request.members.iter().map(|t| t.address.to_string());
+        let gone = hosts.filter(|h| !known.members.contains_key(h));
+        let problems = gone.map(|h| Problem::info(&h, "is no member of the etcd cluster")).collect();
+        self.known = Some(known);
+        Ok(problems)
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        self.leaving().into_iter().cloned().collect()
+    }
+
+    fn may_be_dead(&self, host: &str) -> bool {
+        self.request.force && self.leaving().iter().any(|t| t.address.to_string() == host)
+    }
+
+    fn packages(&self, _: &Scene<'_>) -> Result<BTreeMap<String, Vec<Wanted>>, FlowError> {
+        Ok(BTreeMap::new())
+    }
+
+    fn preflight(&self, scene: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
+        let Some(known) = self.known.as_ref().filter(|_| !self.leaving().is_empty()) else { return Ok(Vec::new()) };
+        let client = Client::open(scene.environment, known)?;
+        Ok(check_quorum(known, &self.rest(known), &client).into_iter().collect())
+    }
+
+    fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError> {
+        let mut plan = Plan::default();
+        let Some(known) = &self.known else { return Ok(plan) };
+        let rest = self.rest(known);
+        scene.plans_etcd(&rest);
+        let access = Arc::new((scene.environment.clone(), rest));
+        for target in self.leaving() {
+            let host = target.address.to_string();
+            let Some(member) = known.members.get(&host) else { continue };
+            let leave = Leave { access: Arc::clone(&access), peer_url: known.peer_url(member.address) };
+            let title = format!("take {} out of the etcd cluster", member.name);
+            let step = Step::control(&format!("etcd.leave.{host}"), title, leave).weight(2);
+            let left = step.id.clone();
+            plan.push(step);
+            if scene.hosts.contains_key(&host) {
+                let undo = self.undo(known, &host, scene.environment)?;
+                plan.push(Step::on(&host, "etcd.undo", "give back what was changed", undo).after([left]).weight(4));
+                plan.push(Step::on(&host, "etcd.aside", "set the member's data aside", SetAside));
+            }
+        }
+        Ok(plan)
+    }
+
+    fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError> {
+        let Some(known) = &self.known else { return Ok(Vec::new()) };
+        let failed = |host: &String| report.hosts.iter().any(|h| h.host == *host && h.result != HostState::Ok);
+        let mut now = Cluster::load(scene.environment)?.unwrap_or_else(|| known.clone());
+        let gone: Vec<String> = self.leaving().iter().map(|t| t.address.to_string()).collect();
+        let gone: Vec<String> = gone.into_iter().filter(|h| report.control_ok && !failed(h)).collect();
+        now.members.retain(|host, _| !gone.contains(host));
+        now.save(scene.environment)?;
+        if gone.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![format!("etcd: removed {}; there are {} member(s)", gone.join(", "), now.members.len())])
+    }
+}
+
+/// The cluster knows no member of this peer URL.
+#[derive(Debug)]
+struct Leave {
+    /// The environment and the members that stay.
+    access: Arc<(Environment, Cluster)>,
+    peer_url: String,
+}
+
+impl Leave {
+    fn find(&self) -> Result<(Client, Option<String>), StepError> {
+        let (environment, rest) = &*self.access;
+        let client = Client::open(environment, rest).map_err(|e| StepError::failed(e.to_string()))?;
+        let members = client.members().map_err(|why| {
+            StepError::with_help(
+                format!("no etcd member that stays answers this machine: {why}"),
+                "this machine must reach port 2379 of a member; `etcd status` shows them",
+            )
+        })?;
+        let id = members.into_iter().find(|m| m.peer_urls.contains(&self.peer_url)).map(|m| m.id);
+        Ok((client, id))
+    }
+}
+
+impl Work for Leave {
+    fn check(&self, _: &Cx<'_>) -> Result<Check, StepError> {
+        let change = |id| vec![format!("remove member {id} ({})", self.peer_url)];
+        Ok(self.find()?.1.map_or(Check::Satisfied, |id| Check::Needed(change(id))))
+    }
+
+    fn apply(&self, _: &Cx<'_>) -> Result<(), StepError> {
+        let (client, id) = self.find()?;
+        let Some(id) = id else { return Ok(()) };
+        client.remove(&id).map_err(|why| StepError::failed(format!("member {id} cannot be removed: {why}")))
+    }
+}
+
+/// A removed member's data can never be used by its cluster again; in its place it would stop a new member from starting.
+#[derive(Debug)]
+struct SetAside;
+
+impl Work for SetAside {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
+        let there =
+            cx.host()?.run(&Command::script(r#"[ -e "$1" ]"#).arg(DATA_DIR).label("look for etcd's data"))?.ok();
+        Ok(if there { Check::Needed(vec![format!("rename {DATA_DIR}")]) } else { Check::Satisfied })
+    }
+
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        let aside = Command::script(r#"mv -- "$1" "${1%/*}/removed-$(date +%Y%m%d-%H%M%S)""#).arg(DATA_DIR);
+        cx.host()?.run_ok(&aside.label("set etcd's data aside"))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,226 @@
+//! `cluster remove`: hosts are drained, taken out of the cluster and given back as they were. No master is special; the
+//! last one cannot be removed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::flow::error::FlowError;
+use crate::flow::etcd;
+use crate::flow::job::{Asked, Flow, Scene};
+use crate::flow::problem::Problem;
+use crate::flow::request::ClusterRemove;
+use crate::host::Target;
+use crate::plan::work::Undo;
+use crate::plan::{HostState, Plan, RunHost, RunReport, Step, StepId};
+use crate::repo::Wanted;
+
+use super::create::no_cluster;
+use super::drain::{Access, DeleteNode, Drain, TellOfHosts};
+use super::keys::ClusterKeys;
+use super::roles::{self, Objects};
+use super::state::Cluster;
+use super::teardown::Teardown;
+
+/// How long a drain may take when nothing is said.
+const DRAIN: Duration = Duration::from_secs(300);
+
+/// Removes hosts from the environment's cluster.
+#[derive(Debug)]
+pub struct Remove {
+    request: ClusterRemove,
+    known: Option<Cluster>,
+    /// Hosts that stay members of the environment's etcd cluster.
+    members: Vec<String>,
+}
+
+impl Remove {
+    pub fn new(request: ClusterRemove) -> Self {
+        Self { request, known: None, members: Vec::new() }
+    }
+
+    /// The hosts that lose a role in this run, with their credentials.
+    fn leaving(&self) -> Vec<&Target> {
+        let Some(known) = &self.known else { return Vec::new() };
+        let mut targets: Vec<&Target> = Vec::new();
+        let masters = self.request.masters.iter().filter(|t| known.masters.contains_key(&t.address.to_string()));
+        let nodes = self.request.nodes.iter().filter(|t| known.nodes.contains_key(&t.address.to_string()));
+        for target in masters.chain(nodes) {
+            if targets.iter().all(|t| t.address != target.address) {
+                targets.push(target);
+            }
+        }
+        targets
+    }
+
+    /// The cluster without them.
+    fn rest(&self, known: &Cluster) -> Cluster {
+        let mut rest = known.clone();
+        for target in &self.request.masters {
+            rest.masters.remove(&target.address.to_string());
+        }
+        for target in &self.request.nodes {
+            rest.nodes.remove(&target.address.to_string());
+        }
+        rest
+    }
+
+    /// What is taken off one host: everything when it keeps no role.
+    fn undo(&self, known: &Cluster, rest: &Cluster, keys: &ClusterKeys, run_host: &RunHost) -> Result<Undo, FlowError> {
+        let (host, facts) = (run_host.host.name(), &run_host.facts);
+        let (master, node) = (rest.masters.contains_key(host), rest.nodes.contains_key(host));
+        if !master && !node && !self.members.iter().any(|m| m == host) {
+            return Ok(Undo::All { wipe: Vec::new() });
+        }
+        let (of_master, of_node) =
+            (roles::of_master(known, keys, host, facts)?, roles::of_node(known, keys, host, facts)?);
+        let Objects { units, files } = match (master, node) {
+            (true, _) => of_node.without(&of_master),
+            (_, true) => of_master.without(&of_node),
+            _ => Objects {
+                units: [of_node.units, of_master.units].concat(),
+                files: [of_node.files, of_master.files].concat(),
+            },
+        };
+        Ok(Undo::Some { units, files })
+    }
+
+    fn push_host(
+        &self,
+        plan: &mut Plan,
+        known: &Cluster,
+        access: &Arc<Access>,
+        keys: &ClusterKeys,
+        run_host: Option<&RunHost>,
+        host: &str,
+    ) -> Result<(), FlowError> {
+        let node = known.nodes.get(host).filter(|_| !access.cluster.nodes.contains_key(host));
+        let drained = StepId::control(&format!("drain.{host}"));
+        if let Some(node) = node {
+            let drain = Drain {
+                access: Arc::clone(access),
+                node: node.machine.name.clone(),
+                timeout: self.request.drain_timeout.unwrap_or(DRAIN),
+                force: self.request.force,
+            };
+            plan.push(Step::control(&format!("drain.{host}"), format!("drain node {}", drain.node), drain).weight(10));
+        }
+        if let Some(run_host) = run_host {
+            if node.is_some() {
+                let stop = Step::on(host, "node.teardown", "take away what Kubernetes made", Teardown);
+                plan.push(stop.after([drained]).weight(5));
+            }
+            let undo = self.undo(known, &access.cluster, keys, run_host)?;
+            plan.push(Step::on(host, "host.undo", "give back what was changed", undo).weight(8));
+        }
+        if let Some(node) = node {
+            let delete = DeleteNode { access: Arc::clone(access), node: node.machine.name.clone() };
+            let title = format!("delete node {}", delete.node);
+            let step = Step::control(&format!("delete.{host}"), title, delete);
+            plan.push(step.after([StepId::on(host, "node.teardown")]));
+        }
+        Ok(())
+    }
+}
+
+impl Flow for Remove {
+    fn title(&self) -> String {
+        let (masters, nodes) = (self.request.masters.len(), self.request.nodes.len());
+        format!("remove {masters} master(s), {nodes} node(s) from the Kubernetes cluster")
+    }
+
+    fn check_request(&mut self, asked: &Asked<'_>) -> Result<Vec<Problem>, FlowError> {
+        let known = Cluster::load(asked.environment)?.ok_or_else(|| no_cluster(asked.environment))?;
+        let going: Vec<String> = self.request.etcd.iter().map(|t| t.address.to_string()).collect();
+        let etcd = etcd::Cluster::load(asked.environment)?.map(|c| c.members).unwrap_or_default();
+        self.members = etcd.into_keys().filter(|m| !going.contains(m)).collect();
+        if self.rest(&known).masters.is_empty() {
+            let last: Vec<_> = known.masters.keys().map(String::as_str).collect();
+            return Err(FlowError::request_with_help(
+                format!("{}: a cluster cannot do without its last master", last.join(", ")),
+                "add another master first; `cluster reset` gives back all hosts",
+            ));
+        }
+        let missing = |targets: &[Target], there: &dyn Fn(&str) -> bool, what: &str| -> Vec<Problem> {
+            let gone = targets.iter().map(|t| t.address.to_string()).filter(|h| !there(h));
+            gone.map(|h| Problem::info(&h, format!("is no {what} of the cluster"))).collect()
+        };
+        let mut problems = missing(&self.request.masters, &|h| known.masters.contains_key(h), "master");
+        problems.extend(missing(&self.request.nodes, &|h| known.nodes.contains_key(h), "node"));
+        self.known = Some(known);
+        Ok(problems)
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        self.leaving().into_iter().cloned().collect()
+    }
+
+    fn may_be_dead(&self, host: &str) -> bool {
+        self.request.force && self.leaving().iter().any(|t| t.address.to_string() == host)
+    }
+
+    fn packages(&self, _: &Scene<'_>) -> Result<BTreeMap<String, Vec<Wanted>>, FlowError> {
+        Ok(BTreeMap::new())
+    }
+
+    fn preflight(&self, _: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
+        Ok(Vec::new())
+    }
+
+    fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError> {
+        let mut plan = Plan::default();
+        let Some(known) = &self.known else { return Ok(plan) };
+        let leaving = self.leaving();
+        let rest = self.rest(known);
+        scene.plans_cluster(&rest);
+        if leaving.is_empty() {
+            return Ok(plan);
+        }
+        let keys = ClusterKeys::open(scene.environment, known)?;
+        let access = Arc::new(Access { environment: scene.environment.clone(), cluster: rest });
+        for target in leaving {
+            let host = target.address.to_string();
+            self.push_host(&mut plan, known, &access, &keys, scene.hosts.get(&host), &host)?;
+        }
+        plan.push(Step::control("cluster.publish", "tell the cluster of its hosts", TellOfHosts { access }));
+        Ok(plan)
+    }
+
+    fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError> {
+        let Some(known) = &self.known else { return Ok(Vec::new()) };
+        // A host whose steps did not all end well stays in the list: the same line goes on with it.
+        let failed = |host: &String| report.hosts.iter().any(|h| h.host == *host && h.result != HostState::Ok);
+        let mut now = Cluster::load(scene.environment)?.unwrap_or_else(|| known.clone());
+        let mut gone = Vec::new();
+        for target in self.leaving() {
+            let host = target.address.to_string();
+            if failed(&host) || !report.control_ok {
+                continue;
+            }
+            if self.request.masters.iter().any(|t| t.address == target.address) {
+                now.masters.remove(&host);
+            }
+            if self.request.nodes.iter().any(|t| t.address == target.address) {
+                now.nodes.remove(&host);
+            }
+            let left =
+                if scene.hosts.contains_key(&host) { "" } else { " (it was not reached: nothing was undone on it)" };
+            gone.push(format!("{host}{left}"));
+        }
+        now.save(scene.environment)?;
+        let (masters, nodes) = (now.masters.len(), now.nodes.len());
+        let mut advice = Vec::new();
+        if !gone.is_empty() {
+            advice.push(format!(
+                "Kubernetes: removed {}; there are {masters} master(s), {nodes} node(s)",
+                gone.join(", ")
+            ));
+        }
+        if gone.iter().any(|g| g.contains("not reached")) {
+            advice.push(
+                "a host that was not reached: `cluster reset --host HOST` gives it back when it is up again".into(),
+            );
+        }
+        Ok(advice)
+    }
+}

@@ -1,0 +1,100 @@
+#!/bin/sh
+# Written by sunshine-installer. Keeps this host's way to the cluster as the cluster's own list of its hosts says, so that
+# a host added or removed elsewhere needs nothing done here:
+#   apply    routes to the other nodes' pods and the packet filter's leave for all pods (network direct)
+#   balance  the configuration of the API's balancer
+#   watch    both, again whenever the list changes (ConfigMap kube-public/sunshine-cluster)
+#   stop     takes routes and rules back
+list=/etc/kubernetes/sunshine-cluster
+run=/run/sunshine-installer
+pods=$(awk '$1 == "pods" {print $2}' "$list" 2>/dev/null)
+mkdir -p "$run"
+
+# Lines of a node or master: KIND NAME ADDRESS [PODS]
+routes() {
+  own=$(ip -o -4 addr show | awk '{sub("/.*", "", $4); print $4}')
+  awk '$1 == "node" {print $4, $3}' "$list" | while read -r to via; do
+    printf '%s\n' "$own" | grep -qxF "$via" || printf '%s %s\n' "$to" "$via"
+  done
+}
+rule() { # -C to ask, -I or -A to add, -D to delete
+  iptables -w "$1" FORWARD -s "$pods" -j ACCEPT && iptables -w "$1" FORWARD -d "$pods" -j ACCEPT
+}
+masquerade() { iptables -w -t nat "$1" POSTROUTING -s "$pods" ! -d "$pods" -j MASQUERADE; }
+
+apply() {
+  grep -qx 'network direct' "$list" || return 0
+  routes >"$run/routes"
+  ip route show proto 186 | while read -r to _; do
+    grep -q "^$to " "$run/routes" || ip route del "$to" proto 186
+  done
+  while read -r to via; do ip route replace "$to" via "$via" proto 186; done <"$run/routes"
+  rule -C 2>/dev/null || rule -I
+  masquerade -C 2>/dev/null || masquerade -A
+}
+
+# Fails when the configuration was what it should be already.
+balance() {
+  {
+    cat <<'END'
+global
+    maxconn 4096
+defaults
+    mode tcp
+    timeout connect 3s
+    timeout client 4h
+    timeout server 4h
+    timeout check 3s
+    retries 2
+    option redispatch
+frontend kubernetes
+END
+    awk '$1 == "balancer" {print "    bind " $2}' "$list"
+    printf '    default_backend masters\nbackend masters\n    option httpchk GET /healthz\n    http-check expect status 200\n'
+    awk '$1 == "master" {
+      print "    server " $2 " " $3 ":6443 check check-ssl verify none inter 2s downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions"
+    }' "$list"
+  } >"$run/haproxy.new"
+  if cmp -s "$run/haproxy.new" "$run/haproxy.cfg"; then rm -f "$run/haproxy.new"; return 1; fi
+  mv -f "$run/haproxy.new" "$run/haproxy.cfg"
+}
+
+# A whole list came: kept, so that it also holds after a restart with no API to ask.
+take() {
+  grep -q '^master ' "$run/list" || return 0
+  cmp -s "$run/list" "$list" || { cp "$run/list" "$list.new" && chmod 0644 "$list.new" && mv -f "$list.new" "$list"; }
+  apply
+  if systemctl is-enabled -q sunshine-api 2>/dev/null && balance; then systemctl restart --no-block sunshine-api; fi
+}
+
+watch() {
+  wait=1
+  while :; do
+    began=$(date +%s)
+    : >"$run/list"
+    # The watch is begun anew now and then, in case its connection died unseen.
+    kubectl --kubeconfig /etc/kubernetes/kube-proxy.kubeconfig --request-timeout=300s -n kube-public \
+      get configmap sunshine-cluster -w -o 'jsonpath={.data.hosts}{"END\n"}' 2>/dev/null |
+    while IFS= read -r line; do
+      if [ "$line" = END ]; then take; : >"$run/list"; else printf '%s\n' "$line" >>"$run/list"; fi
+    done
+    if [ $(($(date +%s) - began)) -gt 30 ]; then wait=1; elif [ $wait -lt 16 ]; then wait=$((wait * 2)); fi
+    sleep $wait
+  done
+}
+
+stop() {
+  ip route show proto 186 | while read -r to _; do ip route del "$to" proto 186; done
+  rule -D 2>/dev/null
+  masquerade -D 2>/dev/null
+  rm -rf "$run"
+}
+
+case $1 in
+apply) apply;;
+balance) balance || :;;
+watch) watch;;
+stop) stop;;
+*) exit 2;;
+esac
+exit 0

@@ -1,0 +1,43 @@
+# Takes away what Kubernetes made on this host while it ran: pods, mounts, rules, interfaces, the kubelet's own folder.
+# $1 look | do
+docker_is_ours() { grep -q '^package	docker\.' /var/lib/sunshine-installer/record 2>/dev/null; }
+pods() { command -v docker >/dev/null 2>&1 && docker ps -aq --filter label=io.kubernetes.pod.name 2>/dev/null; }
+chains='KUBE-|CNI-|cni0|sunshine'
+docker_is_ours && chains="$chains|DOCKER|docker0"
+rules() { for f in iptables ip6tables; do $f-save 2>/dev/null | grep -E -- "$chains"; done; }
+mounts() { awk '$2 ~ "^/var/lib/kubelet/" || $2 ~ "^/run/docker/netns/" || $2 ~ "^/var/lib/docker/" {print $2}' /proc/self/mounts | sort -r; }
+# Such a folder may be a package's, or a file system of its own: what is in it goes.
+content() { find "$1" -mindepth 1 -maxdepth 1 ! -name lost+found 2>/dev/null; }
+ours() { for p in /var/lib/kubelet /var/lib/cni /var/run/kubernetes; do [ -z "$(content "$p")" ] || echo "$p"; done; }
+
+if [ "$1" = look ]; then
+  [ -z "$(pods)" ] || echo "remove $(pods | wc -l) container(s) of pods"
+  [ -z "$(rules)" ] || echo "remove the packet filter's rules of Kubernetes"
+  for l in cni0 flannel.1; do ip link show "$l" >/dev/null 2>&1 && echo "remove interface $l"; done
+  [ -z "$(ours)" ] || ours | sed 's/^/empty /'
+  exit 0
+fi
+
+set -u
+for u in kubelet kube-proxy; do systemctl stop $u 2>/dev/null; done
+[ -z "$(pods)" ] || docker rm -f $(pods) >/dev/null 2>&1
+[ -x /usr/local/sbin/sunshine-cluster ] && { systemctl stop sunshine-cluster sunshine-api 2>/dev/null; /usr/local/sbin/sunshine-cluster stop; }
+command -v kube-proxy >/dev/null 2>&1 && timeout 30 kube-proxy --cleanup >/dev/null 2>&1
+if docker_is_ours; then systemctl stop docker.socket docker containerd 2>/dev/null; fi
+mounts | while IFS= read -r m; do umount -l "$m" 2>/dev/null; done
+for f in iptables ip6tables; do
+  for t in nat filter mangle raw; do
+    $f-save -t $t 2>/dev/null | grep -qE -- "$chains" || continue
+    $f-save -t $t | grep -vE -- "$chains" | { if docker_is_ours; then sed 's/^:FORWARD DROP/:FORWARD ACCEPT/'; else cat; fi; } | $f-restore -T $t
+  done
+done
+for l in $(ip -o link | awk -F': ' '{print $2}' | sed 's/@.*//' | grep -E '^(cni0|flannel\.1|kube-ipvs0|kube-bridge)$'); do ip link delete "$l"; done
+if docker_is_ours; then
+  ip link delete docker0 2>/dev/null
+  for p in /var/lib/docker /var/lib/containerd; do content "$p"; done | while IFS= read -r p; do rm -rf -- "$p"; done
+  rm -rf /run/docker /run/containerd /var/run/docker.sock
+fi
+for p in $(ours); do content "$p"; done | while IFS= read -r p; do rm -rf -- "$p"; done
+rmdir /var/lib/docker /var/lib/containerd /var/lib/kubelet /var/lib/cni 2>/dev/null
+rm -f /etc/cni/net.d/10-sunshine.conflist.lock
+exit 0

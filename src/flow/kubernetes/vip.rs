@@ -1,0 +1,26 @@
+//! A virtual address for the API, held by one of the masters at a time (keepalived, VRRP: RFC 5798).
+//!
+//! Masters find each other by multicast, so a master added or removed needs nothing done on the others.
+
+use crate::host::Facts;
+use crate::plan::work::{FileSpec, Files};
+
+use super::state::API_PORT;
+
+/// keepalived's configuration on this master: it may hold the address only while its own API is healthy.
+pub(super) fn files(vip: &str, facts: Option<&Facts>) -> Files {
+    let interface = facts.and_then(|f| f.route_interface.as_deref()).unwrap_or("eth0");
+    // One router per address and segment: its last byte tells it from others, and 0 is no router.
+    let router = vip.rsplit('.').next().and_then(|b| b.parse::<u8>().ok()).unwrap_or(1).max(1);
+    let text = format!(
+        "# Written by sunshine-installer.\n\
+         global_defs {{\n    script_user root\n    enable_script_security\n}}\n\
+         vrrp_script api {{\n    script \"/usr/bin/curl -fsk -m 2 -o /dev/null https://127.0.0.1:{API_PORT}/healthz\"\n\
+         \x20   interval 2\n    fall 2\n    rise 1\n}}\n\
+         vrrp_instance kubernetes {{\n    state BACKUP\n    nopreempt\n    interface {interface}\n\
+         \x20   virtual_router_id {router}\n    priority 100\n    advert_int 1\n\
+         \x20   virtual_ipaddress {{\n        {vip}/32 dev {interface}\n    }}\n\
+         \x20   track_script {{\n        api\n    }}\n}}\n"
+    );
+    Files(vec![FileSpec::text("/etc/keepalived/keepalived.conf", text)])
+}

@@ -1,0 +1,136 @@
+//! `cluster reset`: hosts given back as they were before this product changed them, from the record each of them keeps.
+//!
+//! Without `--wipe-data` etcd's data stays, and with it what this machine keeps of the environment (certificates, names):
+//! the line that made the cluster brings it back with all it held.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::host::Target;
+use crate::plan::work::Undo;
+use crate::plan::{HostState, Plan, RunReport, Step};
+use crate::repo::Wanted;
+
+use super::error::FlowError;
+use super::job::{Asked, Flow, Scene};
+use super::logins::Logins;
+use super::problem::Problem;
+use super::request::ClusterReset;
+use super::{etcd, kubernetes};
+
+/// Gives hosts back.
+#[derive(Debug)]
+pub(super) struct Reset {
+    request: ClusterReset,
+    targets: Vec<Target>,
+    /// Hosts of the environment's clusters.
+    known: BTreeSet<String>,
+}
+
+impl Reset {
+    pub(super) fn new(request: ClusterReset) -> Self {
+        Self { request, targets: Vec::new(), known: BTreeSet::new() }
+    }
+
+    fn wipes(&self, host: &str) -> bool {
+        self.request.wipe_all || self.request.wipe_data.iter().any(|h| h == host)
+    }
+
+    /// Every host of the environment is given back.
+    fn is_whole(&self) -> bool {
+        self.known.iter().all(|host| self.targets.iter().any(|t| t.address.to_string() == *host))
+    }
+}
+
+impl Flow for Reset {
+    fn title(&self) -> String {
+        "give the hosts back as they were".to_owned()
+    }
+
+    fn check_request(&mut self, asked: &Asked<'_>) -> Result<Vec<Problem>, FlowError> {
+        let etcd = etcd::Cluster::load(asked.environment)?;
+        let cluster = kubernetes::Cluster::load(asked.environment)?;
+        self.known.extend(etcd.into_iter().flat_map(|c| c.members.into_keys()));
+        if let Some(cluster) = cluster {
+            self.known.extend(cluster.masters.into_keys());
+            self.known.extend(cluster.nodes.into_keys());
+        }
+        if self.request.hosts.is_empty() {
+            if self.known.is_empty() {
+                return Err(FlowError::request_with_help(
+                    format!("environment {} has no hosts", asked.environment.name),
+                    "name the hosts to give back with --host",
+                ));
+            }
+            self.targets = asked.logins(&self.known, &[], "they are to be given back")?;
+            return Ok(Vec::new());
+        }
+        self.targets.clone_from(&self.request.hosts);
+        let some: Vec<String> = self.targets.iter().map(|t| t.address.to_string()).collect();
+        let at_work: Vec<&str> = some.iter().filter(|h| self.known.contains(*h)).map(String::as_str).collect();
+        if !self.is_whole() && !at_work.is_empty() {
+            return Err(FlowError::request_with_help(
+                format!("{}: still part of a cluster that keeps other hosts", at_work.join(", ")),
+                "take it out with `cluster remove` or `etcd remove`, or name all hosts of the cluster",
+            ));
+        }
+        Ok(Vec::new())
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        self.targets.clone()
+    }
+
+    fn packages(&self, _: &Scene<'_>) -> Result<BTreeMap<String, Vec<Wanted>>, FlowError> {
+        Ok(BTreeMap::new())
+    }
+
+    fn preflight(&self, _: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
+        Ok(Vec::new())
+    }
+
+    fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError> {
+        // From here on the members start side by side again, as the first time.
+        if !scene.options.dry_run && self.is_whole() {
+            if let Some(mut etcd) = etcd::Cluster::load(scene.environment)? {
+                etcd.standing = false;
+                etcd.save(scene.environment)?;
+            }
+            if let Some(mut cluster) = kubernetes::Cluster::load(scene.environment)? {
+                cluster.standing = false;
+                cluster.save(scene.environment)?;
+            }
+        }
+        let mut plan = Plan::default();
+        for host in self.targets.iter().map(|t| t.address.to_string()) {
+            let teardown = kubernetes::Teardown;
+            plan.push(Step::on(&host, "node.teardown", "take away what Kubernetes made", teardown).weight(5));
+            let wipe = if self.wipes(&host) { vec![etcd::DATA_DIR.to_owned()] } else { Vec::new() };
+            plan.push(Step::on(&host, "host.undo", "give back what was changed", Undo::All { wipe }).weight(8));
+        }
+        Ok(plan)
+    }
+
+    fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError> {
+        if !self.is_whole() || report.hosts.iter().any(|h| h.result != HostState::Ok) {
+            return Ok(Vec::new());
+        }
+        let wiped = self.targets.iter().all(|t| self.wipes(&t.address.to_string()));
+        if !wiped {
+            return Ok(vec![
+                "the hosts are as they were; etcd's data is still in /var/lib/etcd, and the line that made the cluster \
+                 brings it back with all it held"
+                    .to_owned(),
+                "`cluster reset --wipe-data` deletes the data too".to_owned(),
+            ]);
+        }
+        for file in ["etcd", "kubernetes"] {
+            scene.environment.forget(file)?;
+        }
+        Logins::forget(scene.environment)?;
+        let pki = scene.environment.dir.join("pki");
+        match std::fs::remove_dir_all(&pki) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(FlowError::State { path: pki, source }),
+            _ => Ok(vec!["the hosts are as they were, and the environment is empty".to_owned()]),
+        }
+    }
+}

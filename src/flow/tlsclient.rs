@@ -1,0 +1,41 @@
+//! HTTPS from this machine to a cluster's own servers (the Kubernetes API, etcd's health), with the certificates that its
+//! authority on this machine signs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
+
+use super::pki::KeyPairPem;
+
+/// A client that trusts `ca` only and shows `keys`. HTTP statuses are answers, not errors.
+///
+/// # Errors
+/// When a certificate or key cannot be read.
+pub(super) fn agent(ca: &str, keys: &KeyPairPem, timeout: Duration) -> Result<Agent, ureq::Error> {
+    let root = Certificate::from_pem(ca.as_bytes())?;
+    let own = Certificate::from_pem(keys.cert.as_bytes())?;
+    let key = PrivateKey::from_pem(keys.key.expose().as_bytes())?;
+    let tls = TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .root_certs(RootCerts::new_with_certs(&[root]))
+        .client_cert(Some(ClientCert::new_with_certs(&[own], key)))
+        .build();
+    Ok(plain(timeout, Some(tls)))
+}
+
+/// A client for servers without TLS, or with `tls`. No proxy of the environment comes between.
+pub(super) fn plain(timeout: Duration, tls: Option<TlsConfig>) -> Agent {
+    let config = Agent::config_builder()
+        .timeout_connect(Some(Duration::from_secs(3)))
+        .timeout_global(Some(timeout))
+        .http_status_as_error(false)
+        .proxy(None);
+    let config = match tls {
+        Some(tls) => config.tls_config(tls),
+        None => config,
+    };
+    config.build().new_agent()
+}
