@@ -15,7 +15,7 @@ BUNDLE := dist/sunshine-installer-$(VERSION).bin
 .PHONY: demo test lint bundle release deps clean
 
 deps:
-	@scripts/need binutils procps curl gcc make perl python3 python3-venv rpm createrepo-c dnf zypper makeself openssl openssh-client openssh-server sshpass zstd minisign gnupg
+	@scripts/need binutils procps curl gcc make perl python3 python3-venv rpm createrepo-c dnf zypper makeself openssl openssh-client openssh-server sshpass zstd minisign gnupg chromium chromium-driver
 
 release: deps
 	@scripts/release

@@ -23,6 +23,7 @@ mod serve;
 mod start;
 mod support;
 mod terminal;
+mod unit;
 pub mod workdir;
 
 pub use cli::main;

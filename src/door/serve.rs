@@ -39,6 +39,9 @@ pub(crate) struct ServeArgs {
     /// Keep the environments' passwords, sealed with the key in this file (mode 0600; made when it is not there)
     #[arg(long, value_name = "KEYFILE")]
     pub(crate) keep_credentials: Option<Utf8PathBuf>,
+    /// Have systemd run it with the other options given here, now and after a restart
+    #[arg(long)]
+    pub(crate) install: bool,
     #[command(flatten)]
     pub(crate) source: Source,
 }
@@ -56,6 +59,11 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, FlowError> 
     let terminal = Terminal::new(global.manner());
     let voice = terminal.voice();
     warn(args, &auth, tls.is_some(), &voice);
+    if args.install {
+        super::unit::install(args, global.log_dir.as_deref(), &voice)?;
+        terminal.tell("sunshine-installer.service runs; systemctl status sunshine-installer tells more");
+        return Ok(Exit::Done);
+    }
     let runner = Runner::new(bundle, state_dir(), global.options(), vault).map_err(|e| request(&e))?;
     let door = Arc::new(Door { auth, runner: Arc::new(runner), metrics: Default::default() });
     let runtime = tokio::runtime::Builder::new_multi_thread()

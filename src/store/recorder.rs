@@ -153,7 +153,8 @@ impl Inner {
                     let word = state_word(host.result);
                     self.write(|db| {
                         db.execute(
-                            "UPDATE hosts SET state = ?3 WHERE task = ?1 AND host = ?2",
+                            "UPDATE hosts SET state = ?3
+                             WHERE task = ?1 AND host = ?2 AND NOT (state = 'failed' AND ?3 = 'untouched')",
                             params![task, host.host, word],
                         )
                         .map(drop)
@@ -323,8 +324,11 @@ pub(super) fn share(done: u32, weight: u32, state: &str) -> f64 {
 fn failure_words(failure: &TaskFailure) -> String {
     let mut words = String::new();
     for part in [failure.host.as_ref(), failure.step.as_ref()].into_iter().flatten() {
-        words.push_str(part);
-        words.push_str(": ");
+        // Most errors of a host begin with its name.
+        if !failure.error.starts_with(part.as_str()) {
+            words.push_str(part);
+            words.push_str(": ");
+        }
     }
     words.push_str(&failure.error);
     if let Some(help) = &failure.help {

@@ -73,7 +73,8 @@ pub(crate) async fn environment(door: &Arc<Door>, id: String) -> Answer {
     match ask(door, move |store| Ok((store.knows(&name)?, store.tasks(&name)?))).await {
         Ok((false, _)) => unknown(0, &id),
         Ok((true, tasks)) => {
-            json(StatusCode::OK, &EnvironmentTasks { id, tasks: tasks.iter().map(TaskInfo::from).collect() })
+            let cluster = super::status::has_cluster(door, &id);
+            json(StatusCode::OK, &EnvironmentTasks { id, cluster, tasks: tasks.iter().map(TaskInfo::from).collect() })
         }
         Err(e) => broken(0, &e),
     }

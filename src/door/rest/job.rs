@@ -67,6 +67,8 @@ impl Secrets {
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) operations: Vec<Operation>,
+    /// For hosts of the environment that the request does not name but the work is about.
+    pub(crate) defaults: TargetDefaults,
     pub(crate) login: Login,
     pub(crate) secrets: Secrets,
 }
@@ -107,13 +109,13 @@ pub(crate) fn add(params: &ClusterParams, login: Login, secrets: Secrets) -> Res
     let mut hosts = Hosts::new(params, login, secrets)?;
     let rpms = Rpms::sort(&params.rpms)?;
     let change = ClusterChange {
-        also: Vec::new(),
         masters: hosts.read("master-host-list", &params.masters)?,
         nodes: hosts.read("node-host-list", &params.nodes)?,
         etcd: hosts.read("etcd-host-list", &params.etcd)?,
         master_rpms: rpms.master,
         node_rpms: rpms.node,
         etcd_rpms: rpms.etcd,
+        also: hosts.others(),
     };
     Ok(hosts.asked(vec![Operation::ClusterAdd(change)]))
 }
@@ -126,12 +128,12 @@ pub(crate) fn remove(params: &ClusterParams, login: Login, secrets: Secrets) -> 
     }
     let mut hosts = Hosts::new(params, login, secrets)?;
     let change = ClusterRemove {
-        also: Vec::new(),
         masters: hosts.read("master-host-list", &params.masters)?,
         nodes: hosts.read("node-host-list", &params.nodes)?,
         etcd: hosts.read("etcd-host-list", &params.etcd)?,
         force: false,
         drain_timeout: None,
+        also: hosts.others(),
     };
     Ok(hosts.asked(vec![Operation::ClusterRemove(change)]))
 }
@@ -214,6 +216,17 @@ impl Hosts {
         }
     }
 
+    /// The environment's other hosts whose passwords are kept: the work may have to reach them too.
+    fn others(&self) -> Vec<Target> {
+        let known = self.login.hosts.iter().filter_map(|(host, login)| {
+            let password = self.secrets.passwords.get(host)?;
+            let address = host.parse().ok()?;
+            let auth = Auth { password: Some(password.clone()), ..self.defaults.auth.clone() };
+            Some(Target { user: login.user.clone(), address, port: login.port, auth })
+        });
+        known.filter(|target| self.seen.iter().all(|seen| seen.address != target.address)).collect()
+    }
+
     fn asked(mut self, operations: Vec<Operation>) -> Asked {
         for target in self.seen {
             let address = target.address.to_string();
@@ -222,7 +235,7 @@ impl Hosts {
             }
             self.login.hosts.insert(address, HostLogin { user: target.user, port: target.port });
         }
-        Asked { operations, login: self.login, secrets: self.secrets }
+        Asked { operations, defaults: self.defaults, login: self.login, secrets: self.secrets }
     }
 }
 

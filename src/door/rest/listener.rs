@@ -50,6 +50,9 @@ impl Tls {
         let chain = CertificateDer::pem_file_iter(cert)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(|e| bad_cert(&e))?;
+        if chain.is_empty() {
+            return Err(bad_cert(&"there is no certificate (PEM) in it"));
+        }
         let private = PrivateKeyDer::from_pem_file(key).map_err(|e| bad_key(&e))?;
         let mut config =
             ServerConfig::builder().with_no_client_auth().with_single_cert(chain, private).map_err(|e| bad_cert(&e))?;

@@ -125,6 +125,24 @@ impl Message {
         message.environment_err = 0;
         message
     }
+
+    /// What the live cluster says, or why it does not.
+    pub(crate) fn status(answer: Result<Value, String>) -> Self {
+        let (result, desc, err) = match answer {
+            Ok(value) => (true, value, 0),
+            Err(why) => (false, json!({"nodestatus": {}, "componentstatus": {}, "error": why}), 1),
+        };
+        Self {
+            environment_type: 2,
+            environment_params: json!({}),
+            environment_progress: if result { 100.0 } else { 0.0 },
+            environment_status: if result { Status::Finished } else { Status::Stop },
+            environment_result: result,
+            environment_desc: Description::Object(desc),
+            environment_time: now(),
+            environment_err: err,
+        }
+    }
 }
 
 impl From<&Task> for Message {
@@ -180,6 +198,8 @@ impl From<EnvironmentRow> for EnvironmentInfo {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct EnvironmentTasks {
     pub(crate) id: String,
+    /// A Kubernetes cluster was made here: type 2 can be asked
+    pub(crate) cluster: bool,
     /// The newest first
     pub(crate) tasks: Vec<TaskInfo>,
 }

@@ -33,6 +33,8 @@ pub(crate) struct Runner {
     running: Mutex<HashMap<u64, Arc<Interrupt>>>,
     ended: Notify,
     ending: AtomicBool,
+    /// Clusters asked for their status at once: each question takes a thread and some seconds.
+    pub(crate) questions: tokio::sync::Semaphore,
 }
 
 /// Why a task was not started.
@@ -73,12 +75,13 @@ impl Runner {
             running: Mutex::default(),
             ended: Notify::new(),
             ending: AtomicBool::new(false),
+            questions: tokio::sync::Semaphore::new(8),
         })
     }
 
     /// Starts a task; returns once it has begun, or could not.
     pub(crate) async fn start(self: &Arc<Self>, environment: &str, asked: Asked) -> Result<serde_json::Value, Refusal> {
-        let options = RunOptions { environment: environment.to_owned(), ..self.options.clone() };
+        let options = RunOptions { environment: environment.to_owned(), login: asked.defaults, ..self.options.clone() };
         let job = Job { operations: asked.operations, options };
         let new = record::new_task(&job);
         let params = new.params.clone();

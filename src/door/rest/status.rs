@@ -1,14 +1,23 @@
 //! Type 2: what the live cluster says of its nodes and components.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::StatusCode;
+use serde_json::{Map, Value, json};
 
-use super::answer::{Answer, no};
-use super::handlers::{ask, broken, unknown};
+use crate::door::cluster_show::age;
+use crate::flow::Environment;
+use crate::flow::kubernetes::{Status, status};
+
+use super::answer::{Answer, json, no};
+use super::handlers::{ask, blocking, broken, unknown};
 use super::messages::{Message, StatusMessage};
 use super::openapi::Denied;
 use super::routes::Door;
+
+/// The longest that a cluster is asked.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[utoipa::path(get, path = "/environments/{id}/2",
     params(("id" = String, Path, description = "The environment", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")),
@@ -21,8 +30,45 @@ use super::routes::Door;
 pub(crate) async fn answer(door: &Arc<Door>, id: String) -> Answer {
     let name = id.clone();
     match ask(door, move |store| store.knows(&name)).await {
-        Ok(false) => unknown(2, &id),
-        Ok(true) => no(StatusCode::NOT_FOUND, 2, "no cluster stands in this environment"),
-        Err(e) => broken(2, &e),
+        Ok(false) => return unknown(2, &id),
+        Ok(true) if !has_cluster(door, &id) => {
+            return no(StatusCode::NOT_FOUND, 2, format!("no cluster was created in environment {id}"));
+        }
+        Ok(true) => {}
+        Err(e) => return broken(2, &e),
     }
+    let answer = tokio::time::timeout(PATIENCE, question(door, id)).await;
+    let answer = answer.unwrap_or_else(|_| Err(format!("the cluster did not answer within {} s", PATIENCE.as_secs())));
+    json(StatusCode::OK, &StatusMessage::from(Message::status(answer)))
+}
+
+async fn question(door: &Arc<Door>, id: String) -> Result<Value, String> {
+    let _permit = door.runner.questions.acquire().await.map_err(|e| e.to_string())?;
+    let root = door.runner.root.clone();
+    let asked = blocking(move || Environment::open(&root, &id).and_then(|environment| status(&environment)));
+    let status = asked.await.ok_or("the program is ending")?.map_err(|e| e.to_string())?;
+    Ok(described(&status))
+}
+
+/// The contract's words for it.
+fn described(status: &Status) -> Value {
+    let nodes: Map<String, Value> = status
+        .nodes
+        .iter()
+        .map(|(name, node)| (name.clone(), json!({"STATUS": node.status, "AGE": age(node.age_seconds)})))
+        .collect();
+    let components: Map<String, Value> = status
+        .components
+        .iter()
+        .map(|(name, part)| {
+            let word = if part.healthy { "Healthy" } else { "Unhealthy" };
+            (name.clone(), json!({"STATUS": word, "MESSAGE": part.message, "ERROR": part.error}))
+        })
+        .collect();
+    json!({"nodestatus": nodes, "componentstatus": components})
+}
+
+/// Whether a cluster was made in this environment.
+pub(super) fn has_cluster(door: &Door, id: &str) -> bool {
+    door.runner.root.join("environments").join(id).join("kubernetes.json").exists()
 }

@@ -17,7 +17,7 @@ fn a_cluster_is_created_asked_and_listed_and_the_command_line_sees_the_same() {
     if !Lab::here() {
         return;
     }
-    let lab = Lab::up(2);
+    let lab = Lab::up(3);
     let site = Site::with(&["etcd", "docker", "kubernetes"]);
     let listener = Listener::at(&site, &lab);
     let here = format!("{}/environments/prod", listener.url);
@@ -57,6 +57,35 @@ fn a_cluster_is_created_asked_and_listed_and_the_command_line_sees_the_same() {
     assert_eq!(task["hosts"][0]["state"], "ok", "{task}");
     assert_eq!(task["hosts"][1]["progress"], 100.0, "{task}");
 
+    // Type 2, in both spellings of its keys.
+    let status = || {
+        let message = ask(&lab, &format!("{here}/2"), &[]).message();
+        assert_eq!(message["environment_desc"], message["environment__desc"]);
+        assert_eq!(message["environment_err"], message["environment__err"]);
+        assert_eq!(message["environment_err"], 0, "{message}");
+        message["environment_desc"].clone()
+    };
+    let now = status();
+    let nodes = now["nodestatus"].as_object().unwrap_or_else(|| panic!("{now}"));
+    assert_eq!(nodes.len(), 2, "{now}");
+    assert!(nodes.values().all(|n| n["STATUS"] == "Ready" && n["AGE"].is_string()), "{now}");
+    let parts = now["componentstatus"].as_object().unwrap_or_else(|| panic!("{now}"));
+    assert!(parts.len() >= 4 && parts.values().all(|c| c["STATUS"] == "Healthy" && c["ERROR"] == ""), "{now}");
+
+    // Types 3 and 4, with the environment's credentials.
+    for (number, count) in [(3, 3), (4, 2)] {
+        assert_eq!(ask(&lab, &format!("{here}/{number}"), &[]).status, 404);
+        let body =
+            format!(r#"{{"environment_type": {number}, "environment_params": {{"node-host-list": ["10.8.14.202"]}}}}"#);
+        let answer = ask(&lab, &here, &["-X", "POST", "-d", &body]);
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let message = poll(|| ask(&lab, &format!("{here}/{number}"), &[]), LONG);
+        assert_eq!((&message["environment_status"], &message["environment_err"]), (&"finished".into(), &0.into()));
+        let now = status();
+        assert_eq!(now["nodestatus"].as_object().map(serde_json::Map::len), Some(count), "{now}");
+    }
+    assert_eq!(ask(&lab, &here, &["-X", "DELETE"]).status, 409, "a cluster stands");
+
     // What the command line does is seen here, and its password is nowhere.
     let run = site.run(&lab, &["--environment", "line", "etcd", "create", "--host", "root:111111@10.8.14.201"]);
     let line = ask(&lab, &format!("{}/environments/line/1", listener.url), &[]).message();
@@ -86,4 +115,46 @@ fn a_task_that_fails_says_where_and_why() {
     // Nothing was made: it may be forgotten.
     assert_eq!(ask(&lab, &here, &["-X", "DELETE"]).status, 200);
     assert_eq!(ask(&lab, &here, &[]).status, 404);
+}
+
+#[test]
+fn kept_passwords_are_sealed_and_used_by_later_tasks() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(2);
+    let site = Site::with(&["etcd", "docker", "kubernetes"]);
+    let key = site.path("vault.key").display().to_string();
+    let keep = ["--keep-credentials", key.as_str()];
+    let post = |listener: &Listener, number: u8, lists: &str| {
+        let here = format!("{}/environments/prod", listener.url);
+        let body = format!(r#"{{"environment_type": {number}, "environment_params": {{{lists}}}}}"#);
+        let answer = ask(&lab, &here, &["-d", &body]);
+        if answer.status != 200 {
+            return answer.message();
+        }
+        poll(|| ask(&lab, &format!("{here}/{number}"), &[]), LONG)
+    };
+    let (first, second) = (r#"["root:111111@10.8.14.200"]"#, r#"["root:111111@10.8.14.201"]"#);
+    let listener = Listener::with(&site, &lab, &keep);
+    let created = post(&listener, 1, &format!(r#""master-host-list":{first},"etcd-host-list":{first}"#));
+    assert_eq!(created["environment_status"], "finished", "{created}");
+    let added = post(&listener, 3, &format!(r#""node-host-list":{second}"#));
+    assert_eq!(added["environment_status"], "finished", "{added}");
+    drop(listener);
+
+    // Another key opens nothing, and says so.
+    let other = site.path("other.key").display().to_string();
+    let listener = Listener::with(&site, &lab, &["--keep-credentials", &other]);
+    let refused = post(&listener, 4, r#""node-host-list":["10.8.14.201"]"#);
+    assert_eq!(refused["environment_result"], false);
+    assert!(refused["environment_desc"].as_str().is_some_and(|d| d.contains("does not open")), "{refused}");
+    drop(listener);
+
+    // After a restart the first key does.
+    let listener = Listener::with(&site, &lab, &keep);
+    let removed = post(&listener, 4, r#""node-host-list":["10.8.14.201"]"#);
+    assert_eq!(removed["environment_status"], "finished", "{removed}");
+    assert!(site.written().iter().all(|(_, bytes)| !bytes.windows(7).any(|w| w == b":111111")));
+    assert!(site.written().iter().all(|(_, bytes)| !bytes.windows(8).any(|w| w == b"\"111111\"")));
 }

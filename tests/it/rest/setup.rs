@@ -31,7 +31,12 @@ impl Listener {
 
     /// The bundle of a site, on a lab's control host.
     pub(crate) fn at(site: &Site, lab: &Lab) -> Self {
-        Self::start(site.command(lab, &["serve", "--listen", "127.0.0.1:0"]))
+        Self::with(site, lab, &[])
+    }
+
+    /// The same with more options.
+    pub(crate) fn with(site: &Site, lab: &Lab, options: &[&str]) -> Self {
+        Self::start(site.command(lab, &[&["serve", "--listen", "127.0.0.1:0"], options].concat()))
     }
 
     /// The bare program, without a lab: for everything that needs no host.

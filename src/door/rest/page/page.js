@@ -77,7 +77,8 @@ function task(id, found) {
   text('status', newest.environment_status);
   $('status').className = `badge ${newest.environment_status}`;
   $('progress').value = newest.environment_progress;
-  text('percent', `${percent(newest.environment_progress)}, ${newest.steps_done} of ${newest.steps} steps`);
+  const steps = newest.steps ? `, ${newest.steps_done} of ${newest.steps} steps` : '';
+  text('percent', percent(newest.environment_progress) + steps);
   const desc = newest.environment_desc;
   text('desc', typeof desc === 'string' ? (newest.failure ? '' : desc) : Object.keys(desc).join(', '));
   const failure = newest.failure;
@@ -91,7 +92,7 @@ function task(id, found) {
     [cell(host.host), cell(host.state, host.state), cell(host.step), bar(host.progress)]));
   follow(id, newest);
   const ended = newest.environment_status !== 'running';
-  if (!ended) { show('cluster', false); asked = 0; }
+  if (!ended || !found.cluster) { show('cluster', false); asked = 0; }
   else if (Date.now() - asked > 10 * PACE) { asked = Date.now(); cluster(id); }
 }
 

@@ -1,0 +1,117 @@
+//! kill -9 of the listener at random moments of a deployment: the database stays whole, what was going on reads as "stop",
+//! and the same POST goes on until it is finished.
+
+#![allow(clippy::print_stderr, reason = "the seed of a failed run is wanted")]
+#![allow(clippy::unwrap_used, reason = "a helper of tests: a panic is how a test fails")]
+
+use std::time::{Duration, SystemTime};
+
+use super::setup::{Listener, curl, poll};
+use crate::lab::Lab;
+use crate::site::Site;
+
+const KILLS: usize = 10;
+
+/// Numbers that look random and are the same for the same seed (Knuth's MMIX constants).
+struct Dice(u64);
+
+impl Dice {
+    fn millis(&mut self, range: std::ops::Range<u64>) -> Duration {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        Duration::from_millis(range.start + (self.0 >> 33) % (range.end - range.start))
+    }
+}
+
+fn seed() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    std::env::var("SUNSHINE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(now.as_secs())
+}
+
+fn assert_whole(site: &Site) {
+    let db = rusqlite::Connection::open(site.path("state/environments.db")).unwrap();
+    let answer: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(answer, "ok");
+}
+
+#[test]
+fn a_listener_killed_at_ten_random_moments_goes_on_until_it_is_finished() {
+    if !Lab::here() {
+        return;
+    }
+    let seed = seed();
+    eprintln!("SUNSHINE_SEED={seed}");
+    let mut dice = Dice(seed);
+    let lab = Lab::up(2);
+    let site = Site::with(&["etcd", "docker", "kubernetes"]);
+    let body = r#"{"environment_type": 1, "environment_params": {
+        "master-host-list": ["root:111111@10.8.14.200"], "etcd-host-list": ["root:111111@10.8.14.200"],
+        "node-host-list": ["root:111111@10.8.14.200", "root:111111@10.8.14.201"]}}"#;
+    let ask = |url: &str, arguments: &[&str]| curl(lab.run("curl"), &[arguments, &[url]].concat());
+    let mut stopped = 0;
+    for kill in 0..KILLS {
+        let mut listener = Listener::at(&site, &lab);
+        let here = format!("{}/environments/prod", listener.url);
+        let started = ask(&here, &["-d", body]);
+        assert_eq!(started.status, 200, "kill {kill}: {}", started.text);
+        std::thread::sleep(dice.millis(100..6000));
+        let last = ask(&format!("{here}/1"), &[]).message();
+        listener.kill();
+        assert_whole(&site);
+
+        let listener = Listener::at(&site, &lab);
+        let message = ask(&format!("{}/environments/prod/1", listener.url), &[]).message();
+        assert_ne!(message["environment_status"], "running", "kill {kill}: {message}");
+        assert!(message["environment_progress"].as_f64() >= last["environment_progress"].as_f64(), "{last} {message}");
+        if message["environment_status"] == "stop" {
+            stopped += 1;
+            assert_eq!((&message["environment_err"], &message["environment_result"]), (&1.into(), &false.into()));
+            let desc = message["environment_desc"].as_str().unwrap();
+            assert!(desc.contains("send the same request again"), "{desc}");
+        }
+    }
+    assert!(stopped > KILLS / 2, "only {stopped} of {KILLS} kills met a running deployment");
+    let listener = Listener::at(&site, &lab);
+    let here = format!("{}/environments/prod", listener.url);
+    assert_eq!(ask(&here, &["-d", body]).status, 200);
+    let message = poll(|| ask(&format!("{here}/1"), &[]), Duration::from_secs(400));
+    assert_eq!(message["environment_status"], "finished", "{message}");
+    assert_eq!(lab.host(0).sh("kubectl get nodes --no-headers").matches(" Ready ").count(), 2);
+    drop(listener);
+    assert_whole(&site);
+}
+
+#[test]
+fn sigterm_brings_a_task_to_a_safe_point_and_the_same_request_finishes_it() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let site = Site::with(&["etcd", "docker", "kubernetes"]);
+    let body = r#"{"environment_type": 1, "environment_params": {
+        "master-host-list": ["root:111111@10.8.14.200"], "etcd-host-list": ["root:111111@10.8.14.200"]}}"#;
+    let ask = |url: &str, arguments: &[&str]| curl(lab.run("curl"), &[arguments, &[url]].concat());
+    let mut listener = Listener::at(&site, &lab);
+    let here = format!("{}/environments/prod", listener.url);
+    assert_eq!(ask(&here, &["-d", body]).status, 200);
+    while ask(&format!("{here}/1"), &[]).message()["environment_progress"] == 0.0 {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(listener.pid()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    // While it ends it still answers, and starts nothing; it may also be gone already.
+    let refused = std::panic::catch_unwind(|| ask(&format!("{}/environments/other", listener.url), &["-d", body]));
+    if let Ok(answer) = refused {
+        assert_eq!(answer.status, 503, "{}", answer.text);
+    }
+    assert_eq!(listener.wait(), Some(0));
+
+    let listener = Listener::at(&site, &lab);
+    let here = format!("{}/environments/prod", listener.url);
+    let message = ask(&format!("{here}/1"), &[]).message();
+    assert_eq!(message["environment_status"], "stop", "{message}");
+    assert!(message["environment_desc"].as_str().unwrap().contains("safe point"), "{message}");
+    assert_eq!(ask(&here, &["-d", body]).status, 200);
+    let message = poll(|| ask(&format!("{here}/1"), &[]), Duration::from_secs(400));
+    assert_eq!(message["environment_status"], "finished", "{message}");
+}
