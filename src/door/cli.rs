@@ -75,6 +75,9 @@ pub(crate) struct Global {
     /// Replace a newer installed version by the bundle's older one
     #[arg(long, global = true)]
     pub(crate) allow_downgrade: bool,
+    /// Keep the environment's passwords, sealed with the key in this file (mode 0600; made when it is not there)
+    #[arg(long, global = true, value_name = "KEYFILE")]
+    pub(crate) keep_credentials: Option<Utf8PathBuf>,
     /// Folder of the log [default: /var/log/onekey_deploy]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) log_dir: Option<Utf8PathBuf>,
@@ -109,6 +112,7 @@ impl Global {
                 HostKey::Strict => HostKeyPolicy::Strict,
             },
             allow_downgrade: self.allow_downgrade,
+            keep_credentials: self.keep_credentials.clone(),
             ..RunOptions::default()
         }
     }

@@ -15,6 +15,7 @@ mod hosts;
 mod ini;
 mod legacy;
 mod log;
+mod login;
 mod onekey;
 mod record;
 pub mod repo;

@@ -36,9 +36,6 @@ pub(crate) struct ServeArgs {
     /// The certificate's key (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<Utf8PathBuf>,
-    /// Keep the environments' passwords, sealed with the key in this file (mode 0600; made when it is not there)
-    #[arg(long, value_name = "KEYFILE")]
-    pub(crate) keep_credentials: Option<Utf8PathBuf>,
     /// Have systemd run it with the other options given here, now and after a restart
     #[arg(long)]
     pub(crate) install: bool,
@@ -53,14 +50,14 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, FlowError> 
         (Some(cert), Some(key)) => Some(Tls::read(cert, key)?),
         _ => None,
     };
-    let vault = args.keep_credentials.as_deref().map(Vault::open).transpose().map_err(|e| request(&e))?;
+    let vault = global.keep_credentials.as_deref().map(Vault::open).transpose().map_err(|e| request(&e))?;
     let bundle = args.source.open()?;
     open_log(global);
     let terminal = Terminal::new(global.manner());
     let voice = terminal.voice();
     warn(args, &auth, tls.is_some(), &voice);
     if args.install {
-        super::unit::install(args, global.log_dir.as_deref(), &voice)?;
+        super::unit::install(args, global, &voice)?;
         terminal.tell("sunshine-installer.service runs; systemctl status sunshine-installer tells more");
         return Ok(Exit::Done);
     }

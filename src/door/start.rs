@@ -8,22 +8,29 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::flow::request::Job;
 use crate::flow::{FlowError, Setup, run_job, state_dir};
-use crate::plan::{Events, Interrupt};
-use crate::store::Recorder;
+use crate::plan::{Event, Events, Interrupt};
+use crate::store::vault::Vault;
+use crate::store::{Recorder, Store, StoreError};
 
 use super::exit::{self, Exit};
 use super::log;
+use super::login;
 use super::record;
 use super::terminal::{Manner, Terminal};
 
 /// Runs a job to its end and tells how it went.
 pub(crate) fn start(job: &Job, bundle: Option<Bundle>, manner: Manner) -> Exit {
     let mut terminal = Terminal::new(manner);
+    let key_file = job.options.keep_credentials.as_deref().filter(|_| !job.options.dry_run);
+    let vault = match key_file.map(Vault::open).transpose() {
+        Ok(vault) => vault,
+        Err(e) => return refuse(&FlowError::request(format!("--keep-credentials: {e}")), manner),
+    };
     let events = Arc::new(Events::new());
     let interrupt = Arc::new(Interrupt::default());
     events.listen(log::Reader);
     events.listen(terminal.reader());
-    let recorder = if job.options.dry_run { None } else { listen(job, &events, &terminal) };
+    let recorder = if job.options.dry_run { None } else { listen(job, vault, &events, &terminal) };
     on_signals(Arc::clone(&interrupt), &terminal);
     let setup = Setup { bundle, state_root: state_dir(), events, interrupt };
     let result = run_job(job, &setup);
@@ -37,11 +44,22 @@ pub(crate) fn start(job: &Job, bundle: Option<Bundle>, manner: Manner) -> Exit {
     exit::of_job(&result)
 }
 
-/// Has the run kept in the list of environments, where `serve` shows it. A list that cannot be kept stops no run.
-fn listen(job: &Job, events: &Events, terminal: &Terminal) -> Option<Recorder> {
-    match Recorder::new(&state_dir(), record::new_task(job)) {
-        Ok(recorder) => {
+/// Has the run kept in the list of environments, where `serve` shows it, and how its hosts are logged in to. A list that
+/// cannot be kept stops no run.
+fn listen(job: &Job, vault: Option<Vault>, events: &Events, terminal: &Terminal) -> Option<Recorder> {
+    let root = state_dir();
+    let opened = Recorder::new(&root, record::new_task(job)).and_then(|r| Ok((r, Store::open(&root)?)));
+    match opened {
+        Ok((recorder, store)) => {
             events.listen(recorder.clone());
+            let job = job.clone();
+            events.listen(move |event: &Event| {
+                if let Event::RunStarted { environment, .. } = event
+                    && let Err(e) = keep_login(&store, vault.as_ref(), environment, &job)
+                {
+                    tracing::warn!("how the hosts are logged in to is not kept: {e}");
+                }
+            });
             Some(recorder)
         }
         Err(e) => {
@@ -49,6 +67,12 @@ fn listen(job: &Job, events: &Events, terminal: &Terminal) -> Option<Recorder> {
             None
         }
     }
+}
+
+fn keep_login(store: &Store, vault: Option<&Vault>, environment: &str, job: &Job) -> Result<(), StoreError> {
+    let (mut known, mut secrets) = login::kept(store, vault, environment)?;
+    login::learn_job(&mut known, &mut secrets, job);
+    login::keep(store, vault, environment, &known, &secrets)
 }
 
 /// Says why a command could not begin.

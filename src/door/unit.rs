@@ -2,10 +2,9 @@
 
 use std::process::Command;
 
-use camino::Utf8Path;
-
 use crate::flow::FlowError;
 
+use super::cli::Global;
 use super::serve::ServeArgs;
 use super::terminal::Voice;
 
@@ -14,7 +13,7 @@ const PATH: &str = "/etc/systemd/system/sunshine-installer.service";
 const NAME: &str = "sunshine-installer.service";
 
 /// Writes the unit, enables and starts it.
-pub(crate) fn install(args: &ServeArgs, log_dir: Option<&Utf8Path>, voice: &Voice) -> Result<(), FlowError> {
+pub(crate) fn install(args: &ServeArgs, global: &Global, voice: &Voice) -> Result<(), FlowError> {
     if !nix::unistd::geteuid().is_root() {
         return Err(FlowError::request("--install writes a unit of the system: run it as root"));
     }
@@ -25,7 +24,7 @@ pub(crate) fn install(args: &ServeArgs, log_dir: Option<&Utf8Path>, voice: &Voic
     if ["/tmp/", "/var/tmp/", "/run/"].iter().any(|dir| exe.starts_with(dir)) {
         voice.warn(&format!("{exe} will not outlive a restart of this machine there: better in /opt"));
     }
-    let text = unit(&exe, args, log_dir, std::env::var("SUNSHINE_STATE_DIR").ok().as_deref())?;
+    let text = unit(&exe, args, global, std::env::var("SUNSHINE_STATE_DIR").ok().as_deref())?;
     fs_err::write(PATH, text).map_err(|e| failed("the unit", &e))?;
     for words in [&["daemon-reload"][..], &["enable", NAME], &["restart", NAME]] {
         let output = Command::new("systemctl").args(words).output().map_err(|e| failed("systemctl", &e))?;
@@ -37,15 +36,15 @@ pub(crate) fn install(args: &ServeArgs, log_dir: Option<&Utf8Path>, voice: &Voic
     Ok(())
 }
 
-fn unit(exe: &str, args: &ServeArgs, log_dir: Option<&Utf8Path>, state: Option<&str>) -> Result<String, FlowError> {
+fn unit(exe: &str, args: &ServeArgs, global: &Global, state: Option<&str>) -> Result<String, FlowError> {
     let mut words = vec![exe.to_owned(), "serve".to_owned(), "--listen".to_owned(), args.listen.to_string()];
     let files = [
         ("--token-file", args.token_file.as_deref()),
         ("--tls-cert", args.tls_cert.as_deref()),
         ("--tls-key", args.tls_key.as_deref()),
-        ("--keep-credentials", args.keep_credentials.as_deref()),
+        ("--keep-credentials", global.keep_credentials.as_deref()),
         ("--bundle", args.source.bundle.as_deref()),
-        ("--log-dir", log_dir),
+        ("--log-dir", global.log_dir.as_deref()),
     ];
     for (option, path) in files {
         let Some(path) = path else { continue };

@@ -28,7 +28,7 @@ const SILENT: u32 = 50;
 const BATCH: u32 = 200;
 
 #[utoipa::path(get, path = "/environments/{id}/events",
-    params(("id" = String, Path, description = "The environment", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
+    params(("id" = String, Path, description = "The environment", example = "prod", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
         ("Last-Event-ID" = Option<i64>, Header, description = "Go on behind this event", nullable = false)),
     responses(
         (status = 200, body = String, content_type = "text/event-stream", description = "Events as they come, without an end"),

@@ -61,7 +61,7 @@ pub(crate) async fn environments(door: &Arc<Door>) -> Answer {
 
 /// GET `/environments/{id}`
 #[utoipa::path(get, path = "/environments/{id}",
-    params(("id" = String, Path, description = "The environment", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")),
+    params(("id" = String, Path, description = "The environment", example = "prod", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")),
     responses(
         (status = 200, body = EnvironmentTasks, description = "Its tasks"),
         (status = 400, body = Message, description = "No name of an environment"),
@@ -82,7 +82,7 @@ pub(crate) async fn environment(door: &Arc<Door>, id: String) -> Answer {
 
 /// GET `/environments/{id}/{type}`
 #[utoipa::path(get, path = "/environments/{id}/{type}",
-    params(("id" = String, Path, description = "The environment", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
+    params(("id" = String, Path, description = "The environment", example = "prod", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
         ("type" = u8, Path, description = "1 create, 3 add nodes, 4 delete nodes, 5 EC2 hosts; 2 is the cluster's status", minimum = 1, maximum = 5)),
     responses(
         (status = 200, body = Message, description = "The newest task of this type; for type 2 a StatusMessage"),
@@ -111,8 +111,15 @@ pub(crate) async fn task(door: &Arc<Door>, id: String, number: &str) -> Answer {
 
 /// POST `/environments/{id}`
 #[utoipa::path(post, path = "/environments/{id}",
-    params(("id" = String, Path, description = "The environment", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")),
-    request_body = TaskBody,
+    params(("id" = String, Path, description = "The environment", example = "prod", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")),
+    request_body(content = TaskBody, example = json!({
+        "environment_type": 1,
+        "environment_params": {
+            "master-host-list": ["root:PASSWORD@10.8.14.200"],
+            "etcd-host-list": ["root:PASSWORD@10.8.14.200"],
+            "node-host-list": ["root:PASSWORD@10.8.14.200", "root:PASSWORD@10.8.14.201"]
+        }
+    })),
     responses(
         (status = 200, body = Message, description = "Started"),
         (status = 400, body = Message, description = "task_parms error: which parameter is wrong, and why; nothing was touched"),
@@ -148,15 +155,16 @@ async fn begin(door: &Arc<Door>, id: String, request: TaskRequest) -> Result<ser
             return Err(Refusal::Wrong(format!("{WRONG}: environment_type: this build cannot create EC2 hosts")));
         }
         let params: ClusterParams = request.params().map_err(Refusal::Wrong)?;
-        if request.number == 1 {
-            return job::create(&params).map_err(Refusal::Wrong);
-        }
-        if !runner.store.knows(&environment)? {
+        if request.number != 1 && !runner.store.knows(&environment)? {
             return Err(Refusal::Unknown(format!("environment {environment} is not known here")));
         }
-        let (login, secrets) = runner.login(&environment)?;
-        let change = if request.number == 3 { job::add } else { job::remove };
-        change(&params, login, secrets).map_err(Refusal::Wrong)
+        let (login, secrets) = runner.login(&environment).map_err(|e| Refusal::Wrong(format!("{WRONG}: {e}")))?;
+        let read = match request.number {
+            1 => job::create,
+            3 => job::add,
+            _ => job::remove,
+        };
+        read(&params, login, secrets).map_err(Refusal::Wrong)
     });
     let asked = asked.await.unwrap_or_else(|| Err(Refusal::Failed("the request could not be read".to_owned())))?;
     door.runner.start(&id, asked).await
@@ -164,7 +172,7 @@ async fn begin(door: &Arc<Door>, id: String, request: TaskRequest) -> Result<ser
 
 /// DELETE `/environments/{id}`
 #[utoipa::path(delete, path = "/environments/{id}",
-    params(("id" = String, Path, description = "The environment", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
+    params(("id" = String, Path, description = "The environment", example = "prod", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
         ("force" = Option<bool>, Query, description = "Forget it also when a cluster stands; its hosts are not touched", nullable = false)),
     responses(
         (status = 200, body = Message, description = "Forgotten"),

@@ -1,67 +1,15 @@
 //! From parameters to a [`Job`]: the same typed request that the other doors make.
 
-use std::collections::BTreeMap;
-
-use camino::{Utf8Path, Utf8PathBuf};
-use serde::{Deserialize, Serialize};
+use camino::Utf8Path;
 
 use crate::door::credentials::{is_locked, targets};
+use crate::door::login::{Login, Secrets, learn};
 use crate::flow::request::{
     ClusterChange, ClusterCreate, ClusterRemove, ClusterSettings, EtcdCreate, Network, Operation,
 };
-use crate::host::{Auth, Secret, Target, TargetDefaults};
+use crate::host::{Auth, Target, TargetDefaults};
 
 use super::body::{ClusterParams, HostList, WRONG};
-
-/// How an environment's hosts are logged in to, without secrets: kept with the environment for later tasks.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Login {
-    pub(crate) user: Option<String>,
-    pub(crate) key: Option<Utf8PathBuf>,
-    /// By address: hosts that named their own user or port.
-    #[serde(default)]
-    pub(crate) hosts: BTreeMap<String, HostLogin>,
-}
-
-/// One host's own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct HostLogin {
-    pub(crate) user: String,
-    pub(crate) port: u16,
-}
-
-/// The secrets beside a [`Login`]: sealed when the listener keeps credentials, else gone with the task.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Secrets {
-    pub(crate) sudo: Option<Secret>,
-    pub(crate) passwords: BTreeMap<String, Secret>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Plain {
-    sudo: Option<String>,
-    passwords: BTreeMap<String, String>,
-}
-
-impl Secrets {
-    /// As a text to seal.
-    pub(crate) fn to_text(&self) -> Secret {
-        let plain = Plain {
-            sudo: self.sudo.as_ref().map(|s| s.expose().to_owned()),
-            passwords: self.passwords.iter().map(|(host, s)| (host.clone(), s.expose().to_owned())).collect(),
-        };
-        Secret::new(serde_json::to_string(&plain).unwrap_or_default())
-    }
-
-    /// Back from [`Secrets::to_text`].
-    pub(crate) fn from_text(text: &Secret) -> Option<Self> {
-        let plain: Plain = serde_json::from_str(text.expose()).ok()?;
-        Some(Self {
-            sudo: plain.sudo.map(Secret::new),
-            passwords: plain.passwords.into_iter().map(|(host, p)| (host, Secret::new(p))).collect(),
-        })
-    }
-}
 
 /// The operations that a task's parameters ask for, and the logins to keep.
 #[derive(Debug)]
@@ -74,13 +22,13 @@ pub(crate) struct Asked {
 }
 
 /// Type 1: etcd, then Kubernetes.
-pub(crate) fn create(params: &ClusterParams) -> Result<Asked, String> {
+pub(crate) fn create(params: &ClusterParams, login: Login, secrets: Secrets) -> Result<Asked, String> {
     for (name, list) in [("master-host-list", &params.masters), ("etcd-host-list", &params.etcd)] {
         if list.0.is_empty() {
             return Err(format!("{WRONG}: {name}: at least one host is wanted"));
         }
     }
-    let mut hosts = Hosts::new(params, Login::default(), Secrets::default())?;
+    let mut hosts = Hosts::new(params, login, secrets)?;
     let rpms = Rpms::sort(&params.rpms)?;
     let etcd = hosts.read("etcd-host-list", &params.etcd)?;
     let masters = hosts.read("master-host-list", &params.masters)?;
@@ -181,8 +129,12 @@ impl Hosts {
             return Err(wrong("a host is empty".to_owned()));
         }
         let mut hosts = targets(&list.0, &self.defaults).map_err(|e| wrong(e.to_string()))?;
+        let bare = |target: &Target| {
+            let same = |text: &&String| Target::parse(text, &self.defaults).is_ok_and(|t| t.address == target.address);
+            list.0.iter().find(same).is_some_and(|text| !text.contains('@'))
+        };
         for target in &mut hosts {
-            self.complete(target);
+            self.complete(target, bare(target));
             if target.auth.password.is_none() && target.auth.key.is_none() {
                 return Err(wrong(format!(
                     "{}: neither a password (user:password@address) nor certificate_path is given",
@@ -201,14 +153,16 @@ impl Hosts {
     }
 
     /// A host that the environment knows is logged in to as before, where the request says nothing else.
-    fn complete(&self, target: &mut Target) {
+    fn complete(&self, target: &mut Target, bare: bool) {
         let address = target.address.to_string();
-        if let Some(known) = self.login.hosts.get(&address)
-            && target.port == 22
-        {
-            target.port = known.port;
-            if target.auth.password.is_none() {
+        if let Some(known) = self.login.hosts.get(&address) {
+            if target.port == 22 {
+                target.port = known.port;
+            }
+            if bare {
                 target.user.clone_from(&known.user);
+            } else if target.user != known.user {
+                return;
             }
         }
         if target.auth.password.is_none() {
@@ -228,13 +182,7 @@ impl Hosts {
     }
 
     fn asked(mut self, operations: Vec<Operation>) -> Asked {
-        for target in self.seen {
-            let address = target.address.to_string();
-            if let Some(password) = target.auth.password {
-                self.secrets.passwords.insert(address.clone(), password);
-            }
-            self.login.hosts.insert(address, HostLogin { user: target.user, port: target.port });
-        }
+        learn(&mut self.login, &mut self.secrets, &self.seen);
         Asked { operations, defaults: self.defaults, login: self.login, secrets: self.secrets }
     }
 }
@@ -293,6 +241,11 @@ impl Rpms {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Secret;
+
+    fn create(params: &ClusterParams) -> Result<Asked, String> {
+        super::create(params, Login::default(), Secrets::default())
+    }
 
     fn params(json: &str) -> ClusterParams {
         serde_json::from_str(json).unwrap()
@@ -337,8 +290,10 @@ mod tests {
             r#"{"master-host-list":["m:a@10.8.14.200:2222"],"etcd-host-list":["m:a@10.8.14.200:2222"],"ssh-sudo-pw":"s"}"#,
         ))
         .unwrap();
-        let secrets = Secrets::from_text(&first.secrets.to_text()).unwrap();
-        let asked = remove(&params(r#"{"node-host-list":["10.8.14.200"]}"#), first.login, secrets).unwrap();
+        let other =
+            remove(&params(r#"{"node-host-list":["other@10.8.14.200"]}"#), first.login.clone(), first.secrets.clone());
+        assert!(other.unwrap_err().contains("neither a password"), "another user's password is not this one's");
+        let asked = remove(&params(r#"{"node-host-list":["10.8.14.200"]}"#), first.login, first.secrets).unwrap();
         let [Operation::ClusterRemove(change)] = asked.operations.as_slice() else { panic!() };
         assert_eq!(change.nodes[0].to_string(), "m@10.8.14.200:2222");
         assert_eq!(change.nodes[0].auth.password, Some(Secret::new("a")));

@@ -10,6 +10,7 @@ use camino::Utf8PathBuf;
 use payload::Bundle;
 use tokio::sync::{Notify, oneshot};
 
+use crate::door::login::{self, Login, Secrets};
 use crate::door::{log, record};
 use crate::flow::request::{Job, RunOptions};
 use crate::flow::{FlowError, Setup, run_job};
@@ -17,7 +18,7 @@ use crate::plan::{Event, Events, Interrupt, LockError};
 use crate::store::vault::Vault;
 use crate::store::{Recorder, Store, StoreError};
 
-use super::job::{Asked, Login, Secrets};
+use super::job::Asked;
 
 /// Environments that may be worked on at once.
 const TASKS: usize = 16;
@@ -136,7 +137,8 @@ impl Runner {
         // Behind the recorder: whoever gets the answer finds the task in the store.
         events.listen(move |event: &Event| {
             if let Event::RunStarted { environment, .. } = event {
-                if let Err(e) = runner.keep_login(environment, &kept) {
+                let (login, secrets) = &kept;
+                if let Err(e) = login::keep(&runner.store, runner.vault.as_ref(), environment, login, secrets) {
                     tracing::warn!("the environment's login is not kept: {e}");
                 }
                 answer(&first, Ok(()));
@@ -155,22 +157,9 @@ impl Runner {
         }
     }
 
-    /// Keeps how the hosts are reached; their secrets only when the listener was told to, and sealed.
-    fn keep_login(&self, environment: &str, (login, secrets): &(Login, Secrets)) -> Result<(), StoreError> {
-        let sealed = self.vault.as_ref().map(|vault| vault.seal(environment, &secrets.to_text())).transpose()?;
-        let text = serde_json::to_string(login).unwrap_or_default();
-        self.store.keep_login(environment, &text, sealed.as_deref())
-    }
-
     /// The login that earlier tasks of the environment had.
     pub(crate) fn login(&self, environment: &str) -> Result<(Login, Secrets), StoreError> {
-        let Some(kept) = self.store.login(environment)? else { return Ok((Login::default(), Secrets::default())) };
-        let login = serde_json::from_str(&kept.login).unwrap_or_default();
-        let secrets = match (&self.vault, kept.sealed) {
-            (Some(vault), Some(sealed)) => Secrets::from_text(&vault.open_sealed(environment, &sealed)?),
-            _ => None,
-        };
-        Ok((login, secrets.unwrap_or_default()))
+        login::kept(&self.store, self.vault.as_ref(), environment)
     }
 
     /// Has every task end at its next safe point, and waits for that.

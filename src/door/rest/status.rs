@@ -20,7 +20,7 @@ use super::routes::Door;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[utoipa::path(get, path = "/environments/{id}/2",
-    params(("id" = String, Path, description = "The environment", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")),
+    params(("id" = String, Path, description = "The environment", example = "prod", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")),
     responses(
         (status = 200, body = StatusMessage, description = "What the cluster says; environment_err 1 when it does not answer"),
         (status = 400, body = Message, description = "No name of an environment"),

@@ -86,11 +86,27 @@ fn a_cluster_is_created_asked_and_listed_and_the_command_line_sees_the_same() {
     }
     assert_eq!(ask(&lab, &here, &["-X", "DELETE"]).status, 409, "a cluster stands");
 
+    // Their failures have numbers of their own: a login that is refused, a master that does not answer.
+    let failing = |number: u8, host: &str| {
+        let body =
+            format!(r#"{{"environment_type": {number}, "environment_params": {{"node-host-list": ["{host}"]}}}}"#);
+        let answer = ask(&lab, &here, &["-d", &body]);
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let message = poll(|| ask(&lab, &format!("{here}/{number}"), &[]), LONG);
+        assert_eq!((&message["environment_status"], &message["environment_result"]), (&"stop".into(), &false.into()));
+        message["environment_err"].as_u64()
+    };
+    assert_eq!(failing(3, "nosuch@10.8.14.202"), Some(2));
+    lab.host(0).cut_network();
+    assert_eq!(failing(4, "10.8.14.201"), Some(3));
+    let message = ask(&lab, &format!("{here}/2"), &[]).message();
+    assert_eq!((&message["environment_result"], &message["environment_err"]), (&false.into(), &1.into()), "{message}");
+    lab.host(0).heal();
+
     // What the command line does is seen here, and its password is nowhere.
-    let run = site.run(&lab, &["--environment", "line", "etcd", "create", "--host", "root:111111@10.8.14.201"]);
+    site.run(&lab, &["--environment", "line", "etcd", "create", "--host", "root:111111@10.8.14.202"]).expect_ok();
     let line = ask(&lab, &format!("{}/environments/line/1", listener.url), &[]).message();
-    let expected = if run.ok() { "finished" } else { "stop" };
-    assert_eq!(line["environment_status"], expected, "{line}");
+    assert_eq!(line["environment_status"], "finished", "{line}");
     assert!(site.written().iter().all(|(_, bytes)| !bytes.windows(7).any(|w| w == b":111111")));
     lab.assert_no_egress(&["10.244.0.0/16", "10.254.0.0/16"]);
 }
@@ -157,4 +173,15 @@ fn kept_passwords_are_sealed_and_used_by_later_tasks() {
     assert_eq!(removed["environment_status"], "finished", "{removed}");
     assert!(site.written().iter().all(|(_, bytes)| !bytes.windows(7).any(|w| w == b":111111")));
     assert!(site.written().iter().all(|(_, bytes)| !bytes.windows(8).any(|w| w == b"\"111111\"")));
+
+    // A cluster that the command line makes is the listener's too, and its kept passwords.
+    let line = ["etcd", "create", "--host", "root:111111@10.8.14.201", "--environment", "line"];
+    site.run(&lab, &[&line[..], &keep].concat()).expect_ok();
+    let here = format!("{}/environments/line", listener.url);
+    assert_eq!(ask(&lab, &format!("{here}/1"), &[]).message()["environment_progress"], 100.0);
+    let body = r#"{"environment_type": 1, "environment_params":
+        {"master-host-list": ["10.8.14.201"], "etcd-host-list": ["10.8.14.201"]}}"#;
+    assert_eq!(ask(&lab, &here, &["-d", body]).status, 200);
+    let message = poll(|| ask(&lab, &format!("{here}/1"), &[]), LONG);
+    assert_eq!(message["environment_status"], "finished", "{message}");
 }
