@@ -8,3 +8,4 @@ mod openapi;
 mod page;
 mod service;
 mod setup;
+mod shared;

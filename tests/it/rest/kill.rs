@@ -53,7 +53,7 @@ fn a_listener_killed_at_ten_random_moments_goes_on_until_it_is_finished() {
         let here = format!("{}/environments/prod", listener.url);
         let started = ask(&here, &["-d", body]);
         assert_eq!(started.status, 200, "kill {kill}: {}", started.text);
-        std::thread::sleep(dice.millis(100..6000));
+        std::thread::sleep(dice.millis(100..3500));
         let last = ask(&format!("{here}/1"), &[]).message();
         listener.kill();
         assert_whole(&site);

@@ -176,12 +176,14 @@ async function refresh() {
     trouble('');
   } catch (error) {
     if (error instanceof NoToken) {
+      trouble(sessionStorage.getItem('token') ? 'This is not the token of this listener.' : '');
+      sessionStorage.removeItem('token');
       if ($('login').hidden) { show('login', true); show('panes', false); $('token').focus(); }
     } else trouble('The listener does not answer. Its tasks say "stop" when it is back, and go on when started again.');
   }
 }
 
-async function loop() { await refresh(); setTimeout(loop, document.hidden ? 5 * PACE : PACE); }
+async function loop() { if ($('login').hidden) await refresh(); setTimeout(loop, document.hidden ? 5 * PACE : PACE); }
 
 const lines = (id) => $(id).value.split(/[\s,]+/).filter(Boolean);
 
