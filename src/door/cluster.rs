@@ -119,6 +119,9 @@ pub(crate) struct Roles {
 pub(crate) struct AddArgs {
     #[command(flatten)]
     roles: Roles,
+    /// Masters that are there, for their passwords: all of them must learn of other etcd members
+    #[arg(long, value_name = "HOST", num_args = 1..)]
+    also: Vec<String>,
     /// Master packages from these files
     #[arg(long, value_name = "RPM", num_args = 1..)]
     master_rpm: Vec<String>,
@@ -136,7 +139,10 @@ pub(crate) struct AddArgs {
 pub(crate) struct RemoveArgs {
     #[command(flatten)]
     roles: Roles,
-    /// Go on when a drain does not end in time
+    /// Masters that stay, for their passwords: all of them must learn of other etcd members
+    #[arg(long, value_name = "HOST", num_args = 1..)]
+    also: Vec<String>,
+    /// Go on when a drain does not end in time, and when a host does not answer: nothing is undone on it then
     #[arg(long)]
     force: bool,
     /// The longest a drain may take
@@ -182,7 +188,7 @@ impl ClusterCommand {
                 master_rpms: args.master_rpm.clone(),
                 node_rpms: args.node_rpm.clone(),
                 etcd_rpms: args.etcd_rpm.clone(),
-                also: Vec::new(),
+                also: targets(&args.also, defaults)?,
             }),
             Self::Remove(args) => Operation::ClusterRemove(ClusterRemove {
                 masters: targets(&args.roles.masters, defaults)?,
@@ -190,7 +196,7 @@ impl ClusterCommand {
                 etcd: targets(&args.roles.etcd, defaults)?,
                 force: args.force,
                 drain_timeout: args.drain_timeout.map(Duration::from_secs),
-                also: Vec::new(),
+                also: targets(&args.also, defaults)?,
             }),
             Self::Reset(args) => Operation::ClusterReset(ClusterReset {
                 hosts: targets(&args.hosts, defaults)?,

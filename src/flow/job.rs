@@ -123,7 +123,7 @@ impl Asked<'_> {
         }
         Err(FlowError::request_with_help(
             format!("no credentials for {}: {why}", missing.join(", ")),
-            "name those hosts too, with their passwords, or give --ssh-key",
+            "name those hosts too, with their passwords (--also), or give --ssh-key",
         ))
     }
 }

@@ -100,11 +100,20 @@ impl Flow for Reset {
                 cluster.save(scene.environment)?;
             }
         }
+        let token = etcd::Cluster::load(scene.environment)?.map(|c| c.token);
         let mut plan = Plan::default();
         for host in self.targets.iter().map(|t| t.address.to_string()) {
-            let teardown = kubernetes::Teardown;
-            plan.push(Step::on(&host, "node.teardown", "take away what Kubernetes made", teardown).weight(5));
-            let wipe = if self.wipes(&host) { vec![etcd::DATA_DIR.to_owned()] } else { Vec::new() };
+            let teardown = Step::on(&host, "node.teardown", "take away what Kubernetes made", kubernetes::Teardown);
+            plan.push(teardown.weight(5));
+            let wipe = if self.wipes(&host) {
+                vec![etcd::DATA_DIR.to_owned(), etcd::MARK.to_owned()]
+            } else {
+                if let Some(token) = &token {
+                    let mark = etcd::MarkData { token: token.clone() };
+                    plan.push(Step::on(&host, "etcd.mark", "mark etcd's data as this cluster's", mark));
+                }
+                Vec::new()
+            };
             plan.push(Step::on(&host, "host.undo", "give back what was changed", Undo::All { wipe }).weight(8));
         }
         Ok(plan)

@@ -2,7 +2,13 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests: a panic is how a test fails")]
 
+mod killed;
+mod members;
+mod reset;
+
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::lab::Lab;
 use crate::site::{Site, assert_unchanged, at_rest};
@@ -11,6 +17,38 @@ const HOSTS: [&str; 3] = ["root:111111@10.8.14.200", "root:111111@10.8.14.201", 
 
 /// Pods' and services' addresses are the lab's own.
 const INSIDE: [&str; 2] = ["10.244.0.0/16", "10.254.0.0/16"];
+
+/// What these sites' bundles hold.
+const GROUPS: [&str; 4] = ["etcd", "docker", "kubernetes", "extras"];
+
+/// Asks the host until the line succeeds, and returns what it printed.
+#[track_caller]
+fn eventually(lab: &Lab, host: usize, line: &str, seconds: u64) -> String {
+    let end = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        let output = lab.host(host).exec(line);
+        if output.ok() {
+            return output.stdout;
+        }
+        assert!(Instant::now() < end, "{line}: {}{}", output.stdout, output.stderr);
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// Waits until `cluster status` calls everything well, and returns what it says.
+#[track_caller]
+fn whole(site: &Site, lab: &Lab, nodes: usize) -> Value {
+    let end = Instant::now() + Duration::from_secs(120);
+    loop {
+        let output = site.run(lab, &["cluster", "status", "--json"]);
+        let status: Value = serde_json::from_str(&output.stdout).unwrap_or_default();
+        if output.ok() && status["nodes"].as_object().is_some_and(|n| n.len() == nodes) {
+            return status;
+        }
+        assert!(Instant::now() < end, "{}{}", output.stdout, output.stderr);
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
 
 fn whole_line() -> Vec<&'static str> {
     let mut line = vec!["-K", "onekey_deploy_ctl", "-create_etcd_cluster", "--host-list"];
@@ -37,7 +75,7 @@ fn the_whole_line_makes_a_cluster_whose_pods_answer_across_nodes() {
         return;
     }
     let lab = Lab::up(3);
-    let site = Site::with(&["etcd", "docker", "kubernetes"]);
+    let site = Site::with(&GROUPS);
     site.run(&lab, &whole_line()).expect_ok();
     let nodes = lab.host(0).sh("kubectl get nodes --no-headers");
     assert_eq!(nodes.matches(" Ready ").count(), 3, "{nodes}");

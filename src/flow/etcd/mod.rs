@@ -20,6 +20,7 @@ pub(crate) use client::health;
 pub(crate) use config::{DATA_DIR, client_keys};
 pub use create::Create;
 pub(crate) use preflight::{is_plain_hostname, member_address};
+pub(crate) use probe::{MARK, MarkData};
 pub use remove::Remove;
 pub use state::{CLIENT_PORT, Cluster, Joining, Member};
 pub use status::{MemberStatus, Status, status};

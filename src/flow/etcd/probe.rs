@@ -1,6 +1,7 @@
 //! What a host holds of etcd before anything is done: one round trip.
 
 use crate::host::{Command, Host, HostError};
+use crate::plan::{Check, Cx, StepError, Work};
 
 /// etcd as found on a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,8 +16,45 @@ pub(super) struct Found {
 const LOOK: &str = r#"[ -d /var/lib/etcd/default.etcd/member ] || [ -n "$(ls -A /var/lib/etcd/default.etcd 2>/dev/null)" ] && echo data
 # A first member is "activating" until the others have come.
 case $(systemctl is-active etcd 2>/dev/null) in active|activating|reloading) echo running;; esac
-sed -n 's/^ETCD_INITIAL_CLUSTER_TOKEN="\{0,1\}\([^"]*\)"\{0,1\}$/token \1/p' /etc/etcd/etcd.conf 2>/dev/null
-:"#;
+t=$(sed -n 's/^ETCD_INITIAL_CLUSTER_TOKEN="\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' /etc/etcd/etcd.conf 2>/dev/null)
+# After a reset the configuration is gone; the mark holds for the very folder it was made for.
+if [ -z "$t" ] && read -r mark inode 2>/dev/null </var/lib/etcd/.sunshine-token &&
+  [ "$(stat -c %i /var/lib/etcd/default.etcd/member 2>/dev/null)" = "$inode" ]; then t=$mark; fi
+[ -z "$t" ] || printf 'token %s\n' "$t""#;
+
+/// The mark by which data left behind by a reset is known again.
+pub(crate) const MARK: &str = "/var/lib/etcd/.sunshine-token";
+
+/// Data that stays on a host after everything else was given back is marked with its cluster's token.
+#[derive(Debug)]
+pub(crate) struct MarkData {
+    pub token: String,
+}
+
+/// `$1` token, `$2` mark, `$3` nothing to look, `do` to write.
+const MARK_DATA: &str = r#"inode=$(stat -c %i /var/lib/etcd/default.etcd/member 2>/dev/null) || exit 0
+grep -qs "ETCD_INITIAL_CLUSTER_TOKEN=\"$1\"" /etc/etcd/etcd.conf || exit 0
+[ "$(cat "$2" 2>/dev/null)" = "$1 $inode" ] && exit 0
+[ "$3" = do ] || exit 1
+printf '%s %s\n' "$1" "$inode" >"$2""#;
+
+impl MarkData {
+    fn command(&self, what: &str) -> Command {
+        Command::script(MARK_DATA).args([self.token.as_str(), MARK, what]).label("mark etcd's data")
+    }
+}
+
+impl Work for MarkData {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
+        let marked = cx.host()?.run(&self.command(""))?.ok();
+        Ok(if marked { Check::Satisfied } else { Check::Needed(vec![format!("write {MARK}")]) })
+    }
+
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        cx.host()?.run_ok(&self.command("do"))?;
+        Ok(())
+    }
+}
 
 impl Found {
     pub(super) fn on(host: &Host) -> Result<Self, HostError> {

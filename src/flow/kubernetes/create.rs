@@ -17,9 +17,10 @@ use crate::plan::{HostState, Plan, RunReport};
 use crate::repo::Wanted;
 
 use super::images::{self, Image};
+use super::manifest::{self, Manifest};
 use super::plan::{Means, make_plan};
 use super::state::{Cluster, Machine, Node};
-use super::{access, endpoint, preflight};
+use super::{access, endpoint, flannel, preflight, version};
 
 const HAPROXY: &str = "haproxy";
 const KEEPALIVED: &str = "keepalived";
@@ -40,6 +41,7 @@ pub struct Create {
     master_packages: Vec<Wanted>,
     node_packages: Vec<Wanted>,
     images: Vec<Image>,
+    manifests: Vec<Manifest>,
     network: Network,
     known: Option<Cluster>,
     /// Masters of the cluster that must be told of something, beside the hosts of the request.
@@ -57,6 +59,7 @@ impl Create {
             master_packages: Vec::new(),
             node_packages: Vec::new(),
             images: Vec::new(),
+            manifests: Vec::new(),
             network: Network::Auto,
             known: None,
             others: Vec::new(),
@@ -154,6 +157,7 @@ impl Create {
                 settings: self.request.settings.clone(),
                 network: self.network.clone(),
                 etcd: access::first(&self.request.etcd, scene)?,
+                minor: version::minor(&self.master_packages, scene),
                 balanced: false,
                 standing: false,
                 masters: BTreeMap::new(),
@@ -259,11 +263,14 @@ impl Flow for Create {
             (Some(known), true) => self.request.settings = known.settings.clone(),
             (_, false) => preflight::check_request(&self.request, bundle)?,
         }
-        self.network = match &self.request.settings.network {
-            Network::Auto => Network::Direct,
-            other => other.clone(),
+        self.network = match (&self.known, &self.request.settings.network) {
+            (Some(known), _) => known.network.clone(),
+            (None, Network::Auto) if rpms::in_bundle(bundle, flannel::PACKAGE) => Network::Flannel,
+            (None, Network::Auto) => Network::Direct,
+            (None, other) => other.clone(),
         };
         self.images = images::in_bundle(bundle)?;
+        self.manifests = manifest::in_bundle(bundle, &self.network)?;
         self.others = self.masters_to_tell(asked)?;
         self.choose_packages(bundle)?;
         let mut problems = preflight::check_kept(self.known.as_ref(), &self.request);
@@ -290,6 +297,8 @@ impl Flow for Create {
             want(master, &self.master_packages);
             want(node, &self.node_packages);
             want(node && balanced, &rpms::by_name([HAPROXY]));
+            // etcdctl comes with etcd.
+            want(node && self.network == Network::Flannel, &rpms::by_name([flannel::PACKAGE, "etcd"]));
             want(master && vip, &rpms::by_name([KEEPALIVED]));
             want(chrony, &rpms::by_name([CHRONY]));
             all.insert(host, wanted);
@@ -306,6 +315,7 @@ impl Flow for Create {
         let means = Means {
             packages: &self.packages(scene)?,
             images: &self.images,
+            manifests: &self.manifests,
             chrony: rpms::in_bundle(scene.bundle, CHRONY),
             standing: self.known.as_ref().is_some_and(|k| k.standing),
         };

@@ -4,10 +4,12 @@
 //! own defaults, are emptied, so that no default of a package contradicts us.
 
 use crate::flow::pki::PkiError;
+use crate::flow::request::Network;
 use crate::plan::work::{FileSpec, Files};
 
 use super::endpoint;
 use super::keys::ClusterKeys;
+use super::legacy;
 use super::state::{API_PORT, Cluster, Machine};
 
 const PKI: &str = "/etc/kubernetes/pki";
@@ -41,7 +43,7 @@ impl MasterFiles {
         Ok(Self {
             api_server: api_server(cluster, keys, master)?,
             controller_manager: controller_manager(cluster, keys, master)?,
-            scheduler: scheduler(keys, master)?,
+            scheduler: scheduler(cluster, keys, master)?,
             admin: Files(vec![FileSpec::secret("/root/.kube/config", admin.expose(), Some("root"))]),
         })
     }
@@ -64,6 +66,17 @@ pub(super) fn options(path: &str, emptied: &[&str], variable: &str, options: &[S
     }
     text.push_str(&format!("{variable}=\"{}\"\n", options.join(" \\\n  ")));
     FileSpec::text(path, text)
+}
+
+/// A drop-in that keeps systemd from giving a component up: whatever it waits for (etcd, the API, a certificate) may be
+/// away for long, as after a power cut.
+pub(super) fn never_gives_up(unit: &str, more: &str) -> FileSpec {
+    FileSpec::text(
+        format!("/etc/systemd/system/{unit}.service.d/sunshine.conf"),
+        format!(
+            "# Written by sunshine-installer.\n[Service]\nRestart=always\nRestartSec=2\nStartLimitInterval=0\n{more}"
+        ),
+    )
 }
 
 fn key(name: &str, keys: &crate::flow::pki::KeyPairPem) -> [FileSpec; 2] {
@@ -92,6 +105,30 @@ fn api_server(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Result
     files.extend(service_accounts(keys));
     files.extend(key("front-proxy-client", &keys.front_proxy));
     files.push(FileSpec::text(format!("{PKI}/front-proxy-ca.crt"), keys.front_proxy_ca().to_owned()));
+    let args = if cluster.is_legacy() {
+        legacy::api_server(cluster, master, keys.etcd.is_some())
+    } else {
+        api_server_args(cluster, keys, master)
+    };
+    if let Some((etcd_ca, etcd_keys)) = &keys.etcd {
+        files.push(FileSpec::text(format!("{PKI}/etcd-ca.crt"), etcd_ca.clone()));
+        files.extend(key("etcd-client", etcd_keys));
+    }
+    let emptied = [
+        "KUBE_API_ADDRESS",
+        "KUBE_API_PORT",
+        "KUBELET_PORT",
+        "KUBE_ETCD_SERVERS",
+        "KUBE_SERVICE_ADDRESSES",
+        "KUBE_ADMISSION_CONTROL",
+    ];
+    files.push(options("/etc/kubernetes/apiserver", &emptied, "KUBE_API_ARGS", &args));
+    // Told to end, it waits a minute for clients that watch; they find another master, or this one again, at once.
+    files.push(never_gives_up("kube-apiserver", "TimeoutStopSec=5s\n"));
+    Ok(Files(files))
+}
+
+fn api_server_args(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Vec<String> {
     let pki = |name: &str| format!("{PKI}/{name}");
     let mut args = vec![
         format!("--advertise-address={}", master.address),
@@ -120,28 +157,12 @@ fn api_server(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Result
         format!("--proxy-client-cert-file={}", pki("front-proxy-client.crt")),
         format!("--proxy-client-key-file={}", pki("front-proxy-client.key")),
     ];
-    if let Some((etcd_ca, etcd_keys)) = &keys.etcd {
-        files.push(FileSpec::text(format!("{PKI}/etcd-ca.crt"), etcd_ca.clone()));
-        files.extend(key("etcd-client", etcd_keys));
+    if keys.etcd.is_some() {
         args.push(format!("--etcd-cafile={}", pki("etcd-ca.crt")));
         args.push(format!("--etcd-certfile={}", pki("etcd-client.crt")));
         args.push(format!("--etcd-keyfile={}", pki("etcd-client.key")));
     }
-    let emptied = [
-        "KUBE_API_ADDRESS",
-        "KUBE_API_PORT",
-        "KUBELET_PORT",
-        "KUBE_ETCD_SERVERS",
-        "KUBE_SERVICE_ADDRESSES",
-        "KUBE_ADMISSION_CONTROL",
-    ];
-    files.push(options("/etc/kubernetes/apiserver", &emptied, "KUBE_API_ARGS", &args));
-    // Told to end, it waits a minute for clients that watch; they find another master, or this one again, at once.
-    files.push(FileSpec::text(
-        "/etc/systemd/system/kube-apiserver.service.d/sunshine.conf",
-        "# Written by sunshine-installer.\n[Service]\nTimeoutStopSec=5s\n",
-    ));
-    Ok(Files(files))
+    args
 }
 
 // What runs beside an API server need not go through the balancer.
@@ -155,6 +176,8 @@ fn controller_manager(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -
     let kubeconfig = component_kubeconfig(keys, name, master)?;
     let mut files = vec![common(), ca(keys)];
     files.extend(service_accounts(keys));
+    // A network of a manifest takes each node's subnet from the cluster.
+    let allocate = matches!(cluster.network, Network::Manifest(_));
     let args = [
         format!("--kubeconfig={}", kubeconfig.path),
         format!("--authentication-kubeconfig={}", kubeconfig.path),
@@ -165,15 +188,17 @@ fn controller_manager(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -
         format!("--root-ca-file={PKI}/ca.crt"),
         format!("--service-account-private-key-file={PKI}/service-accounts.key"),
         format!("--cluster-cidr={}", cluster.settings.pod_cidr),
-        "--allocate-node-cidrs=false".to_owned(),
+        format!("--allocate-node-cidrs={allocate}"),
         "--controllers=*,tokencleaner".to_owned(),
     ];
+    let args = if cluster.is_legacy() { legacy::controller_manager(cluster, &kubeconfig.path) } else { args.to_vec() };
     files.push(kubeconfig);
+    files.push(never_gives_up(name, ""));
     files.push(options("/etc/kubernetes/controller-manager", &[], "KUBE_CONTROLLER_MANAGER_ARGS", &args));
     Ok(Files(files))
 }
 
-fn scheduler(keys: &ClusterKeys, master: &Machine) -> Result<Files, PkiError> {
+fn scheduler(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Result<Files, PkiError> {
     let kubeconfig = component_kubeconfig(keys, "kube-scheduler", master)?;
     let args = [
         format!("--kubeconfig={}", kubeconfig.path),
@@ -182,5 +207,7 @@ fn scheduler(keys: &ClusterKeys, master: &Machine) -> Result<Files, PkiError> {
         "--bind-address=127.0.0.1".to_owned(),
         "--leader-elect=true".to_owned(),
     ];
-    Ok(Files(vec![common(), kubeconfig, options("/etc/kubernetes/scheduler", &[], "KUBE_SCHEDULER_ARGS", &args)]))
+    let args = if cluster.is_legacy() { legacy::scheduler(&kubeconfig.path) } else { args.to_vec() };
+    let options = options("/etc/kubernetes/scheduler", &[], "KUBE_SCHEDULER_ARGS", &args);
+    Ok(Files(vec![common(), kubeconfig, never_gives_up("kube-scheduler", ""), options]))
 }

@@ -24,8 +24,14 @@ const LIST: &str = "/etc/kubernetes/sunshine-cluster";
 /// The list's text: a line a fact, the words of a line apart by one space.
 pub(super) fn list(cluster: &Cluster) -> String {
     let mut text = "# Written by sunshine-installer: the hosts of this cluster.\n".to_owned();
-    if cluster.network == Network::Direct {
-        text.push_str("network direct\n");
+    match cluster.network {
+        Network::Direct => text.push_str("network direct\n"),
+        Network::Flannel => text.push_str("network flannel\n"),
+        _ => {}
+    }
+    // Without leave for everybody to ask, a connection is all the health that can be seen.
+    if cluster.is_legacy() {
+        text.push_str("health connect\n");
     }
     text.push_str(&format!("pods {}\n", cluster.settings.pod_cidr));
     text.push_str(&format!("balancer 127.0.0.1:{}\n", endpoint::LOCAL_PORT));
@@ -94,18 +100,22 @@ pub(super) fn cni_files(cluster: &Cluster, node: &Node) -> Files {
 #[derive(Debug)]
 pub(super) struct Publish {
     pub list: String,
+    /// Nodes need leave to read it.
+    pub rbac: bool,
     /// The administrator's.
     pub kubeconfig: Secret,
 }
 
 /// `$1` list; the kubeconfig on standard input. Fails when the cluster's list is another one.
 const SAME: &str = r#"umask 077
+export HOME=/run/sunshine-installer
 k=$(mktemp) && trap 'rm -f "$k"' EXIT && cat >"$k"
 is=$(kubectl --kubeconfig "$k" --request-timeout=10s -n kube-public get configmap sunshine-cluster -o 'jsonpath={.data.hosts}' 2>/dev/null) || exit 1
 [ "$is" = "$(printf %s "$1")" ]"#;
 /// `$1` objects.
 const APPLY: &str = r#"set -eu
 umask 077
+export HOME=/run/sunshine-installer
 k=$(mktemp) && trap 'rm -f "$k"' EXIT && cat >"$k"
 printf '%s' "$1" | kubectl --kubeconfig "$k" --request-timeout=30s apply -f -"#;
 
@@ -114,8 +124,13 @@ impl Publish {
     fn objects(&self) -> String {
         let metadata = serde_json::json!({"name": "sunshine-cluster", "namespace": "kube-public"});
         let group = "rbac.authorization.k8s.io";
+        let map = serde_json::json!(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"hosts": self.list}});
+        if !self.rbac {
+            return map.to_string();
+        }
         serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [
-            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"hosts": self.list}},
+            map,
             {"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata, "rules": [{
                 "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["sunshine-cluster"],
                 "verbs": ["get", "list", "watch"],

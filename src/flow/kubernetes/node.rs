@@ -1,12 +1,14 @@
 //! The files of a node, for Kubernetes 1.10 and later: kubelet, kube-proxy and Docker.
 
 use crate::flow::pki::PkiError;
+use crate::flow::request::Network;
 use crate::host::Facts;
 use crate::plan::work::{FileSpec, Files};
 
 use super::endpoint;
 use super::keys::{ClusterKeys, kubeconfig};
-use super::master::{common, options};
+use super::legacy;
+use super::master::{common, never_gives_up, options};
 use super::state::{Cluster, Machine};
 
 const PKI: &str = "/etc/kubernetes/pki";
@@ -49,15 +51,20 @@ pub(super) fn kubelet_files(
     let (server, client) = keys.kubelet(node)?;
     let config =
         kubeconfig(&keys.ca.cert, &client, &format!("system:node:{}", node.name), &endpoint::for_nodes(cluster));
-    let mut args = vec![
-        "--config=/etc/kubernetes/kubelet.yaml".to_owned(),
-        format!("--kubeconfig={KUBELET_KUBECONFIG}"),
-        "--network-plugin=cni".to_owned(),
-        "--cni-conf-dir=/etc/cni/net.d".to_owned(),
-        // Upstream's place, and the one of Fedora's and CentOS's packages.
-        "--cni-bin-dir=/opt/cni/bin,/usr/libexec/cni".to_owned(),
-        format!("--node-ip={}", node.address),
-    ];
+    let mut args = vec![format!("--kubeconfig={KUBELET_KUBECONFIG}"), format!("--node-ip={}", node.address)];
+    if cluster.is_legacy() {
+        args.extend(legacy::kubelet(cluster, cgroup_driver(facts), &endpoint::for_nodes(cluster)));
+    } else {
+        args.push("--config=/etc/kubernetes/kubelet.yaml".to_owned());
+    }
+    // flannel's subnet is on Docker's own bridge.
+    if cluster.network != Network::Flannel {
+        args.push("--network-plugin=cni".to_owned());
+        args.push("--cni-conf-dir=/etc/cni/net.d".to_owned());
+        // Upstream's place, and the one of Fedora's and CentOS's packages. Before 1.8 it took one folder only.
+        let bin = if cluster.is_legacy() { "/usr/libexec/cni" } else { "/opt/cni/bin,/usr/libexec/cni" };
+        args.push(format!("--cni-bin-dir={bin}"));
+    }
     if let Some(image) = pause {
         args.push(format!("--pod-infra-container-image={image}"));
     }
@@ -69,15 +76,19 @@ pub(super) fn kubelet_files(
         &args,
     );
     environment.content.extend(hostname.into_bytes());
-    Ok(Files(vec![
+    let mut files = vec![
         common(),
         FileSpec::text(format!("{PKI}/ca.crt"), keys.ca.cert.clone()),
         FileSpec::text(format!("{PKI}/kubelet.crt"), server.cert.clone()),
         FileSpec::secret(format!("{PKI}/kubelet.key"), server.key.expose(), Some("root")),
         FileSpec::secret(KUBELET_KUBECONFIG, config.expose(), Some("root")),
-        FileSpec::text("/etc/kubernetes/kubelet.yaml", kubelet_config(cluster, facts)),
+        never_gives_up("kubelet", ""),
         environment,
-    ]))
+    ];
+    if !cluster.is_legacy() {
+        files.push(FileSpec::text("/etc/kubernetes/kubelet.yaml", kubelet_config(cluster, facts)));
+    }
+    Ok(Files(files))
 }
 
 /// A KubeletConfiguration (kubelet.config.k8s.io/v1beta1), as JSON, which is YAML too.
@@ -118,6 +129,7 @@ pub(super) fn proxy_files(cluster: &Cluster, keys: &ClusterKeys, node: &Machine)
     Ok(Files(vec![
         common(),
         FileSpec::secret(path, config.expose(), Some("root")),
+        never_gives_up("kube-proxy", ""),
         options("/etc/kubernetes/proxy", &[], "KUBE_PROXY_ARGS", &args),
     ]))
 }

@@ -13,11 +13,12 @@ use crate::repo::Wanted;
 
 use super::images::{self, Image, LoadImages};
 use super::keys::ClusterKeys;
+use super::manifest::{Apply, Manifest};
 use super::master::MasterFiles;
 use super::prepare::{self, Kernel};
 use super::state::{API_PORT, Cluster, Machine, Node};
-use super::verify::{MasterAnswers, NodeReady};
-use super::{endpoint, network, node, vip};
+use super::verify::{Leads, MasterAnswers, NodeReady};
+use super::{endpoint, flannel, network, node, vip};
 
 /// How long a service may take to start.
 const START: Duration = Duration::from_secs(120);
@@ -28,6 +29,7 @@ pub(super) struct Means<'a> {
     /// By host; only hosts of this run are worked on.
     pub packages: &'a BTreeMap<String, Vec<Wanted>>,
     pub images: &'a [Image],
+    pub manifests: &'a [Manifest],
     pub chrony: bool,
     /// The cluster stands: masters are restarted, or join, one after another.
     pub standing: bool,
@@ -60,6 +62,12 @@ pub(super) fn make_plan(cluster: &Cluster, means: &Means<'_>, scene: &Scene<'_>)
     let teller = masters().map(|(h, _)| h).next().or_else(|| means.packages.keys().next());
     if let Some(host) = teller.filter(|_| !api.is_empty()) {
         push_publish(&mut plan, cluster, &keys, host, &api)?;
+        for manifest in means.manifests {
+            let server = cluster.masters.get(host).map_or_else(String::new, endpoint::of_master);
+            let title = format!("apply {} of the bundle", manifest.name);
+            let apply = Apply { manifest: manifest.clone(), server };
+            plan.push(Step::on(host, &format!("apply.{}", manifest.name), title, apply).weight(2));
+        }
     }
     for (host, own) in cluster.nodes.iter().filter(|(h, _)| means.packages.contains_key(*h)) {
         if let Some(run_host) = scene.hosts.get(host) {
@@ -81,7 +89,8 @@ fn push_publish(
     api: &[StepId],
 ) -> Result<(), FlowError> {
     let url = cluster.masters.get(host).map_or_else(|| endpoint::for_nodes(cluster), endpoint::of_master);
-    let publish = network::Publish { list: network::list(cluster), kubeconfig: keys.admin(&url)? };
+    let publish =
+        network::Publish { list: network::list(cluster), rbac: !cluster.is_legacy(), kubeconfig: keys.admin(&url)? };
     plan.push(Step::on(host, "cluster.publish", "tell the cluster of its hosts", publish).after(api.to_vec()));
     Ok(())
 }
@@ -97,6 +106,11 @@ fn push_service(plan: &mut Plan, host: &str, name: &str, title: &str, files: Fil
     plan.push(
         Step::on(host, &format!("{name}.start"), format!("start {title}"), service).after(after.to_vec()).weight(3),
     );
+}
+
+/// An etcd made on the same line must answer first; steps that are not in the plan are not waited for.
+fn etcd_answers(scene: &Scene<'_>) -> Vec<StepId> {
+    scene.hosts.keys().map(|h| StepId::on(h, "etcd.answers")).collect()
 }
 
 /// Adds a master's steps; the last of them.
@@ -115,22 +129,26 @@ fn push_master(
     }
     let files = MasterFiles::new(cluster, keys, host, master)?;
     plan.push(Step::on(host, "master.configure", "write the master's configuration and certificates", files.all()));
-    // An etcd made on the same line must answer first; steps that are not in the plan are not waited for.
-    let mut after: Vec<StepId> = scene.hosts.keys().map(|h| StepId::on(h, "etcd.answers")).collect();
+    let mut after = etcd_answers(scene);
     after.extend(before);
-    let units = [
-        ("kube-apiserver", "the API server", &files.api_server),
-        ("kube-controller-manager", "the controller manager", &files.controller_manager),
-        ("kube-scheduler", "the scheduler", &files.scheduler),
-    ];
-    for (name, title, read) in units {
-        let start = Step::on(host, &format!("{name}.start"), format!("start {title}"), unit(name, read.digest()));
-        plan.push(start.after(after.clone()).weight(4));
-    }
+    let mut start = |name: &str, title: &str, read: &Files| {
+        let step = Step::on(host, &format!("{name}.start"), format!("start {title}"), unit(name, read.digest()));
+        plan.push(step.after(after.clone()).weight(4));
+    };
+    start("kube-apiserver", "the API server", &files.api_server);
     let server = endpoint::of_master(master);
-    let answers = Step::on(host, "kubernetes.answers", "wait for the API", MasterAnswers { server }).weight(4);
-    let id = answers.id.clone();
-    plan.push(answers);
+    let answers = Step::on(host, "kubernetes.answers", "wait for the API", MasterAnswers { server: server.clone() });
+    plan.push(answers.weight(4));
+    // Not before: the API gives them their leave (RBAC) in the last part of its own start.
+    let mut start = |name: &str, title: &str, read: &Files| {
+        let step = Step::on(host, &format!("{name}.start"), format!("start {title}"), unit(name, read.digest()));
+        plan.push(step.weight(2));
+    };
+    start("kube-controller-manager", "the controller manager", &files.controller_manager);
+    start("kube-scheduler", "the scheduler", &files.scheduler);
+    let leads = Step::on(host, "kubernetes.leads", "wait for controller manager and scheduler", Leads { server });
+    let id = leads.id.clone();
+    plan.push(leads.weight(2));
     if let Some(vip) = &cluster.settings.api_vip {
         let files = vip::files(vip, facts);
         push_service(plan, host, "keepalived", "the API's virtual address", files, &[]);
@@ -166,14 +184,24 @@ impl OneNode<'_> {
             let ports = ["10250/tcp", "30000-32767/tcp", "30000-32767/udp"].map(str::to_owned).to_vec();
             plan.push(Step::on(host, "node.firewall", "open the node's ports in firewalld", FirewallPorts(ports)));
         }
-        push_service(plan, host, "docker", "Docker", node::docker_files(cluster, self.facts), &[]);
-        if let Some(bundle) = scene.bundle.filter(|_| !images.is_empty()) {
-            let load = LoadImages { bundle: bundle.clone(), images: images.to_vec() };
-            plan.push(Step::on(host, "images.load", "load the bundle's container images", load).weight(4));
+        // Before containerd makes the folder on its own: what we make is recorded.
+        if cluster.network == Network::Flannel {
+            let files = flannel::files(cluster, self.keys, self.facts.route_interface.as_deref());
+            plan.push(Step::on(host, "flannel.configure", "configure flannel", files.clone()));
+            let endpoints = cluster.etcd.endpoints.join(",");
+            let (tls, pod_cidr) = (cluster.etcd.tls, cluster.settings.pod_cidr.clone());
+            let key = flannel::Configure { endpoints, tls, pod_cidr };
+            plan.push(Step::on(host, "flannel.key", "set flannel's key in etcd", key).after(etcd_answers(scene)));
+            plan.push(Step::on(host, "flannel.start", "start flannel", unit(flannel::UNIT, files.digest())).weight(2));
         }
         if cluster.network == Network::Direct {
             let files = network::cni_files(cluster, self.node);
             plan.push(Step::on(host, "cni.configure", "configure the pods' bridge", files));
+        }
+        push_service(plan, host, "docker", "Docker", node::docker_files(cluster, self.facts), &[]);
+        if let Some(bundle) = scene.bundle.filter(|_| !images.is_empty()) {
+            let load = LoadImages { bundle: bundle.clone(), images: images.to_vec() };
+            plan.push(Step::on(host, "images.load", "load the bundle's container images", load).weight(4));
         }
         plan.push(Step::on(host, "cluster.list", "write the list of the cluster's hosts", network::list_file(cluster)));
         push_service(plan, host, network::UNIT, "what keeps routes and balancer", network::keeper_files(), &[]);

@@ -14,6 +14,7 @@ use crate::flow::rpms;
 use crate::host::Target;
 use crate::plan::RunHost;
 
+use super::manifest;
 use super::state::{API_PORT, Cluster, overlap, parse_cidr};
 
 /// What can be said without a host.
@@ -31,15 +32,13 @@ pub(super) fn check_request(request: &ClusterCreate, bundle: Option<&Bundle>) ->
         return Err(FlowError::request("the pod network and the service network overlap"));
     }
     match &settings.network {
-        Network::Manifest(name) => {
-            let file =
-                |m: &payload::Member| m.kind == payload::MemberKind::NetworkManifest && m.name.contains(name.as_str());
-            if !bundle.is_some_and(|b| b.manifest().members.iter().any(file)) {
-                return Err(FlowError::request_with_help(
-                    format!("-cni {name}: no network manifest of that name is in the bundle"),
-                    "use direct or flannel, or build the bundle with --manifest NAME=FILE",
-                ));
-            }
+        Network::Manifest(name)
+            if !bundle.is_some_and(|b| b.manifest().members.iter().any(|m| manifest::is_network(m, name))) =>
+        {
+            return Err(FlowError::request_with_help(
+                format!("-cni {name}: no network manifest of that name is in the bundle"),
+                "use direct or flannel, or build the bundle with --manifest NAME=FILE",
+            ));
         }
         Network::Flannel if !rpms::in_bundle(bundle, "flannel") => {
             return Err(FlowError::request_with_help(

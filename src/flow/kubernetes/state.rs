@@ -18,6 +18,9 @@ pub struct Cluster {
     /// What `auto` came to.
     pub network: Network,
     pub etcd: EtcdAccess,
+    /// Kubernetes 1.MINOR, as the packages have it.
+    #[serde(default = "today")]
+    pub minor: u32,
     /// Every node reaches the API by a haproxy of its own.
     #[serde(default)]
     pub balanced: bool,
@@ -54,7 +57,17 @@ pub struct Node {
     pub subnet: u32,
 }
 
+/// The version that is written for when no package says another.
+pub(super) fn today() -> u32 {
+    20
+}
+
 impl Cluster {
+    /// Before 1.10: no Node authorizer, no configuration file for the kubelet.
+    pub(super) fn is_legacy(&self) -> bool {
+        self.minor < 10
+    }
+
     const FILE: &'static str = "kubernetes";
 
     pub fn load(environment: &Environment) -> Result<Option<Self>, FlowError> {

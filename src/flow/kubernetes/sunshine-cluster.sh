@@ -1,7 +1,7 @@
 #!/bin/sh
 # Written by sunshine-installer. Keeps this host's way to the cluster as the cluster's own list of its hosts says, so that
 # a host added or removed elsewhere needs nothing done here:
-#   apply    routes to the other nodes' pods and the packet filter's leave for all pods (network direct)
+#   apply    routes to the other nodes' pods (network direct) and the packet filter's leave for all pods
 #   balance  the configuration of the API's balancer
 #   watch    both, again whenever the list changes (ConfigMap kube-public/sunshine-cluster)
 #   stop     takes routes and rules back
@@ -9,6 +9,8 @@ list=/etc/kubernetes/sunshine-cluster
 run=/run/sunshine-installer
 pods=$(awk '$1 == "pods" {print $2}' "$list" 2>/dev/null)
 mkdir -p "$run"
+# kubectl keeps what it learns of the API here.
+export HOME=$run
 
 # Lines of a node or master: KIND NAME ADDRESS [PODS]
 routes() {
@@ -23,12 +25,14 @@ rule() { # -C to ask, -I or -A to add, -D to delete
 masquerade() { iptables -w -t nat "$1" POSTROUTING -s "$pods" ! -d "$pods" -j MASQUERADE; }
 
 apply() {
-  grep -qx 'network direct' "$list" || return 0
-  routes >"$run/routes"
-  ip route show proto 186 | while read -r to _; do
-    grep -q "^$to " "$run/routes" || ip route del "$to" proto 186
-  done
-  while read -r to via; do ip route replace "$to" via "$via" proto 186; done <"$run/routes"
+  grep -qE '^network (direct|flannel)$' "$list" || return 0
+  if grep -qx 'network direct' "$list"; then
+    routes >"$run/routes"
+    ip route show proto 186 | while read -r to _; do
+      grep -q "^$to " "$run/routes" || ip route del "$to" proto 186
+    done
+    while read -r to via; do ip route replace "$to" via "$via" proto 186; done <"$run/routes"
+  fi
   rule -C 2>/dev/null || rule -I
   masquerade -C 2>/dev/null || masquerade -A
 }
@@ -50,9 +54,12 @@ defaults
 frontend kubernetes
 END
     awk '$1 == "balancer" {print "    bind " $2}' "$list"
-    printf '    default_backend masters\nbackend masters\n    option httpchk GET /healthz\n    http-check expect status 200\n'
-    awk '$1 == "master" {
-      print "    server " $2 " " $3 ":6443 check check-ssl verify none inter 2s downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions"
+    printf '    default_backend masters\nbackend masters\n'
+    ask='check check-ssl verify none'
+    if grep -qx 'health connect' "$list"; then ask=check
+    else printf '    option httpchk GET /healthz\n    http-check expect status 200\n'; fi
+    awk -v ask="$ask" '$1 == "master" {
+      print "    server " $2 " " $3 ":6443 " ask " inter 2s downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions"
     }' "$list"
   } >"$run/haproxy.new"
   if cmp -s "$run/haproxy.new" "$run/haproxy.cfg"; then rm -f "$run/haproxy.new"; return 1; fi

@@ -1,6 +1,7 @@
 # Takes away what Kubernetes made on this host while it ran: pods, mounts, rules, interfaces, the kubelet's own folder.
 # $1 look | do
-docker_is_ours() { grep -q '^package	docker\.' /var/lib/sunshine-installer/record 2>/dev/null; }
+recorded() { grep -q "^$1" /var/lib/sunshine-installer/record 2>/dev/null; }
+docker_is_ours() { recorded 'package	docker\.'; }
 pods() { command -v docker >/dev/null 2>&1 && docker ps -aq --filter label=io.kubernetes.pod.name 2>/dev/null; }
 chains='KUBE-|CNI-|cni0|sunshine'
 docker_is_ours && chains="$chains|DOCKER|docker0"
@@ -8,7 +9,7 @@ rules() { for f in iptables ip6tables; do $f-save 2>/dev/null | grep -E -- "$cha
 mounts() { awk '$2 ~ "^/var/lib/kubelet/" || $2 ~ "^/run/docker/netns/" || $2 ~ "^/var/lib/docker/" {print $2}' /proc/self/mounts | sort -r; }
 # Such a folder may be a package's, or a file system of its own: what is in it goes.
 content() { find "$1" -mindepth 1 -maxdepth 1 ! -name lost+found 2>/dev/null; }
-ours() { for p in /var/lib/kubelet /var/lib/cni /var/run/kubernetes; do [ -z "$(content "$p")" ] || echo "$p"; done; }
+ours() { for p in /var/lib/kubelet /var/lib/cni /var/lib/dockershim /var/run/kubernetes; do [ -z "$(content "$p")" ] || echo "$p"; done; }
 
 if [ "$1" = look ]; then
   [ -z "$(pods)" ] || echo "remove $(pods | wc -l) container(s) of pods"
@@ -36,8 +37,14 @@ if docker_is_ours; then
   ip link delete docker0 2>/dev/null
   for p in /var/lib/docker /var/lib/containerd; do content "$p"; done | while IFS= read -r p; do rm -rf -- "$p"; done
   rm -rf /run/docker /run/containerd /var/run/docker.sock
+  rm -f /etc/docker/key.json
+  # What a network's own pods wrote.
+  rm -rf /etc/cni/net.d/*; rmdir /etc/cni/net.d /etc/cni 2>/dev/null
 fi
+if recorded 'package	chrony\.'; then systemctl stop chronyd 2>/dev/null; rm -rf /var/lib/chrony/*; fi
+recorded 'dir	/root/\.kube	' && rm -rf /root/.kube/cache
 for p in $(ours); do content "$p"; done | while IFS= read -r p; do rm -rf -- "$p"; done
-rmdir /var/lib/docker /var/lib/containerd /var/lib/kubelet /var/lib/cni 2>/dev/null
-rm -f /etc/cni/net.d/10-sunshine.conflist.lock
+rmdir /var/lib/docker /var/lib/containerd /var/lib/kubelet /var/lib/cni /var/lib/dockershim 2>/dev/null
+# The kubelet makes it for volume plugins.
+rmdir -p /usr/libexec/kubernetes/kubelet-plugins/volume/exec 2>/dev/null
 exit 0

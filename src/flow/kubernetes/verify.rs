@@ -14,11 +14,11 @@ pub(super) struct MasterAnswers {
     pub server: String,
 }
 
-const READY: &str =
-    r#"kubectl --kubeconfig /root/.kube/config --server "$1" --request-timeout=5s get --raw /readyz >/dev/null 2>&1"#;
+const READY: &str = r#"HOME=/run/sunshine-installer kubectl --kubeconfig /root/.kube/config --server "$1" --request-timeout=5s get --raw /healthz >/dev/null 2>&1"#;
 const AWAIT_MASTER: &str = r#"set -u
+export HOME=/run/sunshine-installer
 end=$(( $(date +%s) + $2 ))
-until said=$(kubectl --kubeconfig /root/.kube/config --server "$1" --request-timeout=5s get --raw /readyz 2>&1); do
+until said=$(kubectl --kubeconfig /root/.kube/config --server "$1" --request-timeout=5s get --raw /healthz 2>&1); do
   if [ "$(date +%s)" -ge "$end" ]; then
     printf '%s\n' "$said" >&2
     journalctl -u kube-apiserver -n 10 --no-pager -o cat >&2; exit 1
@@ -28,7 +28,7 @@ done"#;
 
 impl Work for MasterAnswers {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
-        let ready = cx.host()?.run(&Command::script(READY).arg(&self.server).label("kubectl get --raw /readyz"))?.ok();
+        let ready = cx.host()?.run(&Command::script(READY).arg(&self.server).label("kubectl get --raw /healthz"))?.ok();
         Ok(if ready { Check::Satisfied } else { Check::Needed(vec!["wait until the API is ready".to_owned()]) })
     }
 
@@ -39,14 +39,55 @@ impl Work for MasterAnswers {
     }
 }
 
+/// Both run here, and somebody leads each of them: only then does a cluster do anything.
+#[derive(Debug)]
+pub(super) struct Leads {
+    /// The host's own API server.
+    pub server: String,
+}
+
+/// `$1` server, `$2` seconds to wait. Before 1.20 the lease was an annotation of an Endpoints object.
+const LEADS: &str = r#"export HOME=/run/sunshine-installer
+ask() { kubectl --kubeconfig /root/.kube/config --server "$server" --request-timeout=5s -n kube-system get "$@" 2>/dev/null; }
+server=$1
+end=$(( $(date +%s) + $2 ))
+for name in kube-controller-manager kube-scheduler; do
+  until [ "$(systemctl is-active $name)" = active ] &&
+    [ -n "$(ask lease $name -o 'jsonpath={.spec.holderIdentity}' || ask endpoints $name -o 'jsonpath={.metadata.annotations}')" ]
+  do
+    if [ "$(date +%s)" -ge "$end" ]; then
+      printf 'nobody leads %s; its last lines here:\n' $name >&2
+      journalctl -u $name -n 10 --no-pager -o cat >&2; exit 1
+    fi
+    sleep 0.3
+  done
+done"#;
+
+impl Work for Leads {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
+        let ask = Command::script(LEADS).args([self.server.as_str(), "0"]).label("ask who leads");
+        let good = cx.host()?.run(&ask)?.ok();
+        let wait = "wait until controller manager and scheduler are led";
+        Ok(if good { Check::Satisfied } else { Check::Needed(vec![wait.to_owned()]) })
+    }
+
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        let wait =
+            Command::script(LEADS).args([self.server.as_str(), "90"]).label("wait for controller manager, scheduler");
+        cx.host()?.run_ok(&wait.timeout(Duration::from_secs(120)))?;
+        Ok(())
+    }
+}
+
 /// The cluster calls this node Ready.
 #[derive(Debug)]
 pub(super) struct NodeReady {
     pub node: String,
 }
 
-const IS_READY: &str = r#"[ "$(kubectl --kubeconfig "$2" --request-timeout=5s get node "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null)" = True ]"#;
-const AWAIT_NODE: &str = r#"end=$(( $(date +%s) + $3 ))
+const IS_READY: &str = r#"export HOME=/run/sunshine-installer; [ "$(kubectl --kubeconfig "$2" --request-timeout=5s get node "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null)" = True ]"#;
+const AWAIT_NODE: &str = r#"export HOME=/run/sunshine-installer
+end=$(( $(date +%s) + $3 ))
 while :; do
   said=$(kubectl --kubeconfig "$2" --request-timeout=5s get node "$1" -o 'jsonpath={range .status.conditions[?(@.type=="Ready")]}{.status} {.message}{end}' 2>&1)
   case $said in True*) exit 0;; esac

@@ -60,6 +60,8 @@ units=$(names unit); for u in $units; do stop_unit "$u"; done
 names file >"$d/files.$$"
 while IFS= read -r p; do file_back "$p"; done <"$d/files.$$"
 rm -f "$d/files.$$"
+# Before the packages: rpm leaves a folder of its own that is not empty.
+dirs_back
 systemctl daemon-reload
 
 if [ -n "$(names firewall)" ] && firewall-cmd -q --state 2>/dev/null; then
@@ -87,5 +89,5 @@ done
 for p in "$@"; do rm -rf -- "$p"; done
 dirs_back
 for u in $again; do systemctl start -- "$u" || failed "$u ran before and does not start again"; done
-[ $bad = 0 ] && rm -rf "$d"
+[ $bad = 0 ] && rm -rf "$d" /run/sunshine-installer
 exit $bad

@@ -1,0 +1,95 @@
+//! The `flannel` network: flanneld of the distribution's package takes its subnet from etcd and tells Docker of it; pods
+//! are on Docker's own bridge (flannel documentation, "configuration"; the package's `flanneld.service`).
+
+use crate::host::Command;
+use crate::plan::work::{FileSpec, Files};
+use crate::plan::{Check, Cx, StepError, Work};
+
+use super::keys::ClusterKeys;
+use super::state::Cluster;
+
+pub(super) const PACKAGE: &str = "flannel";
+pub(super) const UNIT: &str = "flanneld";
+/// Where flanneld of CentOS and Fedora looks.
+const PREFIX: &str = "/atomic.io/network";
+const PKI: &str = "/etc/kubernetes/pki";
+
+/// What flanneld reads, and Docker's leave to read what flanneld wrote.
+pub(super) fn files(cluster: &Cluster, keys: &ClusterKeys, interface: Option<&str>) -> Files {
+    let mut options = vec!["-ip-masq".to_owned()];
+    options.extend(interface.map(|i| format!("-iface={i}")));
+    let mut files = Vec::new();
+    if let Some((ca, own)) = &keys.etcd {
+        files.push(FileSpec::text(format!("{PKI}/flannel-etcd-ca.crt"), ca.clone()));
+        files.push(FileSpec::text(format!("{PKI}/flannel-etcd.crt"), own.cert.clone()));
+        files.push(FileSpec::secret(format!("{PKI}/flannel-etcd.key"), own.key.expose(), Some("root")));
+        options.push(format!("-etcd-cafile={PKI}/flannel-etcd-ca.crt"));
+        options.push(format!("-etcd-certfile={PKI}/flannel-etcd.crt"));
+        options.push(format!("-etcd-keyfile={PKI}/flannel-etcd.key"));
+    }
+    files.push(FileSpec::text(
+        "/etc/sysconfig/flanneld",
+        format!(
+            "# Written by sunshine-installer.\nFLANNEL_ETCD_ENDPOINTS=\"{}\"\nFLANNEL_ETCD_PREFIX=\"{PREFIX}\"\n\
+             FLANNEL_OPTIONS=\"{}\"\n",
+            cluster.etcd.endpoints.join(","),
+            options.join(" ")
+        ),
+    ));
+    files.push(FileSpec::text(
+        "/etc/systemd/system/docker.service.d/sunshine-flannel.conf",
+        "# Written by sunshine-installer.\n[Unit]\nAfter=flanneld.service\nWants=flanneld.service\n\n\
+         [Service]\nEnvironmentFile=-/run/flannel/docker\n",
+    ));
+    Files(files)
+}
+
+/// flannel's key in etcd holds the pods' network. Runs on a node, with flanneld's own certificate.
+#[derive(Debug)]
+pub(super) struct Configure {
+    pub endpoints: String,
+    pub tls: bool,
+    pub pod_cidr: String,
+}
+
+/// `$1` endpoints, `$2` whether TLS, `$3` the wanted value or nothing. flannel reads the key by etcd's version 2 API.
+const KEY: &str = r#"set -eu
+e() {
+  if [ "$tls" = yes ]; then
+    ETCDCTL_API=2 etcdctl --endpoints "$ends" --ca-file /etc/kubernetes/pki/flannel-etcd-ca.crt \
+      --cert-file /etc/kubernetes/pki/flannel-etcd.crt --key-file /etc/kubernetes/pki/flannel-etcd.key "$@"
+  else ETCDCTL_API=2 etcdctl --endpoints "$ends" "$@"; fi
+}
+ends=$1; tls=$2
+if [ -n "$3" ]; then e set /atomic.io/network/config "$3"; else e get /atomic.io/network/config; fi"#;
+
+impl Configure {
+    fn value(&self) -> String {
+        serde_json::json!({"Network": self.pod_cidr, "SubnetLen": 24, "Backend": {"Type": "vxlan"}}).to_string()
+    }
+
+    fn command(&self, value: &str) -> Command {
+        let tls = if self.tls { "yes" } else { "no" };
+        Command::script(KEY).args([self.endpoints.as_str(), tls, value]).label("etcdctl, flannel's key")
+    }
+}
+
+impl Work for Configure {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
+        let is = cx.host()?.run(&self.command(""))?;
+        let same = is.ok() && is.text() == self.value();
+        Ok(if same { Check::Satisfied } else { Check::Needed(vec![format!("set {PREFIX}/config in etcd")]) })
+    }
+
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        let set = cx.host()?.run(&self.command(&self.value()))?;
+        if set.ok() {
+            return Ok(());
+        }
+        Err(StepError::with_help(
+            format!("flannel's key cannot be set: {}", String::from_utf8_lossy(&set.stderr).trim()),
+            "flannel needs etcd's version 2 API, which etcd 3.4 and later have switched off (ETCD_ENABLE_V2=true), and \
+             etcdctl on the nodes; -cni direct needs neither",
+        ))
+    }
+}

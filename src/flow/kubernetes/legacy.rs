@@ -1,0 +1,79 @@
+//! The options of Kubernetes before 1.10, written for 1.5 (the version of CentOS 7's own packages): what it does not know
+//! of today's is left away, what it knows under another name has that name.
+//!
+//! It has no Node authorizer and no roles for nodes, so whoever shows a certificate of the cluster's authority may do
+//! everything; nobody else may do anything.
+
+use super::state::{API_PORT, Cluster, Machine};
+
+const PKI: &str = "/etc/kubernetes/pki";
+
+/// kube-apiserver's.
+pub(super) fn api_server(cluster: &Cluster, master: &Machine, etcd_tls: bool) -> Vec<String> {
+    let pki = |name: &str| format!("{PKI}/{name}");
+    let mut args = vec![
+        format!("--advertise-address={}", master.address),
+        "--bind-address=0.0.0.0".to_owned(),
+        format!("--secure-port={API_PORT}"),
+        "--insecure-bind-address=127.0.0.1".to_owned(),
+        "--insecure-port=0".to_owned(),
+        "--storage-backend=etcd3".to_owned(),
+        format!("--etcd-servers={}", cluster.etcd.endpoints.join(",")),
+        format!("--service-cluster-ip-range={}", cluster.settings.service_cidr),
+        "--allow-privileged=true".to_owned(),
+        "--anonymous-auth=false".to_owned(),
+        "--authorization-mode=AlwaysAllow".to_owned(),
+        "--admission-control=NamespaceLifecycle,LimitRanger,ServiceAccount,ResourceQuota".to_owned(),
+        format!("--apiserver-count={}", cluster.masters.len()),
+        format!("--client-ca-file={}", pki("ca.crt")),
+        format!("--tls-cert-file={}", pki("apiserver.crt")),
+        format!("--tls-private-key-file={}", pki("apiserver.key")),
+        format!("--kubelet-certificate-authority={}", pki("ca.crt")),
+        format!("--kubelet-client-certificate={}", pki("apiserver-kubelet-client.crt")),
+        format!("--kubelet-client-key={}", pki("apiserver-kubelet-client.key")),
+        // The public half; the private one signs.
+        format!("--service-account-key-file={}", pki("service-accounts.key")),
+    ];
+    if etcd_tls {
+        args.push(format!("--etcd-cafile={}", pki("etcd-ca.crt")));
+        args.push(format!("--etcd-certfile={}", pki("etcd-client.crt")));
+        args.push(format!("--etcd-keyfile={}", pki("etcd-client.key")));
+    }
+    args
+}
+
+/// kube-controller-manager's.
+pub(super) fn controller_manager(cluster: &Cluster, kubeconfig: &str) -> Vec<String> {
+    vec![
+        format!("--kubeconfig={kubeconfig}"),
+        "--address=127.0.0.1".to_owned(),
+        "--leader-elect=true".to_owned(),
+        format!("--root-ca-file={PKI}/ca.crt"),
+        format!("--service-account-private-key-file={PKI}/service-accounts.key"),
+        format!("--cluster-cidr={}", cluster.settings.pod_cidr),
+        "--allocate-node-cidrs=false".to_owned(),
+    ]
+}
+
+/// kube-scheduler's.
+pub(super) fn scheduler(kubeconfig: &str) -> Vec<String> {
+    vec![format!("--kubeconfig={kubeconfig}"), "--address=127.0.0.1".to_owned(), "--leader-elect=true".to_owned()]
+}
+
+/// The kubelet's, beside those that are the same in all versions: it has no configuration file yet.
+pub(super) fn kubelet(cluster: &Cluster, cgroup_driver: &str, server: &str) -> Vec<String> {
+    vec![
+        format!("--api-servers={server}"),
+        "--require-kubeconfig=true".to_owned(),
+        "--anonymous-auth=false".to_owned(),
+        "--authorization-mode=AlwaysAllow".to_owned(),
+        format!("--client-ca-file={PKI}/ca.crt"),
+        format!("--tls-cert-file={PKI}/kubelet.crt"),
+        format!("--tls-private-key-file={PKI}/kubelet.key"),
+        format!("--cgroup-driver={cgroup_driver}"),
+        format!("--cluster-domain={}", cluster.settings.cluster_domain),
+        "--healthz-bind-address=127.0.0.1".to_owned(),
+        "--read-only-port=0".to_owned(),
+        "--node-status-update-frequency=5s".to_owned(),
+    ]
+}

@@ -1,0 +1,72 @@
+//! Manifests of the bundle, applied: the network that `-cni NAME` names, and every addon.
+
+use payload::{Bundle, Member, MemberKind};
+
+use crate::flow::error::FlowError;
+use crate::flow::request::Network;
+use crate::host::Command;
+use crate::plan::{Check, Cx, StepError, Work};
+
+/// A manifest as it lies in the bundle.
+#[derive(Debug, Clone)]
+pub(super) struct Manifest {
+    /// By which it is asked for, such as `calico`.
+    pub name: String,
+    content: Vec<u8>,
+}
+
+/// Whether a member is the network manifest of this name: `calico`, in whatever folder and with whatever ending.
+pub(super) fn is_network(member: &Member, name: &str) -> bool {
+    let file = member.file_name();
+    member.kind == MemberKind::NetworkManifest
+        && (file == name || file.rsplit_once('.').is_some_and(|(n, _)| n == name))
+}
+
+/// The manifests to apply, the network's first.
+///
+/// # Errors
+/// When a member is damaged.
+pub(super) fn in_bundle(bundle: Option<&Bundle>, network: &Network) -> Result<Vec<Manifest>, FlowError> {
+    let Some(bundle) = bundle else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    let members = &bundle.manifest().members;
+    if let Network::Manifest(name) = network {
+        found.extend(members.iter().filter(|m| is_network(m, name)));
+    }
+    found.extend(members.iter().filter(|m| m.kind == MemberKind::Addon));
+    let read = |member: &&Member| -> Result<Manifest, FlowError> {
+        Ok(Manifest { name: member.file_name().to_owned(), content: bundle.bytes(member)?.to_vec() })
+    };
+    found.iter().map(read).collect()
+}
+
+const DIFFERS: &str = r#"export HOME=/run/sunshine-installer
+kubectl --kubeconfig /root/.kube/config --server "$1" --request-timeout=30s diff -f - >/dev/null 2>&1"#;
+const APPLY: &str = r#"export HOME=/run/sunshine-installer
+kubectl --kubeconfig /root/.kube/config --server "$1" --request-timeout=60s apply -f -"#;
+
+/// What a manifest says is in the cluster; by a master's own API server.
+#[derive(Debug)]
+pub(super) struct Apply {
+    pub manifest: Manifest,
+    pub server: String,
+}
+
+impl Work for Apply {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
+        let diff = Command::script(DIFFERS).arg(&self.server).stdin(self.manifest.content.clone());
+        let same = cx.host()?.run(&diff.label("kubectl diff"))?.ok();
+        Ok(if same { Check::Satisfied } else { Check::Needed(vec![format!("apply {}", self.manifest.name)]) })
+    }
+
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        let apply = Command::script(APPLY).arg(&self.server).stdin(self.manifest.content.clone());
+        cx.host()?.run_ok(&apply.label("kubectl apply"))?;
+        Ok(())
+    }
+
+    // kubectl's word is taken: what controllers then add to the objects is no difference of ours.
+    fn verify(&self, _: &Cx<'_>) -> Result<(), StepError> {
+        Ok(())
+    }
+}
