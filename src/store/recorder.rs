@@ -177,7 +177,13 @@ impl Inner {
             )?;
             // Whoever has the lock is the only one at work: what still says "running" was killed.
             tx.execute(
-                "UPDATE tasks SET status = 'stop', desc = 'cut short; the next task went on from there', err = 1
+                "UPDATE hosts SET state = 'stopped' WHERE state = 'running' AND task IN
+                 (SELECT id FROM tasks WHERE environment = ?1 AND status = 'running')",
+                [environment],
+            )?;
+            tx.execute(
+                "UPDATE tasks SET status = 'stop', desc = 'cut short; the next task went on from there',
+                 err = CASE kind WHEN 3 THEN 2 WHEN 4 THEN 3 WHEN 5 THEN 4 ELSE 1 END
                  WHERE environment = ?1 AND status = 'running'",
                 [environment],
             )?;
@@ -347,3 +353,7 @@ fn state_word(state: HostState) -> &'static str {
         HostState::Untouched => "untouched",
     }
 }
+
+#[cfg(test)]
+#[path = "recorder_tests.rs"]
+mod tests;

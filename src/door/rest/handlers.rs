@@ -99,7 +99,12 @@ pub(crate) async fn task(door: &Arc<Door>, id: String, number: &str) -> Answer {
         return super::status::answer(door, id).await;
     }
     let (name, kind) = (id.clone(), Kind::from_number(number.into()));
-    match ask(door, move |store| Ok((store.knows(&name)?, store.latest(&name, kind)?))).await {
+    // Many ask for this often: whether the environment is known is only looked up when there is no task.
+    let found = ask(door, move |store| match store.latest(&name, kind)? {
+        Some(task) => Ok((true, Some(task))),
+        None => Ok((store.knows(&name)?, None)),
+    });
+    match found.await {
         Ok((_, Some(task))) => json(StatusCode::OK, &Message::from(&task)),
         Ok((false, None)) => unknown(number, &id),
         Ok((true, None)) => {

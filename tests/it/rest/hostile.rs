@@ -79,6 +79,9 @@ fn hostile_paths_and_bodies_are_refused_in_the_contracts_shape() {
     assert_eq!(ask(&listener, "/environments", &["-H", "Origin: http://evil.example"]).status, 403);
     assert_eq!(ask(&listener, "/environments", &["-H", "Host: evil.example"]).status, 403);
     assert_eq!(ask(&listener, "/healthz", &[]).text, "ok\n");
+    let metrics = ask(&listener, "/metrics", &[]).text;
+    let line = r#"sunshine_http_requests_total{route="/environments/{id}",method="POST",status="400"} "#;
+    assert!(metrics.contains(line) && metrics.contains("sunshine_environments 0"), "{metrics}");
 }
 
 #[test]
