@@ -12,6 +12,9 @@
 //! | `package` | NAME.ARCH | `-` |
 //! | `sysctl` | key | the value |
 //! | `module` | name | `-` it was not loaded |
+//! | `swap` | device | `on` |
+//! | `image` | name | `-` Docker did not know it |
+//! | `sebool` | SELinux boolean | `off` |
 //! | `firewall` | zone and port | `-` it was closed |
 
 use crate::host::{Command, Host, HostError};

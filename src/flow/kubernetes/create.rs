@@ -307,7 +307,8 @@ impl Flow for Create {
     }
 
     fn preflight(&self, scene: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
-        Ok(preflight::check_hosts(&self.targets(), &self.request, scene))
+        let minor = self.known.as_ref().map_or_else(|| version::minor(&self.master_packages, scene), |k| k.minor);
+        Ok(preflight::check_hosts(&self.targets(), &self.request, minor, scene))
     }
 
     fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError> {

@@ -77,3 +77,55 @@ pub(super) fn kubelet(cluster: &Cluster, cgroup_driver: &str, server: &str) -> V
         "--node-status-update-frequency=5s".to_owned(),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster() -> Cluster {
+        let machine = |name: &str, address: &str| serde_json::json!({"name": name, "address": address});
+        serde_json::from_value(serde_json::json!({
+            "settings": {}, "network": "direct", "minor": 5, "balanced": true,
+            "etcd": {"endpoints": ["https://10.8.14.200:2379"], "tls": true},
+            "masters": {"10.8.14.200": machine("host0", "10.8.14.200"), "10.8.14.201": machine("host1", "10.8.14.201")},
+            "nodes": {},
+        }))
+        .unwrap()
+    }
+
+    /// Options that came after 1.5 and would stop its programs from starting.
+    const LATER: [&str; 14] = [
+        "--enable-admission-plugins",
+        "--service-account-signing-key-file",
+        "--service-account-issuer",
+        "--requestheader-",
+        "--proxy-client-",
+        "--authentication-kubeconfig",
+        "--authorization-kubeconfig",
+        "--use-service-account-credentials",
+        "--controllers",
+        "--config=",
+        "--fail-swap-on",
+        "--allocate-node-cidrs=true",
+        "Node,RBAC",
+        "--bind-address=127",
+    ];
+
+    #[test]
+    fn nothing_is_asked_of_1_5_that_came_later() {
+        let cluster = cluster();
+        assert!(cluster.is_legacy());
+        let master = cluster.masters.values().next().unwrap();
+        let all = [
+            api_server(&cluster, master, true),
+            controller_manager(&cluster, "/etc/kubernetes/kube-controller-manager.kubeconfig"),
+            scheduler("/etc/kubernetes/kube-scheduler.kubeconfig"),
+            kubelet(&cluster, "systemd", "https://127.0.0.1:8443"),
+        ]
+        .concat();
+        for option in &all {
+            assert!(LATER.iter().all(|later| !option.contains(later)), "{option}");
+        }
+        insta::assert_snapshot!(all.join("\n"));
+    }
+}

@@ -156,3 +156,44 @@ impl Work for Publish {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(minor: u32, network: &str) -> Cluster {
+        serde_json::from_value(serde_json::json!({
+            "settings": {}, "network": network, "minor": minor, "balanced": true,
+            "etcd": {"endpoints": [], "tls": false},
+            "masters": {"h": {"name": "host0", "address": "10.8.14.200"}},
+            "nodes": {"h": {"name": "host0", "address": "10.8.14.200", "subnet": 3}},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_list_names_every_host_and_what_the_keeper_must_know() {
+        insta::assert_snapshot!(list(&cluster(20, "direct")));
+        assert!(list(&cluster(20, "flannel")).contains("\nnetwork flannel\n"));
+        assert!(list(&cluster(5, "direct")).contains("\nhealth connect\n"));
+    }
+
+    /// The balancer's configuration, made by the script that hosts run, in a folder of this test.
+    #[test]
+    fn the_script_balances_over_all_masters_and_says_when_nothing_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        let script = include_str!("sunshine-cluster.sh")
+            .replace(LIST, &at("list"))
+            .replace("/run/sunshine-installer", &at("run"));
+        std::fs::write(at("script"), script).unwrap();
+        std::fs::write(at("list"), list(&cluster(20, "direct"))).unwrap();
+        let run = || std::process::Command::new("sh").args([&at("script"), "balance"]).status().unwrap();
+        assert!(run().success());
+        let config = std::fs::read_to_string(at("run/haproxy.cfg")).unwrap();
+        insta::assert_snapshot!(config);
+        let made = std::fs::metadata(at("run/haproxy.cfg")).unwrap().modified().unwrap();
+        assert!(run().success());
+        assert_eq!(std::fs::metadata(at("run/haproxy.cfg")).unwrap().modified().unwrap(), made);
+    }
+}

@@ -15,7 +15,7 @@ use super::images::{self, Image, LoadImages};
 use super::keys::ClusterKeys;
 use super::manifest::{Apply, Manifest};
 use super::master::MasterFiles;
-use super::prepare::{self, Kernel};
+use super::prepare::{self, Kernel, SeBool};
 use super::state::{API_PORT, Cluster, Machine, Node};
 use super::verify::{Leads, MasterAnswers, NodeReady};
 use super::{endpoint, flannel, network, node, vip};
@@ -206,6 +206,10 @@ impl OneNode<'_> {
         plan.push(Step::on(host, "cluster.list", "write the list of the cluster's hosts", network::list_file(cluster)));
         push_service(plan, host, network::UNIT, "what keeps routes and balancer", network::keeper_files(), &[]);
         if cluster.balanced {
+            if self.facts.selinux != "Disabled" {
+                let leave = SeBool("haproxy_connect_any");
+                plan.push(Step::on(host, "balancer.selinux", "let haproxy reach the masters through SELinux", leave));
+            }
             push_service(plan, host, network::BALANCER_UNIT, "the API's balancer", network::balancer_files(), &[]);
         }
         let pause = images::pause(images);

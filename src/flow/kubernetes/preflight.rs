@@ -74,12 +74,12 @@ pub(super) fn check_kept(known: Option<&Cluster>, request: &ClusterCreate) -> Ve
 }
 
 /// What the hosts themselves say.
-pub(super) fn check_hosts(targets: &[Target], request: &ClusterCreate, scene: &Scene<'_>) -> Vec<Problem> {
+pub(super) fn check_hosts(targets: &[Target], request: &ClusterCreate, minor: u32, scene: &Scene<'_>) -> Vec<Problem> {
     let hosts: Vec<&RunHost> = targets.iter().filter_map(|t| scene.hosts.get(&t.address.to_string())).collect();
     let mut problems = check_names(&hosts);
     for host in &hosts {
         problems.extend(check_networks(host, request));
-        problems.extend(check_cgroup(host));
+        problems.extend(check_cgroup(host, minor));
         let master = request.masters.iter().any(|t| t.address.to_string() == host.host.name());
         let foreign =
             |l: &&crate::host::Listening| l.port == API_PORT && l.process.as_deref() != Some("kube-apiserver");
@@ -129,11 +129,9 @@ fn check_networks(host: &RunHost, request: &ClusterCreate) -> Vec<Problem> {
     problems
 }
 
-fn check_cgroup(host: &RunHost) -> Option<Problem> {
-    let evr = host.facts.packages.get("kubernetes-node")?;
-    let minor: u32 = evr.version.split('.').nth(1)?.parse().ok()?;
+fn check_cgroup(host: &RunHost, minor: u32) -> Option<Problem> {
     (host.facts.cgroup_version == 2 && minor < 19).then(|| {
-        let text = format!("kubelet {} cannot work with cgroup v2, which this host has", evr.version);
+        let text = format!("Kubernetes 1.{minor} cannot work with cgroup v2, which this host has");
         Problem::error(
             host.host.name(),
             text,

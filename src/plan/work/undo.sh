@@ -77,6 +77,7 @@ fi
 for p in $(names package); do rpm -q --quiet -- "$p" 2>/dev/null || forget package "$p"; done
 
 for k in $(names sysctl); do sysctl -qw "$k=$(before sysctl "$k")" 2>/dev/null || :; forget sysctl "$k"; done
+for b in $(names sebool); do setsebool -P "$b" off 2>/dev/null || :; forget sebool "$b"; done
 for m in $(names module); do modprobe -r "$m" 2>/dev/null || :; forget module "$m"; done
 if [ -n "$(names swap)" ]; then
   sed -i 's/^#sunshine-installer# //' /etc/fstab
