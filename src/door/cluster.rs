@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::flow::FlowError;
 use crate::flow::request::{
-    ClusterChange, ClusterCreate, ClusterRemove, ClusterReset, ClusterSettings, Network, Operation,
+    ClusterChange, ClusterCreate, ClusterRemove, ClusterReset, ClusterSettings, Network, Operation, Runtime,
 };
 use crate::host::TargetDefaults;
 
@@ -52,6 +52,12 @@ pub(crate) struct RenewArgs {
     source: Source,
 }
 
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum RuntimeName {
+    Docker,
+    Containerd,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
     /// Hosts of the control plane
@@ -87,13 +93,16 @@ pub(crate) struct CreateArgs {
     /// A free address of the masters' network, for the API: one of the masters holds it, by keepalived
     #[arg(long, value_name = "ADDRESS", conflicts_with = "api_endpoint")]
     api_vip: Option<String>,
-    /// Docker's data folder
+    /// What runs containers [default: Docker; containerd from Kubernetes 1.24 on]
+    #[arg(long, value_enum)]
+    runtime: Option<RuntimeName>,
+    /// Folder of its data
     #[arg(long, value_name = "DIR")]
     data_root: Option<String>,
-    /// Registries that Docker asks before docker.io
+    /// Registries that are asked before docker.io
     #[arg(long, value_name = "URL", num_args = 1..)]
     registry_mirror: Vec<String>,
-    /// Registries that Docker talks to without TLS
+    /// Registries that are talked to without TLS
     #[arg(long, value_name = "HOST:PORT", num_args = 1..)]
     insecure_registry: Vec<String>,
     #[command(flatten)]
@@ -224,6 +233,11 @@ impl CreateArgs {
                 cluster_domain: self.cluster_domain.clone(),
                 api_endpoint: self.api_endpoint.clone(),
                 api_vip: self.api_vip.clone(),
+                runtime: match self.runtime {
+                    None => Runtime::Auto,
+                    Some(RuntimeName::Docker) => Runtime::Docker,
+                    Some(RuntimeName::Containerd) => Runtime::Containerd,
+                },
                 data_root: self.data_root.clone(),
                 registry_mirrors: self.registry_mirror.clone(),
                 insecure_registries: self.insecure_registry.clone(),

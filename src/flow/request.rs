@@ -130,7 +130,9 @@ pub struct ClusterSettings {
     pub api_endpoint: Option<String>,
     /// A free address of the masters' network, held by keepalived.
     pub api_vip: Option<String>,
-    /// Where Docker keeps its data, when not in `/var/lib/docker`.
+    /// What runs containers.
+    pub runtime: Runtime,
+    /// Where it keeps its data, when not in `/var/lib/docker` or `/var/lib/containerd`.
     pub data_root: Option<String>,
     pub registry_mirrors: Vec<String>,
     pub insecure_registries: Vec<String>,
@@ -145,11 +147,23 @@ impl Default for ClusterSettings {
             cluster_domain: "cluster.local".to_owned(),
             api_endpoint: None,
             api_vip: None,
+            runtime: Runtime::Auto,
             data_root: None,
             registry_mirrors: Vec::new(),
             insecure_registries: Vec::new(),
         }
     }
+}
+
+/// What runs containers on the nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Runtime {
+    /// Docker; containerd from Kubernetes 1.24 on, which knows no Docker.
+    #[default]
+    Auto,
+    Docker,
+    Containerd,
 }
 
 /// How pods reach each other.

@@ -39,6 +39,15 @@ impl Site {
         self.path("sunshine-installer.bin")
     }
 
+    /// A network manifest, put into the bundle by the bundle itself.
+    pub(crate) fn add_manifest(&self, lab: &Lab, name: &str, text: &str) {
+        std::fs::write(self.path("manifest.yaml"), text).expect("a manifest");
+        let manifest = format!("{name}={}", self.path("manifest.yaml").display());
+        let new = self.path("new.bin");
+        self.run(lab, &["bundle", "repack", "--manifest", &manifest, "-o", &new.to_string_lossy()]).expect_ok();
+        std::fs::rename(new, self.bundle()).expect("the new bundle in place");
+    }
+
     /// The product on the lab's control host.
     pub(crate) fn command(&self, lab: &Lab, arguments: &[&str]) -> Command {
         let mut command = lab.run(self.bundle());

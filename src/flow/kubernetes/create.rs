@@ -9,7 +9,7 @@ use crate::flow::error::FlowError;
 use crate::flow::etcd;
 use crate::flow::job::{Asked, Flow, Scene};
 use crate::flow::problem::Problem;
-use crate::flow::request::{ClusterChange, ClusterCreate, ClusterRemove, ClusterSettings, Network};
+use crate::flow::request::{ClusterChange, ClusterCreate, ClusterRemove, ClusterSettings, Network, Runtime};
 use crate::flow::rpms;
 use crate::flow::state::Environment;
 use crate::host::Target;
@@ -109,7 +109,8 @@ impl Create {
         self.master_packages =
             packages(&self.request.master_rpms, "-fm", &["kubernetes-master", "kubernetes-client"], bundle)?;
         need(&self.master_packages, "kubernetes-master", "-fm")?;
-        let names = ["docker", "kubernetes-node", "kubernetes-client", "containernetworking-plugins"];
+        let runtime = if self.containerd(bundle) { "containerd" } else { "docker" };
+        let names = [runtime, "kubernetes-node", "kubernetes-client", "containernetworking-plugins"];
         self.node_packages = packages(&self.request.node_rpms, "-fn", &names, bundle)?;
         need(&self.node_packages, "kubernetes-node", "-fn")?;
         // With a bundle at hand what it lacks would come from the internet, which is not there: said before any host is
@@ -158,6 +159,7 @@ impl Create {
                 network: self.network.clone(),
                 etcd: access::first(&self.request.etcd, scene)?,
                 minor: version::minor(&self.master_packages, scene),
+                containerd: self.containerd(scene.bundle),
                 balanced: false,
                 standing: false,
                 masters: BTreeMap::new(),
@@ -185,6 +187,16 @@ impl Create {
             )));
         }
         Ok(cluster)
+    }
+
+    /// Whether containerd runs the pods by itself.
+    fn containerd(&self, bundle: Option<&Bundle>) -> bool {
+        match (&self.known, self.request.settings.runtime) {
+            (Some(known), _) => known.containerd,
+            (None, Runtime::Docker) => false,
+            (None, Runtime::Containerd) => true,
+            (None, Runtime::Auto) => version::named(&self.master_packages, bundle).is_some_and(|minor| minor >= 24),
+        }
     }
 
     /// Whether every node reaches the API by a haproxy of its own: also with one master, when haproxy is at hand, so that

@@ -56,14 +56,30 @@ pub(super) fn pause(images: &[Image]) -> Option<String> {
     images.iter().flat_map(|i| &i.tags).find(|t| t.contains("pause")).cloned()
 }
 
-/// These images are known to the host's Docker.
+/// These images are known to what runs containers on the host.
 #[derive(Debug)]
 pub(super) struct LoadImages {
     pub bundle: Bundle,
     pub images: Vec<Image>,
+    /// Into containerd's own store, without Docker.
+    pub containerd: bool,
+}
+
+/// The name that containerd keeps an image under: Docker's short names in full.
+fn in_full(tag: &str) -> String {
+    match tag.split_once('/') {
+        None => format!("docker.io/library/{tag}"),
+        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => tag.to_owned(),
+        Some(_) => format!("docker.io/{tag}"),
+    }
 }
 
 const MISSING: &str = r#"for i in "$@"; do docker image inspect "$i" >/dev/null 2>&1 || printf '%s\n' "$i"; done"#;
+const CTR_MISSING: &str = r#"there=$(ctr -n k8s.io images ls -q 2>/dev/null)
+for i in "$@"; do printf '%s\n' "$there" | grep -qxF -- "$i" || printf '%s\n' "$i"; done"#;
+const CTR_LOAD: &str = r#"set -eu
+ctr -n k8s.io images import "$1" >/dev/null
+rm -f -- "$1""#;
 const LOAD: &str = r#"set -eu
 umask 077
 d=/var/lib/sunshine-installer
@@ -75,9 +91,18 @@ shift
 for i in "$@"; do grep -qF -- "image$t$i$t" "$d/record" || printf 'image\t%s\t-\n' "$i" >>"$d/record"; done"#;
 
 impl LoadImages {
+    fn tags(&self, image: &Image) -> Vec<String> {
+        image.tags.iter().map(|tag| if self.containerd { in_full(tag) } else { tag.clone() }).collect()
+    }
+
     fn missing(&self, cx: &Cx<'_>) -> Result<Vec<String>, StepError> {
-        let tags = self.images.iter().flat_map(|i| i.tags.clone());
-        let output = cx.host()?.run(&Command::script(MISSING).args(tags).label("docker image inspect"))?;
+        let tags = self.images.iter().flat_map(|i| self.tags(i));
+        let look = if self.containerd {
+            Command::script(CTR_MISSING).label("ctr images ls")
+        } else {
+            Command::script(MISSING).label("docker image inspect")
+        };
+        let output = cx.host()?.run(&look.args(tags))?;
         Ok(output.text().lines().map(str::to_owned).collect())
     }
 }
@@ -89,7 +114,7 @@ impl Work for LoadImages {
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         let missing = self.missing(cx)?;
-        for image in self.images.iter().filter(|i| i.tags.iter().any(|t| missing.contains(t))) {
+        for image in self.images.iter().filter(|i| self.tags(i).iter().any(|t| missing.contains(t))) {
             let bytes = self.bundle.bytes(&image.member).map_err(|e| StepError::failed(e.to_string()))?;
             let sha256 = image.member.sha256.to_string();
             // The same name on every run, so that a killed upload is not sent again when it was whole.
@@ -98,9 +123,26 @@ impl Work for LoadImages {
             let size = bytes.len() as u64;
             let host = cx.host()?;
             host.upload(&mut bytes.as_ref(), size, &sha256, &path, &FileMeta::mode(0o600), &mut |_| {})?;
-            let load = Command::script(LOAD).arg(&path).args(image.tags.clone());
-            host.run_ok(&load.label("docker load").timeout(Duration::from_secs(600)))?;
+            let load = if self.containerd {
+                Command::script(CTR_LOAD).arg(&path).label("ctr images import")
+            } else {
+                Command::script(LOAD).arg(&path).args(image.tags.clone()).label("docker load")
+            };
+            host.run_ok(&load.timeout(Duration::from_secs(600)))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_are_written_in_full() {
+        assert_eq!(in_full("busybox:latest"), "docker.io/library/busybox:latest");
+        assert_eq!(in_full("calico/node:v3"), "docker.io/calico/node:v3");
+        assert_eq!(in_full("k8s.gcr.io/pause:3.2"), "k8s.gcr.io/pause:3.2");
+        assert_eq!(in_full("localhost/x:1"), "localhost/x:1");
     }
 }

@@ -50,11 +50,15 @@ impl MasterFiles {
 }
 
 /// `/etc/kubernetes/config`, read by every component.
-pub(super) fn common() -> FileSpec {
+pub(super) fn common(cluster: &Cluster) -> FileSpec {
+    // The default since long, and refused as unknown from 1.26 on.
+    let to_stderr = if cluster.minor < 23 { "--logtostderr=true" } else { "" };
     FileSpec::text(
         "/etc/kubernetes/config",
-        "# Written by sunshine-installer.\nKUBE_LOGTOSTDERR=\"--logtostderr=true\"\nKUBE_LOG_LEVEL=\"--v=2\"\n\
-         KUBE_ALLOW_PRIV=\"\"\nKUBE_MASTER=\"\"\n",
+        format!(
+            "# Written by sunshine-installer.\nKUBE_LOGTOSTDERR=\"{to_stderr}\"\nKUBE_LOG_LEVEL=\"--v=2\"\n\
+             KUBE_ALLOW_PRIV=\"\"\nKUBE_MASTER=\"\"\n"
+        ),
     )
 }
 
@@ -99,7 +103,7 @@ fn ca(keys: &ClusterKeys) -> FileSpec {
 }
 
 fn api_server(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Result<Files, PkiError> {
-    let mut files = vec![common(), ca(keys)];
+    let mut files = vec![common(cluster), ca(keys)];
     files.extend(key("apiserver", &keys.api_server(cluster, master)?));
     files.extend(key("apiserver-kubelet-client", &keys.kubelet_client()?));
     files.extend(service_accounts(keys));
@@ -174,7 +178,7 @@ fn component_kubeconfig(keys: &ClusterKeys, name: &str, master: &Machine) -> Res
 fn controller_manager(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Result<Files, PkiError> {
     let name = "kube-controller-manager";
     let kubeconfig = component_kubeconfig(keys, name, master)?;
-    let mut files = vec![common(), ca(keys)];
+    let mut files = vec![common(cluster), ca(keys)];
     files.extend(service_accounts(keys));
     // A network of a manifest takes each node's subnet from the cluster.
     let allocate = matches!(cluster.network, Network::Manifest(_));
@@ -209,5 +213,5 @@ fn scheduler(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Result<
     ];
     let args = if cluster.is_legacy() { legacy::scheduler(&kubeconfig.path) } else { args.to_vec() };
     let options = options("/etc/kubernetes/scheduler", &[], "KUBE_SCHEDULER_ARGS", &args);
-    Ok(Files(vec![common(), kubeconfig, never_gives_up("kube-scheduler", ""), options]))
+    Ok(Files(vec![common(cluster), kubeconfig, never_gives_up("kube-scheduler", ""), options]))
 }

@@ -22,6 +22,7 @@ mod preflight;
 mod prepare;
 mod remove;
 mod roles;
+mod runtime;
 mod state;
 mod status;
 mod teardown;

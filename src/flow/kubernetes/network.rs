@@ -53,7 +53,7 @@ pub(super) fn list_file(cluster: &Cluster) -> Files {
 pub(super) fn keeper_files() -> Files {
     let unit = format!(
         "# Written by sunshine-installer.\n[Unit]\nDescription=This host's routes to pods, and the API's balancer\n\
-         After=network-online.target docker.service\nWants=network-online.target\n\n\
+         After=network-online.target docker.service containerd.service\nWants=network-online.target\n\n\
          [Service]\nExecStartPre={SCRIPT} apply\nExecStart={SCRIPT} watch\nRestart=always\nRestartSec=2\n\n\
          [Install]\nWantedBy=multi-user.target\n"
     );

@@ -1,4 +1,4 @@
-//! The files of a node, for Kubernetes 1.10 and later: kubelet, kube-proxy and Docker.
+//! The files of a node, for Kubernetes 1.10 and later: kubelet and kube-proxy.
 
 use crate::flow::pki::PkiError;
 use crate::flow::request::Network;
@@ -9,35 +9,15 @@ use super::endpoint;
 use super::keys::{ClusterKeys, kubeconfig};
 use super::legacy;
 use super::master::{common, never_gives_up, options};
+use super::runtime;
 use super::state::{Cluster, Machine};
 
 const PKI: &str = "/etc/kubernetes/pki";
 pub(super) const KUBELET_KUBECONFIG: &str = "/etc/kubernetes/kubelet.kubeconfig";
 
-/// The cgroup driver of Docker and kubelet, which must be the same: on cgroup v2 systemd has to be the only writer.
-fn cgroup_driver(facts: &Facts) -> &'static str {
+/// The cgroup driver of the runtime and the kubelet, which must be the same: on cgroup v2 systemd has to be the only writer.
+pub(super) fn cgroup_driver(facts: &Facts) -> &'static str {
     if facts.cgroup_version == 2 { "systemd" } else { "cgroupfs" }
-}
-
-/// Docker's own configuration (dockerd manual, "daemon configuration file").
-pub(super) fn docker_files(cluster: &Cluster, facts: &Facts) -> Files {
-    let mut config = serde_json::json!({
-        "exec-opts": [format!("native.cgroupdriver={}", cgroup_driver(facts))],
-        "log-driver": "json-file",
-        "log-opts": {"max-size": "10m", "max-file": "3"},
-        "live-restore": true,
-    });
-    let settings = &cluster.settings;
-    if let Some(root) = &settings.data_root {
-        config["data-root"] = root.clone().into();
-    }
-    if !settings.registry_mirrors.is_empty() {
-        config["registry-mirrors"] = settings.registry_mirrors.clone().into();
-    }
-    if !settings.insecure_registries.is_empty() {
-        config["insecure-registries"] = settings.insecure_registries.clone().into();
-    }
-    Files(vec![FileSpec::text("/etc/docker/daemon.json", format!("{config:#}\n"))])
 }
 
 /// What the kubelet reads.
@@ -57,15 +37,16 @@ pub(super) fn kubelet_files(
     } else {
         args.push("--config=/etc/kubernetes/kubelet.yaml".to_owned());
     }
-    // flannel's subnet is on Docker's own bridge.
-    if cluster.network != Network::Flannel {
+    args.extend(runtime::kubelet_args(cluster));
+    // flannel's subnet is on Docker's own bridge; containerd knows of CNI by itself.
+    if cluster.network != Network::Flannel && !cluster.containerd {
         args.push("--network-plugin=cni".to_owned());
         args.push("--cni-conf-dir=/etc/cni/net.d".to_owned());
         // Upstream's place, and the one of Fedora's and CentOS's packages. Before 1.8 it took one folder only.
         let bin = if cluster.is_legacy() { "/usr/libexec/cni" } else { "/opt/cni/bin,/usr/libexec/cni" };
         args.push(format!("--cni-bin-dir={bin}"));
     }
-    if let Some(image) = pause {
+    if let Some(image) = pause.filter(|_| !cluster.containerd) {
         args.push(format!("--pod-infra-container-image={image}"));
     }
     let hostname = format!("KUBELET_HOSTNAME=\"--hostname-override={}\"\n", node.name);
@@ -77,7 +58,7 @@ pub(super) fn kubelet_files(
     );
     environment.content.extend(hostname.into_bytes());
     let mut files = vec![
-        common(),
+        common(cluster),
         FileSpec::text(format!("{PKI}/ca.crt"), keys.ca.cert.clone()),
         FileSpec::text(format!("{PKI}/kubelet.crt"), server.cert.clone()),
         FileSpec::secret(format!("{PKI}/kubelet.key"), server.key.expose(), Some("root")),
@@ -127,7 +108,7 @@ pub(super) fn proxy_files(cluster: &Cluster, keys: &ClusterKeys, node: &Machine)
         format!("--cluster-cidr={}", cluster.settings.pod_cidr),
     ];
     Ok(Files(vec![
-        common(),
+        common(cluster),
         FileSpec::secret(path, config.expose(), Some("root")),
         never_gives_up("kube-proxy", ""),
         options("/etc/kubernetes/proxy", &[], "KUBE_PROXY_ARGS", &args),

@@ -16,6 +16,7 @@ use super::keys::ClusterKeys;
 use super::manifest::{Apply, Manifest};
 use super::master::MasterFiles;
 use super::prepare::{self, Kernel, SeBool};
+use super::runtime::{self, CniFolder};
 use super::state::{API_PORT, Cluster, Machine, Node};
 use super::verify::{Leads, MasterAnswers, NodeReady};
 use super::{endpoint, flannel, network, node, vip};
@@ -44,7 +45,7 @@ pub(super) fn make_plan(cluster: &Cluster, means: &Means<'_>, scene: &Scene<'_>)
     let mut plan = Plan::default();
     for (host, wanted) in means.packages {
         let work = Packages { wanted: wanted.clone(), options: scene.install.clone() };
-        plan.push(Step::on(host, "kubernetes.install", "install Kubernetes and Docker", work).weight(15));
+        plan.push(Step::on(host, "kubernetes.install", "install Kubernetes and what it needs", work).weight(15));
         if means.chrony {
             plan.push(Step::on(host, "chronyd.start", "keep the clock right", unit("chronyd", "package".to_owned())));
         }
@@ -198,9 +199,14 @@ impl OneNode<'_> {
             let files = network::cni_files(cluster, self.node);
             plan.push(Step::on(host, "cni.configure", "configure the pods' bridge", files));
         }
-        push_service(plan, host, "docker", "Docker", node::docker_files(cluster, self.facts), &[]);
+        let pause = images::pause(images);
+        if cluster.containerd {
+            plan.push(Step::on(host, "cni.folder", "let containerd find the CNI plugins", CniFolder));
+        }
+        let (runtime, title) = if cluster.containerd { ("containerd", "containerd") } else { ("docker", "Docker") };
+        push_service(plan, host, runtime, title, runtime::files(cluster, self.facts, pause.as_deref()), &[]);
         if let Some(bundle) = scene.bundle.filter(|_| !images.is_empty()) {
-            let load = LoadImages { bundle: bundle.clone(), images: images.to_vec() };
+            let load = LoadImages { bundle: bundle.clone(), images: images.to_vec(), containerd: cluster.containerd };
             plan.push(Step::on(host, "images.load", "load the bundle's container images", load).weight(4));
         }
         plan.push(Step::on(host, "cluster.list", "write the list of the cluster's hosts", network::list_file(cluster)));
@@ -212,7 +218,6 @@ impl OneNode<'_> {
             }
             push_service(plan, host, network::BALANCER_UNIT, "the API's balancer", network::balancer_files(), &[]);
         }
-        let pause = images::pause(images);
         let kubelet = node::kubelet_files(cluster, self.keys, machine, self.facts, pause.as_deref())?;
         push_service(plan, host, "kubelet", "the kubelet", kubelet, api);
         push_service(plan, host, "kube-proxy", "kube-proxy", node::proxy_files(cluster, self.keys, machine)?, &[]);

@@ -7,7 +7,7 @@ use crate::plan::work::Files;
 use super::keys::ClusterKeys;
 use super::master::MasterFiles;
 use super::state::Cluster;
-use super::{network, node, prepare, vip};
+use super::{network, node, prepare, runtime, vip};
 
 /// Units and files of one or more roles.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ pub(super) fn of_node(cluster: &Cluster, keys: &ClusterKeys, host: &str, facts: 
     }
     objects.add(&[network::UNIT], &network::keeper_files());
     objects.add(&[network::BALANCER_UNIT], &network::balancer_files());
-    objects.add(&["docker"], &node::docker_files(cluster, facts));
+    objects.add(&[runtime::unit(cluster)], &runtime::files(cluster, facts, None));
     objects.add(&[], &network::list_file(cluster));
     objects.add(&[], &prepare::files());
     Ok(objects)

@@ -21,6 +21,9 @@ pub struct Cluster {
     /// Kubernetes 1.MINOR, as the packages have it.
     #[serde(default = "today")]
     pub minor: u32,
+    /// containerd runs the pods, without Docker.
+    #[serde(default)]
+    pub containerd: bool,
     /// Every node reaches the API by a haproxy of its own.
     #[serde(default)]
     pub balanced: bool,

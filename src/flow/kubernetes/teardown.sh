@@ -2,11 +2,22 @@
 # $1 look | do
 recorded() { grep -q "^$1" /var/lib/sunshine-installer/record 2>/dev/null; }
 docker_is_ours() { recorded 'package	docker\.'; }
-pods() { command -v docker >/dev/null 2>&1 && docker ps -aq --filter label=io.kubernetes.pod.name 2>/dev/null; }
+containerd_is_ours() { recorded 'package	containerd\.'; }
+pods() {
+  if command -v docker >/dev/null 2>&1; then docker ps -aq --filter label=io.kubernetes.pod.name 2>/dev/null
+  elif command -v ctr >/dev/null 2>&1; then ctr -n k8s.io containers ls -q 2>/dev/null; fi
+}
+remove_pods() {
+  if command -v docker >/dev/null 2>&1; then docker rm -f $(pods) >/dev/null 2>&1; return; fi
+  for p in $(pods); do
+    ctr -n k8s.io tasks rm -f "$p" >/dev/null 2>&1
+    ctr -n k8s.io containers rm "$p" >/dev/null 2>&1
+  done
+}
 chains='KUBE-|CNI-|cni0|sunshine'
 docker_is_ours && chains="$chains|DOCKER|docker0"
 rules() { for f in iptables ip6tables; do $f-save 2>/dev/null | grep -E -- "$chains"; done; }
-mounts() { awk '$2 ~ "^/var/lib/kubelet/" || $2 ~ "^/run/docker/netns/" || $2 ~ "^/var/lib/docker/" {print $2}' /proc/self/mounts | sort -r; }
+mounts() { awk '$2 ~ "^/var/lib/kubelet/" || $2 ~ "^/run/docker/netns/" || $2 ~ "^/var/lib/docker/" || $2 ~ "^/run/containerd/" || $2 ~ "^(/var)?/run/netns/cni-" {print $2}' /proc/self/mounts | sort -r; }
 # Such a folder may be a package's, or a file system of its own: what is in it goes.
 content() { find "$1" -mindepth 1 -maxdepth 1 ! -name lost+found 2>/dev/null; }
 ours() { for p in /var/lib/kubelet /var/lib/cni /var/lib/dockershim /var/run/kubernetes; do [ -z "$(content "$p")" ] || echo "$p"; done; }
@@ -21,10 +32,11 @@ fi
 
 set -u
 for u in kubelet kube-proxy; do systemctl stop $u 2>/dev/null; done
-[ -z "$(pods)" ] || docker rm -f $(pods) >/dev/null 2>&1
+[ -z "$(pods)" ] || remove_pods
 [ -x /usr/local/sbin/sunshine-cluster ] && { systemctl stop sunshine-cluster sunshine-api 2>/dev/null; /usr/local/sbin/sunshine-cluster stop; }
 command -v kube-proxy >/dev/null 2>&1 && timeout 30 kube-proxy --cleanup >/dev/null 2>&1
-if docker_is_ours; then systemctl stop docker.socket docker containerd 2>/dev/null; fi
+if docker_is_ours; then systemctl stop docker.socket docker 2>/dev/null; fi
+if containerd_is_ours; then systemctl stop containerd 2>/dev/null; pkill -KILL -f '^/usr/bin/containerd-shim' 2>/dev/null; fi
 mounts | while IFS= read -r m; do umount -l "$m" 2>/dev/null; done
 for f in iptables ip6tables; do
   for t in nat filter mangle raw; do
@@ -32,12 +44,15 @@ for f in iptables ip6tables; do
     $f-save -t $t | grep -vE -- "$chains" | { if docker_is_ours; then sed 's/^:FORWARD DROP/:FORWARD ACCEPT/'; else cat; fi; } | $f-restore -T $t
   done
 done
+for l in $(ip -o link show master cni0 2>/dev/null | awk -F': ' '{print $2}' | sed 's/@.*//'); do ip link delete "$l"; done
 for l in $(ip -o link | awk -F': ' '{print $2}' | sed 's/@.*//' | grep -E '^(cni0|flannel\.1|kube-ipvs0|kube-bridge)$'); do ip link delete "$l"; done
-if docker_is_ours; then
+rm -f /run/netns/cni-*
+if docker_is_ours || containerd_is_ours; then
   ip link delete docker0 2>/dev/null
   for p in /var/lib/docker /var/lib/containerd; do content "$p"; done | while IFS= read -r p; do rm -rf -- "$p"; done
   rm -rf /run/docker /run/containerd /var/run/docker.sock
   rm -f /etc/docker/key.json
+  rmdir /opt/containerd/bin /opt/containerd/lib /opt/containerd 2>/dev/null
   # What a network's own pods wrote.
   rm -rf /etc/cni/net.d/*; rmdir /etc/cni/net.d /etc/cni 2>/dev/null
 fi

@@ -1,5 +1,7 @@
 //! Which Kubernetes the packages are: what is written for it differs.
 
+use payload::Bundle;
+
 use crate::flow::job::Scene;
 use crate::repo::Wanted;
 
@@ -9,15 +11,18 @@ const PACKAGE: &str = "kubernetes-master";
 
 /// The MINOR of 1.MINOR: of the rpm named, else of the bundle's, else of one that is installed.
 pub(super) fn minor(packages: &[Wanted], scene: &Scene<'_>) -> u32 {
+    let there = || scene.hosts.values().find_map(|h| parse(&h.facts.packages.get(PACKAGE)?.version));
+    named(packages, scene.bundle).or_else(there).unwrap_or_else(today)
+}
+
+/// What can be said of it without a host.
+pub(super) fn named(packages: &[Wanted], bundle: Option<&Bundle>) -> Option<u32> {
     let named = packages.iter().find_map(|w| match w {
-        Wanted::Rpm { id, .. } if id.name == PACKAGE => Some(id.version.clone()),
+        Wanted::Rpm { id, .. } if id.name == PACKAGE => Some(id.version.as_str()),
         _ => None,
     });
-    let members = scene.bundle.into_iter().flat_map(|b| &b.manifest().members);
-    let mut rpms = members.filter_map(|m| m.rpm.as_ref());
-    let packed = || rpms.find(|r| r.name == PACKAGE).map(|r| r.version.clone());
-    let there = || scene.hosts.values().find_map(|h| h.facts.packages.get(PACKAGE)).map(|evr| evr.version.clone());
-    named.or_else(packed).or_else(there).and_then(|v| parse(&v)).unwrap_or_else(today)
+    let mut rpms = bundle.into_iter().flat_map(|b| &b.manifest().members).filter_map(|m| m.rpm.as_ref());
+    parse(named.or_else(|| rpms.find(|r| r.name == PACKAGE).map(|r| r.version.as_str()))?)
 }
 
 fn parse(version: &str) -> Option<u32> {
