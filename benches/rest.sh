@@ -13,6 +13,7 @@ trap 'exit 130' INT TERM
 deploy() {
     "$lab" up 2 --name "$name" --owner $$ >/dev/null
     rm -rf "$work/state"
+    : >"$work/said"
     SUNSHINE_STATE_DIR=$work/state "$lab" run --name "$name" -- "$bundle" serve --log-dir "$work/log" >"$work/said" 2>&1 &
     listener=$!
     until grep -q listening "$work/said"; do sleep 0.1; done

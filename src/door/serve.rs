@@ -12,7 +12,7 @@ use crate::store::vault::Vault;
 
 use super::cli::{Global, Source, open_log};
 use super::exit::Exit;
-use super::rest::{Auth, Door, Runner, Tls, serve};
+use super::rest::{Auth, Door, Recent, Runner, Tls, serve};
 use super::terminal::{Terminal, Voice};
 
 /// The port that the contract's users call.
@@ -62,7 +62,8 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, FlowError> 
         return Ok(Exit::Done);
     }
     let runner = Runner::new(bundle, state_dir(), global.options(), vault).map_err(|e| request(&e))?;
-    let door = Arc::new(Door { auth, runner: Arc::new(runner), metrics: Default::default() });
+    let door =
+        Arc::new(Door { auth, runner: Arc::new(runner), metrics: Default::default(), recent: Recent::default() });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("listener")

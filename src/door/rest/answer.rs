@@ -14,10 +14,13 @@ use super::messages::{Message, StatusMessage};
 /// What every handler gives.
 pub(crate) type Answer = Response<BoxBody<Bytes, Infallible>>;
 
+/// The type of almost every answer.
+pub(crate) const JSON: &str = "application/json";
+
 /// A JSON answer.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     let text = serde_json::to_vec(value).unwrap_or_default();
-    body(status, "application/json", text)
+    body(status, JSON, text)
 }
 
 /// A message of the contract that says no.

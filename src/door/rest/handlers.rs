@@ -10,7 +10,7 @@ use hyper::{Request, StatusCode};
 use crate::flow::{Forgotten, forget_environment};
 use crate::store::{Kind, Store, StoreError};
 
-use super::answer::{Answer, body, json, no};
+use super::answer::{Answer, JSON, body, json, no};
 use super::body::{ClusterParams, TaskRequest, WRONG};
 use super::job::{self, Asked};
 use super::messages::{EnvironmentInfo, EnvironmentList, EnvironmentTasks, Message, TaskInfo};
@@ -98,6 +98,10 @@ pub(crate) async fn task(door: &Arc<Door>, id: String, number: &str) -> Answer {
     if number == 2 {
         return super::status::answer(door, id).await;
     }
+    let ticket = match door.recent.get(&id, number) {
+        Ok(answer) => return body(StatusCode::OK, JSON, answer),
+        Err(ticket) => ticket,
+    };
     let (name, kind) = (id.clone(), Kind::from_number(number.into()));
     // Many ask for this often: whether the environment is known is only looked up when there is no task.
     let found = ask(door, move |store| match store.latest(&name, kind)? {
@@ -105,7 +109,11 @@ pub(crate) async fn task(door: &Arc<Door>, id: String, number: &str) -> Answer {
         None => Ok((store.knows(&name)?, None)),
     });
     match found.await {
-        Ok((_, Some(task))) => json(StatusCode::OK, &Message::from(&task)),
+        Ok((_, Some(task))) => {
+            let text = bytes::Bytes::from(serde_json::to_vec(&Message::from(&task)).unwrap_or_default());
+            door.recent.put(ticket, &id, number, text.clone());
+            body(StatusCode::OK, JSON, text)
+        }
         Ok((false, None)) => unknown(number, &id),
         Ok((true, None)) => {
             no(StatusCode::NOT_FOUND, number, format!("no task of type {number} was ever started in environment {id}"))
@@ -143,7 +151,9 @@ pub(crate) async fn start(door: &Arc<Door>, id: String, request: Request<Incomin
         Err((number, why)) => return no(StatusCode::BAD_REQUEST, number, why),
     };
     let number = request.number;
-    match begin(door, id, request).await {
+    let begun = begin(door, id, request).await;
+    door.recent.changed();
+    match begun {
         Ok(params) => {
             let kind = Kind::from_number(number.into()).unwrap_or(Kind::Other);
             json(StatusCode::OK, &Message::started(kind, params))
@@ -201,7 +211,9 @@ pub(crate) async fn forget(door: &Arc<Door>, id: String, query: Option<&str>) ->
         let listed = runner.store.forget(&name)?;
         Ok(if listed { Forgotten::Gone } else { forgotten })
     });
-    match forgotten.await.unwrap_or_else(|| Err(Refusal::Failed("the program is ending".to_owned()))) {
+    let forgotten = forgotten.await;
+    door.recent.changed();
+    match forgotten.unwrap_or_else(|| Err(Refusal::Failed("the program is ending".to_owned()))) {
         Ok(Forgotten::Gone) => {
             json(StatusCode::OK, &Message::done(format!("environment {id} is forgotten; its hosts were not touched")))
         }

@@ -12,11 +12,13 @@ mod messages;
 mod metrics;
 mod openapi;
 mod page;
+mod recent;
 mod routes;
 mod runner;
 mod status;
 
 pub(crate) use auth::Auth;
 pub(crate) use listener::{Tls, serve};
+pub(crate) use recent::Recent;
 pub(crate) use routes::Door;
 pub(crate) use runner::Runner;

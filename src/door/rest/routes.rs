@@ -15,6 +15,7 @@ use crate::flow::request::check_environment;
 use super::answer::{Answer, no};
 use super::auth::{Auth, Denied};
 use super::metrics::Metrics;
+use super::recent::Recent;
 use super::runner::Runner;
 use super::{events, handlers, page};
 
@@ -24,6 +25,7 @@ pub(crate) struct Door {
     pub(crate) auth: Auth,
     pub(crate) runner: Arc<Runner>,
     pub(crate) metrics: Metrics,
+    pub(crate) recent: Recent,
 }
 
 /// A path, understood.
