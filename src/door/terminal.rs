@@ -133,7 +133,9 @@ impl Terminal {
             }
             return;
         }
-        self.voice.out(&closing_table(&report.hosts).to_string());
+        if !report.hosts.is_empty() {
+            self.voice.out(&closing_table(&report.hosts).to_string());
+        }
         for line in &report.advice {
             self.voice.out(line);
         }

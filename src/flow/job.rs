@@ -123,7 +123,7 @@ impl Asked<'_> {
         }
         Err(FlowError::request_with_help(
             format!("no credentials for {}: {why}", missing.join(", ")),
-            "name those hosts too, with their passwords (--also), or give --ssh-key",
+            "name those hosts too, with their passwords (`--help` says where), or give --ssh-key",
         ))
     }
 }
@@ -139,6 +139,10 @@ pub(super) trait Flow {
     /// Whether the work can do without this host when it does not answer.
     fn may_be_dead(&self, _host: &str) -> bool {
         false
+    }
+    /// What to do about a host that it could do without, were it told to.
+    fn when_dead(&self) -> Option<&'static str> {
+        None
     }
     /// The packages each host should have.
     fn packages(&self, scene: &Scene<'_>) -> Result<BTreeMap<String, Vec<Wanted>>, FlowError>;
@@ -271,7 +275,12 @@ fn work(
         let host = problem.host.clone().unwrap_or_default();
         let without = flows.iter().filter(|f| f.targets().iter().any(|t| t.address.to_string() == host));
         let spare = without.clone().count() > 0 && without.into_iter().all(|f| f.may_be_dead(&host));
-        problems.push(if spare { Problem { level: Level::Warning, ..problem } } else { problem });
+        let more = flows.iter().find_map(|f| f.when_dead()).map(|w| format!("; {w}")).unwrap_or_default();
+        problems.push(if spare {
+            Problem { level: Level::Warning, ..problem }
+        } else {
+            Problem { help: problem.help.map(|h| h + &more), ..problem }
+        });
     }
     if !job.options.dry_run {
         let reached: Vec<Target> =

@@ -320,7 +320,9 @@ impl Flow for Create {
 
     fn preflight(&self, scene: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
         let minor = self.known.as_ref().map_or_else(|| version::minor(&self.master_packages, scene), |k| k.minor);
-        Ok(preflight::check_hosts(&self.targets(), &self.request, minor, scene))
+        let mut problems = preflight::check_hosts(&self.targets(), &self.request, minor, scene);
+        problems.extend(self.known.iter().flat_map(|known| preflight::check_taken(&self.targets(), known, scene)));
+        Ok(problems)
     }
 
     fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError> {

@@ -92,6 +92,25 @@ pub(super) fn check_hosts(targets: &[Target], request: &ClusterCreate, minor: u3
     problems
 }
 
+/// A name that another host of the cluster has already.
+pub(super) fn check_taken(targets: &[Target], known: &Cluster, scene: &Scene<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for host in targets.iter().filter_map(|t| scene.hosts.get(&t.address.to_string())) {
+        let name = host.facts.hostname.to_ascii_lowercase();
+        let masters = known.masters.iter().map(|(h, m)| (h, &m.name));
+        let mut all = masters.chain(known.nodes.iter().map(|(h, n)| (h, &n.machine.name)));
+        if let Some((other, _)) = all.find(|(other, taken)| *other != host.host.name() && **taken == name) {
+            let text = format!("its hostname {name} is that of {other}, which is in the cluster");
+            problems.push(Problem::error(
+                host.host.name(),
+                text,
+                "give it a name of its own: hostnamectl set-hostname NAME",
+            ));
+        }
+    }
+    problems
+}
+
 fn check_names(hosts: &[&RunHost]) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();

@@ -159,6 +159,10 @@ impl Flow for Remove {
         self.request.force && self.leaving().iter().any(|t| t.address.to_string() == host)
     }
 
+    fn when_dead(&self) -> Option<&'static str> {
+        (!self.request.force).then_some("a host that is gone for good is removed with --force")
+    }
+
     fn packages(&self, _: &Scene<'_>) -> Result<BTreeMap<String, Vec<Wanted>>, FlowError> {
         Ok(BTreeMap::new())
     }
