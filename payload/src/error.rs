@@ -141,7 +141,7 @@ impl BundleError {
             Self::Damaged { .. } => "copy the bundle again and compare its sha256sum with the original's".into(),
             Self::NewerFormat { .. } => "use the program inside that bundle itself".into(),
             Self::Signature { .. } => "get the bundle from its publisher again, or name the right key with --pubkey".into(),
-            Self::DiskFull { .. } => "free some space, or choose another place with -o or --work-dir".into(),
+            Self::DiskFull { .. } => "free some space there, or choose another place".into(),
             Self::NoMember { .. } => "`bundle list` prints the names".into(),
             _ => return None,
         })

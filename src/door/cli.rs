@@ -81,7 +81,7 @@ pub(crate) struct Global {
     /// Folder of the log [default: /var/log/onekey_deploy]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) log_dir: Option<Utf8PathBuf>,
-    /// Folder for what must be unpacked, when /tmp is full or noexec
+    /// Folder for a dry run's copy of the state [default: the system's temporary folder, else /var/tmp]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) work_dir: Option<Utf8PathBuf>,
 }
@@ -238,7 +238,7 @@ pub(crate) fn open_log(global: &Global) {
 /// Opens the log and runs a job.
 pub(crate) fn begin(job: &Job, bundle: Option<Bundle>, global: &Global) -> Exit {
     open_log(global);
-    start::start(job, bundle, global.manner())
+    start::start(job, bundle, global.manner(), global.work_dir.as_deref())
 }
 
 /// Runs one operation.

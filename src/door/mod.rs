@@ -18,6 +18,7 @@ mod log;
 mod login;
 mod onekey;
 mod record;
+mod rehearsal;
 pub mod repo;
 mod rest;
 mod serve;
@@ -25,6 +26,6 @@ mod start;
 mod support;
 mod terminal;
 mod unit;
-pub mod workdir;
+mod workdir;
 
 pub use cli::main;

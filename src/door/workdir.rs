@@ -1,5 +1,5 @@
-//! A private folder (0700) for what a run must unpack: removed at the end, by an error, by SIGINT and SIGTERM; and what
-//! a killed run left behind is removed by the next.
+//! A private folder (0700) for what lasts as long as the run: removed at the end, by an error, by SIGINT and SIGTERM;
+//! and what a killed run left behind is removed by the next. The bundle itself is never unpacked: it is served in place.
 //!
 //! 1. The folder is made under a passing name, locked (flock on the folder itself), and only then gets its own name.
 //! 2. Whoever finds such a folder and can lock it knows that its owner is dead: the kernel gave the lock back.
@@ -12,7 +12,6 @@ use std::sync::{Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::fcntl::{Flock, FlockArg, OFlag};
-use payload::{Bundle, BundleError, Member};
 use tokio::signal::unix::{SignalKind, signal};
 
 const PREFIX: &str = "sunshine-installer-";
@@ -24,24 +23,24 @@ static LIVE: Mutex<Vec<Utf8PathBuf>> = Mutex::new(Vec::new());
 /// The folder could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot make a work folder in {dir}: {source}")]
-pub struct WorkDirError {
+pub(super) struct WorkDirError {
     /// Where it was tried last.
-    pub dir: Utf8PathBuf,
+    pub(super) dir: Utf8PathBuf,
     /// What the system said.
-    pub source: io::Error,
+    pub(super) source: io::Error,
 }
 
 impl WorkDirError {
     /// What the user can do about it.
     #[must_use]
-    pub fn help(&self) -> &'static str {
+    pub(super) fn help(&self) -> &'static str {
         "choose a folder with free space that you may write to: --work-dir DIR"
     }
 }
 
 /// A private folder; dropping it removes it.
 #[derive(Debug)]
-pub struct WorkDir {
+pub(super) struct WorkDir {
     path: Utf8PathBuf,
     /// Held for as long as the folder is in use.
     _lock: Flock<File>,
@@ -50,7 +49,7 @@ pub struct WorkDir {
 impl WorkDir {
     /// Makes one in `parent` (`--work-dir`); without that in the system's folder for such, or where that is full, in
     /// `/var/tmp`. Left-overs of dead runs beside it are removed first.
-    pub fn create(parent: Option<&Utf8Path>) -> Result<Self, WorkDirError> {
+    pub(super) fn create(parent: Option<&Utf8Path>) -> Result<Self, WorkDirError> {
         let system = Utf8PathBuf::from_path_buf(std::env::temp_dir()).unwrap_or_else(|_| "/tmp".into());
         let candidates = match parent {
             Some(parent) => vec![parent.to_owned()],
@@ -88,14 +87,8 @@ impl WorkDir {
 
     /// Where it is.
     #[must_use]
-    pub fn path(&self) -> &Utf8Path {
+    pub(super) fn path(&self) -> &Utf8Path {
         &self.path
-    }
-
-    /// Unpacks a member of the bundle into it, checked, and gives back the file's path.
-    pub fn unpack(&self, bundle: &Bundle, member: &Member) -> Result<Utf8PathBuf, BundleError> {
-        payload::extract(bundle, &self.path, Some(&[member]), &mut |_| ())?;
-        Ok(self.path.join(&member.name))
     }
 }
 
@@ -108,7 +101,7 @@ impl Drop for WorkDir {
 }
 
 /// Removes every folder of this process, and bundles that it had begun to write: for whoever ends it without unwinding.
-pub fn remove_all() {
+pub(super) fn remove_all() {
     payload::remove_unfinished();
     for path in lock_live().drain(..) {
         let _ = fs_err::remove_dir_all(path);
@@ -116,7 +109,7 @@ pub fn remove_all() {
 }
 
 /// From now on SIGINT, SIGTERM and SIGHUP remove the folders and end the process with exit code 130.
-pub fn remove_on_signals() -> io::Result<()> {
+pub(super) fn remove_on_signals() -> io::Result<()> {
     let (ready, listening) = std::sync::mpsc::channel();
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

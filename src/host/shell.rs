@@ -20,7 +20,19 @@ pub struct Command {
     stdin: Stdin,
     pub(super) timeout: Duration,
     pub(super) as_root: bool,
+    outlives: bool,
 }
+
+/// Runs `"$@"` whether or not somebody still listens: what it says goes to files that have no name any more, and is
+/// passed on at its end. In /run, which is there on every host and root's alone.
+const OUTLIVE: &str = r#"trap '' HUP
+d=$(umask 077 && mktemp -d -p /run) || exit 1
+exec 3>"$d/o" 4>"$d/e" 5<"$d/o" 6<"$d/e" || exit 1
+rm -rf "$d"
+"$@" >&3 2>&4 3>&- 4>&- 5<&- 6<&- </dev/null
+s=$?
+cat <&5; cat <&6 >&2
+exit $s"#;
 
 #[derive(Clone, Default)]
 enum Stdin {
@@ -39,6 +51,7 @@ impl Command {
             stdin: Stdin::Empty,
             timeout: DEFAULT_TIMEOUT,
             as_root: true,
+            outlives: false,
         }
     }
 
@@ -106,6 +119,15 @@ impl Command {
         self
     }
 
+    /// Goes on to its end when the connection is lost or this program is killed; it has no standard input, and what it
+    /// prints comes when it is done. For what must not stop half way: a package manager in its transaction would, at
+    /// the first line that it cannot print.
+    #[must_use]
+    pub fn outlives_connection(mut self) -> Self {
+        self.outlives = true;
+        self
+    }
+
     pub(super) fn stdin_bytes(&self) -> &[u8] {
         match &self.stdin {
             Stdin::Empty => &[],
@@ -120,7 +142,8 @@ impl Command {
     pub(super) fn line(&self, prefix: &str) -> String {
         let seconds = self.timeout.as_secs().max(1);
         let mut line = format!("{prefix}timeout -k 5 {seconds}");
-        for word in &self.words {
+        let before: &[&str] = if self.outlives { &["sh", "-c", OUTLIVE, "sh"] } else { &[] };
+        for word in before.iter().copied().chain(self.words.iter().map(String::as_str)) {
             line.push(' ');
             line.push_str(&quote(word));
         }
@@ -235,6 +258,32 @@ mod tests {
         assert_eq!(command.to_string(), "set -e … 'a b'");
         assert!(!format!("{command:?}").contains("hunter2"));
         assert_eq!(Command::new("echo").arg("a\n\x1b[2J").to_string(), "echo 'a\\n\\u{1b}[2J'");
+    }
+
+    #[test]
+    fn a_command_that_outlives_its_connection_says_the_same_and_ends_alike() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let command = Command::script("printf out; printf err >&2; exit 7").outlives_connection();
+        let output = process::Command::new("/bin/sh").arg("-c").arg(command.line("")).output().unwrap();
+        assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"out"[..], &b"err"[..]));
+        assert_eq!(output.status.code(), Some(7));
+
+        // Nobody reads: a command that prints would be ended by that before it is done.
+        let dir = tempfile::tempdir().unwrap();
+        let proof = dir.path().join("proof");
+        let text = r#"sleep 0.3; echo a; echo b; echo c; printf done >"$1""#;
+        let command = Command::script(text).arg(proof.to_str().unwrap()).outlives_connection();
+        let mut child = process::Command::new("/bin/sh")
+            .arg("-c")
+            .arg(command.line(""))
+            .stdout(process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        child.wait().unwrap();
+        assert_eq!(std::fs::read_to_string(proof).unwrap(), "done");
     }
 
     #[test]

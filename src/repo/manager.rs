@@ -132,6 +132,7 @@ impl Manager {
             _ => command.arg("--setopt=exit_on_lock=1"),
         };
         let command = command.arg(if trial { "--assumeno" } else { "-y" });
+        let command = if trial { command } else { command.outlives_connection() };
         command.arg(action.word()).args(specs.iter().cloned())
     }
 

@@ -149,9 +149,7 @@ impl HostRepo {
 
     fn rpm(&self, transaction: &Transaction, trial: bool) -> Command {
         let mut command = Command::new("env").args(["LC_ALL=C", "rpm", "-U"]);
-        if trial {
-            command = command.arg("--test");
-        }
+        command = if trial { command.arg("--test") } else { command.outlives_connection() };
         if !transaction.downgrade.is_empty() {
             command = command.arg("--oldpackage");
         }

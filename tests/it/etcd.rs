@@ -11,7 +11,7 @@ use crate::site::{Site, assert_unchanged, at_rest, results};
 
 const FILE: &str = "/home/install_rpm/etcd-3.4.23-1.el9.x86_64.rpm";
 
-fn contract_line<'a>(hosts: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn contract_line<'a>(hosts: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
     let mut line = vec!["-K", "onekey_deploy_ctl", "-create_etcd_cluster", "--host-list"];
     line.extend(hosts.iter().map(String::as_str));
     line.extend(["-f", FILE]);
@@ -19,16 +19,16 @@ fn contract_line<'a>(hosts: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
     line
 }
 
-fn targets(lab: &Lab) -> Vec<String> {
+pub(crate) fn targets(lab: &Lab) -> Vec<String> {
     lab.hosts().iter().map(Host::target).collect()
 }
 
 /// As root does after logging in.
-fn etcdctl(host: &Host, words: &str) -> String {
+pub(crate) fn etcdctl(host: &Host, words: &str) -> String {
     host.sh(&format!("bash -lc 'etcdctl {words} 2>&1'"))
 }
 
-fn assert_healthy(lab: &Lab, members: usize) {
+pub(crate) fn assert_healthy(lab: &Lab, members: usize) {
     let health = etcdctl(lab.host(0), "endpoint health --cluster");
     assert_eq!(health.matches("is healthy").count(), members, "{health}");
     let ids: std::collections::BTreeSet<_> = lab
@@ -143,35 +143,6 @@ fn etcd_with_a_host_lost_in_the_middle_is_completed_by_the_same_line() {
     lab.host(2).heal();
     site.run(&lab, &line).expect_ok();
     assert_healthy(&lab, 3);
-}
-
-/// kill -9 when the first step of each kind begins, on hosts that had nothing before; then the same line again.
-#[test]
-fn etcd_killed_at_any_step_is_completed_by_the_same_line() {
-    if !Lab::here() {
-        return;
-    }
-    let site = Site::with(&["etcd"]);
-    for step in ["etcd.install", "etcd.configure", "etcd.start", "etcd.answers"] {
-        let lab = Lab::up(3);
-        let hosts = targets(&lab);
-        let line = contract_line(&hosts, &["--environment", step]);
-        let mut killed = false;
-        let code = site.watch(&lab, &line, |event| {
-            let it = event["event"] == "step_started" && event["step"].as_str().is_some_and(|s| s.ends_with(step));
-            killed |= it;
-            !it
-        });
-        assert!(killed && code.is_none(), "killed at {step}: {code:?}");
-        let again = site.run(&lab, &line).expect_ok();
-        assert!(again.stderr.contains("the run before was cut short"), "{step}: {}", again.stderr);
-        assert_healthy(&lab, 3);
-        for host in lab.hosts() {
-            assert_eq!(host.sh("rpm -q etcd | wc -l").trim(), "1", "{step}");
-            let left = host.sh("ls /etc/yum.repos.d; find / -xdev -name '*sunshine*.repo' 2>/dev/null; ls -d /run/sunshine-installer* 2>/dev/null || :");
-            assert_eq!(left.trim(), "", "{step}: something of the repository is left on {}", host.name());
-        }
-    }
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod bundle;
 mod cli;
 mod cluster;
 mod etcd;
+mod etcd_killed;
+mod etcd_members;
 mod ground;
 mod host;
 mod lab;

@@ -22,12 +22,13 @@ impl Site {
         let site = Self { folder: tempfile::tempdir().expect("a folder for the site") };
         let bundler = bundler();
         let mut command = Command::new(&bundler);
-        command.args(["build", "--quiet", "--deployer", &product(), "--output"]).arg(site.bundle());
+        command.args(["build", "--quiet", "--deployer"]).arg(product(&site)).arg("--output").arg(site.bundle());
         for file in Lab::rpms(groups) {
             let option = if file.extension().is_some_and(|e| e == "rpm") { "--rpms" } else { "--image" };
             command.arg(option).arg(file);
         }
         Output::of(&mut command).expect_ok();
+        std::fs::remove_file(site.path("deployer")).expect("the deployer is in the bundle now");
         site
     }
 
@@ -97,10 +98,10 @@ fn collect(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
 }
 
 /// The product without debug symbols, which nothing here reads and which would be copied for every test.
-fn product() -> String {
-    let built = env!("CARGO_BIN_EXE_sunshine-installer");
-    let stripped = format!("{built}.{}.stripped", std::process::id());
-    Output::of(Command::new("strip").args(["-o", &stripped, built])).expect_ok();
+fn product(site: &Site) -> PathBuf {
+    let stripped = site.path("deployer");
+    Output::of(Command::new("strip").arg("-o").arg(&stripped).arg(env!("CARGO_BIN_EXE_sunshine-installer")))
+        .expect_ok();
     stripped
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::flow::error::FlowError;
 use crate::flow::job::{Asked, Flow, Scene};
@@ -18,6 +20,11 @@ use super::client::Client;
 use super::config::{DATA_DIR, login_files, member_keys, service_files};
 use super::state::Cluster;
 use super::status::no_cluster;
+
+/// etcd refuses to change its members until all of them have been connected for some seconds (its
+/// `HealthInterval` is 5 s): right after a member joined or came back.
+const UNSETTLED: &str = "unhealthy cluster";
+const SETTLE: Duration = Duration::from_secs(20);
 
 /// Removes members.
 #[derive(Debug)]
@@ -211,7 +218,16 @@ impl Work for Leave {
     fn apply(&self, _: &Cx<'_>) -> Result<(), StepError> {
         let (client, id) = self.find()?;
         let Some(id) = id else { return Ok(()) };
-        client.remove(&id).map_err(|why| StepError::failed(format!("member {id} cannot be removed: {why}")))
+        let end = Instant::now() + SETTLE;
+        loop {
+            match client.remove(&id) {
+                Ok(()) => return Ok(()),
+                Err(why) if why.contains(UNSETTLED) && Instant::now() < end => {
+                    thread::sleep(Duration::from_millis(500))
+                }
+                Err(why) => return Err(StepError::failed(format!("member {id} cannot be removed: {why}"))),
+            }
+        }
     }
 }
 

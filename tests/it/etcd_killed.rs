@@ -1,0 +1,106 @@
+//! kill -9 at every step of a plan in turn, then the same line again.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests: a panic is how a test fails")]
+
+use std::collections::BTreeSet;
+
+use crate::etcd::{assert_healthy, contract_line, etcdctl, targets};
+use crate::lab::Lab;
+use crate::site::Site;
+
+/// The steps of the line's plan, as an unhindered run told them.
+fn steps_of_a_run(site: &Site, lab: &Lab, line: &[&str]) -> BTreeSet<String> {
+    let mut steps = BTreeSet::new();
+    let code = site.watch(lab, line, |event| {
+        if event["event"] == "step_started" {
+            steps.extend(event["step"].as_str().map(str::to_owned));
+        }
+        true
+    });
+    assert_eq!(code, Some(0));
+    steps
+}
+
+/// Kills the run when `step` begins, and says whether it came to that.
+fn kill_at(site: &Site, lab: &Lab, line: &[&str], step: &str) -> bool {
+    let mut killed = false;
+    let code = site.watch(lab, line, |event| {
+        killed |= event["event"] == "step_started" && event["step"] == step;
+        !killed
+    });
+    assert!(killed && code.is_none() || !killed && code == Some(0), "{step}: {code:?}");
+    killed
+}
+
+/// Every host as it was before the product came, but for the base system's own caches: quicker than another lab.
+fn wipe(lab: &Lab) {
+    for host in lab.hosts() {
+        host.sh(
+            "systemctl stop etcd 2>/dev/null; rpm -q etcd >/dev/null && rpm -e etcd; \
+             rm -rf /var/lib/etcd /etc/etcd /etc/profile.d/sunshine-etcd.sh /var/lib/sunshine-installer; systemctl daemon-reload",
+        );
+    }
+}
+
+/// How often the package manager installed etcd, on each host: its own log of what rpm did.
+fn transactions(lab: &Lab) -> Vec<usize> {
+    let count = |text: String| text.trim().parse().expect("a number");
+    lab.hosts().iter().map(|h| count(h.sh("grep -c ' Installed: etcd-' /var/log/dnf.rpm.log || :"))).collect()
+}
+
+#[test]
+fn etcd_killed_at_any_step_is_completed_by_the_same_line() {
+    if !Lab::here() {
+        return;
+    }
+    let site = Site::with(&["etcd"]);
+    let lab = Lab::up(3);
+    let hosts = targets(&lab);
+    let steps = steps_of_a_run(&site, &lab, &contract_line(&hosts, &["--environment", "whole"]));
+    assert_eq!(steps.len(), 12, "four steps on each of three hosts: {steps:?}");
+    for (turn, step) in steps.iter().enumerate() {
+        wipe(&lab);
+        let before = transactions(&lab);
+        let environment = format!("turn-{turn}");
+        let line = contract_line(&hosts, &["--environment", &environment]);
+        assert!(kill_at(&site, &lab, &line, step), "{step} began");
+        let again = site.run(&lab, &line).expect_ok();
+        assert!(again.stderr.contains("the run before was cut short"), "{step}: {}", again.stderr);
+        assert_healthy(&lab, 3);
+        etcdctl(lab.host(turn % 3), "put kept value");
+        assert!(etcdctl(lab.host((turn + 1) % 3), "get --print-value-only kept").contains("value"), "{step}");
+        let once: Vec<usize> = before.iter().map(|n| n + 1).collect();
+        assert_eq!(transactions(&lab), once, "{step}: installed once on each host");
+        for host in lab.hosts() {
+            assert_eq!(host.sh("rpm -q etcd | wc -l").trim(), "1", "{step}");
+            let left = host.sh("ls /etc/yum.repos.d; find / -xdev -name '*sunshine*.repo' 2>/dev/null; ls -d /run/sunshine-installer* 2>/dev/null || :");
+            assert_eq!(left.trim(), "", "{step}: something of the repository is left on {}", host.name());
+        }
+    }
+}
+
+/// The steps that an addition to a cluster with data has beside those: none of them may cost the data, and no member may
+/// be added twice.
+#[test]
+fn an_addition_killed_at_any_step_keeps_the_data_and_is_completed() {
+    if !Lab::here() {
+        return;
+    }
+    let site = Site::with(&["etcd"]);
+    let mut lab = Lab::up(1);
+    site.run(&lab, &contract_line(&targets(&lab), &[])).expect_ok();
+    etcdctl(lab.host(0), "put kept value");
+    for step in ["etcd.configure", "etcd.join", "etcd.start", "etcd.promote", "etcd.answers"] {
+        let host = lab.add().target();
+        let address = lab.hosts().last().expect("the new host").address().to_owned();
+        let line = ["etcd", "add", "--host", &host];
+        assert!(kill_at(&site, &lab, &line, &format!("{address}/{step}")), "{step} began");
+        site.run(&lab, &line).expect_ok();
+        let new = lab.hosts().last().expect("the new host");
+        assert!(etcdctl(new, "get --print-value-only kept").contains("value"), "{step}");
+        let list = etcdctl(new, "member list");
+        assert_eq!(list.matches(&address).count(), 2, "once, with its peer and its client URL, after {step}: {list}");
+        assert!(!list.contains("true") && !list.contains("unstarted"), "{step}: {list}");
+        site.run(&lab, &["etcd", "remove", "--host", &host]).expect_ok();
+    }
+}

@@ -1,0 +1,124 @@
+//! Members come and go; what is asked of a cluster; what would be done.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests: a panic is how a test fails")]
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::etcd::{assert_healthy, contract_line, etcdctl, targets};
+use crate::lab::Lab;
+use crate::site::{Site, assert_unchanged, at_rest};
+
+fn status(site: &Site, lab: &Lab) -> (Option<i32>, Value) {
+    let output = site.run(lab, &["etcd", "status", "--json"]);
+    (output.code, serde_json::from_str(&output.stdout).expect("one JSON object"))
+}
+
+#[test]
+fn etcd_members_are_added_asked_and_removed_and_the_host_is_given_back() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(4);
+    let site = Site::with(&["etcd"]);
+    let hosts = targets(&lab);
+    let before = at_rest(lab.host(3));
+    let none = site.run(&lab, &["etcd", "add", "--host", &hosts[3]]);
+    assert_eq!(none.code, Some(2), "{}", none.stderr);
+    assert!(none.stderr.contains("no etcd cluster"), "{}", none.stderr);
+
+    site.run(&lab, &contract_line(&hosts[..3], &[])).expect_ok();
+    etcdctl(lab.host(0), "put kept value");
+    site.run(&lab, &["etcd", "add", "--host", &hosts[3]]).expect_ok();
+    assert_healthy(&lab, 4);
+    assert!(etcdctl(lab.host(3), "get --print-value-only kept").contains("value"));
+    let again = site.run(&lab, &["etcd", "add", "--host", &hosts[3], "-v"]).expect_ok();
+    assert!(again.stderr.contains("is a member of the etcd cluster already"), "{}", again.stderr);
+    assert!(!again.stderr.contains(": done ("), "{}", again.stderr);
+
+    let (code, all) = status(&site, &lab);
+    let members = all["members"].as_object().expect("members");
+    assert_eq!((code, members.len()), (Some(0), 4), "{all}");
+    assert_eq!(members.values().filter(|m| m["leader"] == true).count(), 1, "{all}");
+    assert!(members.values().all(|m| m["version"] == "3.4.23" && m["db_size"].as_u64() > Some(0)), "{all}");
+    assert_eq!(all["alarms"].as_array().map(Vec::len), Some(0), "{all}");
+
+    site.run(&lab, &["etcd", "remove", "--host", &hosts[3]]).expect_ok();
+    let list = etcdctl(lab.host(0), "member list");
+    assert_eq!(list.matches("started").count(), 3, "{list}");
+    assert!(!list.contains("10.8.14.203"), "{list}");
+    assert!(lab.host(3).sh("ls -d /var/lib/etcd/removed-*/member").contains("removed-"), "its data is kept");
+    // A package's user stays when it goes, as everywhere: files may still be its own.
+    lab.host(3).sh("rm -r /var/lib/etcd; userdel etcd; groupdel etcd 2>/dev/null || :");
+    assert_unchanged(lab.host(3), &before);
+    let gone = site.run(&lab, &["etcd", "remove", "--host", &hosts[3]]).expect_ok();
+    assert!(gone.stderr.contains("is no member of the etcd cluster"), "{}", gone.stderr);
+}
+
+#[test]
+fn etcd_is_not_taken_below_its_quorum() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(3);
+    let site = Site::with(&["etcd"]);
+    let hosts = targets(&lab);
+    site.run(&lab, &contract_line(&hosts, &[])).expect_ok();
+    etcdctl(lab.host(0), "put kept value");
+    let all = site.run(&lab, &["etcd", "remove", "--host", &hosts[0], &hosts[1], &hosts[2]]);
+    assert_eq!(all.code, Some(2), "{}", all.stderr);
+
+    lab.host(2).sh("systemctl stop etcd");
+    let (code, now) = status(&site, &lab);
+    assert_eq!(code, Some(1), "{now}");
+    let well: BTreeMap<_, _> =
+        now["members"].as_object().expect("members").iter().map(|(h, m)| (h.as_str(), m["healthy"] == true)).collect();
+    assert_eq!(well, BTreeMap::from([("10.8.14.200", true), ("10.8.14.201", true), ("10.8.14.202", false)]));
+
+    // Two would stay, and one of them answers.
+    let refused = site.run(&lab, &["etcd", "remove", "--host", &hosts[1]]);
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("lose its quorum") && refused.stderr.contains("10.8.14.202"), "{}", refused.stderr);
+    assert_eq!(etcdctl(lab.host(0), "member list").matches("started").count(), 3);
+    // The one that is down may go, also when its host is dead.
+    lab.host(2).cut_network();
+    site.run(&lab, &["etcd", "remove", "--force", "--host", &hosts[2]]).expect_ok();
+    assert_eq!(etcdctl(lab.host(0), "member list").matches("started").count(), 2);
+    assert!(etcdctl(lab.host(0), "get --print-value-only kept").contains("value"));
+}
+
+#[test]
+fn a_dry_run_says_what_would_change_and_changes_nothing_at_either_end() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let site = Site::with(&["etcd"]);
+    let hosts = targets(&lab);
+    let before = at_rest(lab.host(0));
+    let work = site.path("work");
+    std::fs::create_dir(&work).expect("a folder for work");
+    let line = contract_line(&hosts, &["--dry-run", "--work-dir", work.to_str().expect("UTF-8")]);
+    let said = site.run(&lab, &line).expect_ok();
+    let all = format!("{}{}", said.stdout, said.stderr);
+    for part in ["install etcd", "create /etc/etcd/etcd.conf", "+ETCD_NAME=\"host0\"", "start etcd"] {
+        assert!(all.contains(part), "{part}: {all}");
+    }
+    assert!(!all.contains("PRIVATE KEY"), "{all}");
+    assert!(!site.path("state").exists(), "the control host's state was touched");
+    assert_eq!(std::fs::read_dir(&work).expect("the folder").count(), 0, "something was left of the run");
+    assert_unchanged(lab.host(0), &before);
+
+    site.run(&lab, &contract_line(&hosts, &[])).expect_ok();
+    let state = || {
+        let mut files: Vec<_> = site.written().into_iter().filter(|(p, _)| p.starts_with(site.path("state"))).collect();
+        files.sort();
+        files
+    };
+    let before = state();
+    let again = site.run(&lab, &line).expect_ok();
+    assert!(!again.stdout.contains("ETCD_NAME"), "{}", again.stdout);
+    let changed: Vec<_> = state().into_iter().filter(|file| !before.contains(file)).map(|(path, _)| path).collect();
+    assert_eq!((changed, before.len()), (Vec::new(), state().len()));
+}
