@@ -360,9 +360,12 @@ fn a_damaged_bundle_deploys_nothing() {
     let mut bytes = fs_err::read(&bin).unwrap();
     bytes[usize::try_from(rpm.offset + 1000).unwrap()] ^= 1;
     fs_err::write(&bin, bytes).unwrap();
-    // Nobody listens there: a run that went on to the host would end with exit code 1.
-    let (code, said) = spawn(&bin, &["etcd", "create", "--host", "root:pw@127.0.0.1:1"]);
+    let host = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    host.set_nonblocking(true).unwrap();
+    let target = format!("root:pw@127.0.0.1:{}", host.local_addr().unwrap().port());
+    let (code, said) = spawn(&bin, &["etcd", "create", "--host", &target]);
     assert_eq!(code, Some(3), "{said}");
+    assert!(host.accept().is_err(), "the host was called");
     assert!(said.contains("member rpms/first-1.0-1.noarch.rpm"), "{said}");
 }
 
