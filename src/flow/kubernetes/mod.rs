@@ -17,6 +17,7 @@ mod manifest;
 mod master;
 mod network;
 mod node;
+mod node_plan;
 mod plan;
 mod preflight;
 mod prepare;

@@ -5,21 +5,18 @@ use std::time::Duration;
 
 use crate::flow::error::FlowError;
 use crate::flow::job::Scene;
-use crate::flow::request::Network;
-use crate::host::Facts;
 use crate::plan::work::{Files, FirewallPorts, Packages, Unit};
 use crate::plan::{Plan, Step, StepId};
 use crate::repo::Wanted;
 
-use super::images::{self, Image, LoadImages};
+use super::images::Image;
 use super::keys::ClusterKeys;
 use super::manifest::{Apply, Manifest};
 use super::master::MasterFiles;
-use super::prepare::{self, Kernel, SeBool};
-use super::runtime::{self, CniFolder};
-use super::state::{API_PORT, Cluster, Machine, Node};
-use super::verify::{Leads, MasterAnswers, NodeReady};
-use super::{endpoint, flannel, network, node, vip};
+use super::node_plan::OneNode;
+use super::state::{API_PORT, Cluster, Machine};
+use super::verify::{Leads, MasterAnswers};
+use super::{endpoint, network, vip};
 
 /// How long a service may take to start.
 const START: Duration = Duration::from_secs(120);
@@ -96,12 +93,12 @@ fn push_publish(
     Ok(())
 }
 
-fn unit(name: &str, config: String) -> Unit {
+pub(super) fn unit(name: &str, config: String) -> Unit {
     Unit { name: format!("{name}.service"), config, timeout: START, wait: true }
 }
 
 /// Files, then the unit that reads them.
-fn push_service(plan: &mut Plan, host: &str, name: &str, title: &str, files: Files, after: &[StepId]) {
+pub(super) fn push_service(plan: &mut Plan, host: &str, name: &str, title: &str, files: Files, after: &[StepId]) {
     let service = unit(name, files.digest());
     plan.push(Step::on(host, &format!("{name}.configure"), format!("configure {title}"), files));
     plan.push(
@@ -110,7 +107,7 @@ fn push_service(plan: &mut Plan, host: &str, name: &str, title: &str, files: Fil
 }
 
 /// An etcd made on the same line must answer first; steps that are not in the plan are not waited for.
-fn etcd_answers(scene: &Scene<'_>) -> Vec<StepId> {
+pub(super) fn etcd_answers(scene: &Scene<'_>) -> Vec<StepId> {
     scene.hosts.keys().map(|h| StepId::on(h, "etcd.answers")).collect()
 }
 
@@ -155,74 +152,4 @@ fn push_master(
         push_service(plan, host, "keepalived", "the API's virtual address", files, &[]);
     }
     Ok(id)
-}
-
-struct OneNode<'a> {
-    cluster: &'a Cluster,
-    keys: &'a ClusterKeys,
-    host: &'a str,
-    node: &'a Node,
-    facts: &'a Facts,
-}
-
-impl OneNode<'_> {
-    fn push_steps(
-        &self,
-        plan: &mut Plan,
-        images: &[Image],
-        api: &[StepId],
-        scene: &Scene<'_>,
-    ) -> Result<(), FlowError> {
-        let (host, cluster, machine) = (self.host, self.cluster, &self.node.machine);
-        plan.push(Step::on(
-            host,
-            "kernel.configure",
-            "keep kernel modules and sysctls over a restart",
-            prepare::files(),
-        ));
-        plan.push(Step::on(host, "kernel.set", "set kernel modules and sysctls, switch swap off", Kernel));
-        if self.facts.firewalld() {
-            let ports = ["10250/tcp", "30000-32767/tcp", "30000-32767/udp"].map(str::to_owned).to_vec();
-            plan.push(Step::on(host, "node.firewall", "open the node's ports in firewalld", FirewallPorts(ports)));
-        }
-        // Before containerd makes the folder on its own: what we make is recorded.
-        if cluster.network == Network::Flannel {
-            let files = flannel::files(cluster, self.keys, self.facts.route_interface.as_deref());
-            plan.push(Step::on(host, "flannel.configure", "configure flannel", files.clone()));
-            let endpoints = cluster.etcd.endpoints.join(",");
-            let (tls, pod_cidr) = (cluster.etcd.tls, cluster.settings.pod_cidr.clone());
-            let key = flannel::Configure { endpoints, tls, pod_cidr };
-            plan.push(Step::on(host, "flannel.key", "set flannel's key in etcd", key).after(etcd_answers(scene)));
-            plan.push(Step::on(host, "flannel.start", "start flannel", unit(flannel::UNIT, files.digest())).weight(2));
-        }
-        if cluster.network == Network::Direct {
-            let files = network::cni_files(cluster, self.node);
-            plan.push(Step::on(host, "cni.configure", "configure the pods' bridge", files));
-        }
-        let pause = images::pause(images);
-        if cluster.containerd {
-            plan.push(Step::on(host, "cni.folder", "let containerd find the CNI plugins", CniFolder));
-        }
-        let (runtime, title) = if cluster.containerd { ("containerd", "containerd") } else { ("docker", "Docker") };
-        push_service(plan, host, runtime, title, runtime::files(cluster, self.facts, pause.as_deref()), &[]);
-        if let Some(bundle) = scene.bundle.filter(|_| !images.is_empty()) {
-            let load = LoadImages { bundle: bundle.clone(), images: images.to_vec(), containerd: cluster.containerd };
-            plan.push(Step::on(host, "images.load", "load the bundle's container images", load).weight(4));
-        }
-        plan.push(Step::on(host, "cluster.list", "write the list of the cluster's hosts", network::list_file(cluster)));
-        push_service(plan, host, network::UNIT, "what keeps routes and balancer", network::keeper_files(), &[]);
-        if cluster.balanced {
-            if self.facts.selinux != "Disabled" {
-                let leave = SeBool("haproxy_connect_any");
-                plan.push(Step::on(host, "balancer.selinux", "let haproxy reach the masters through SELinux", leave));
-            }
-            push_service(plan, host, network::BALANCER_UNIT, "the API's balancer", network::balancer_files(), &[]);
-        }
-        let kubelet = node::kubelet_files(cluster, self.keys, machine, self.facts, pause.as_deref())?;
-        push_service(plan, host, "kubelet", "the kubelet", kubelet, api);
-        push_service(plan, host, "kube-proxy", "kube-proxy", node::proxy_files(cluster, self.keys, machine)?, &[]);
-        let ready = NodeReady { node: machine.name.clone() };
-        plan.push(Step::on(host, "node.ready", "wait until the node is Ready", ready).weight(5));
-        Ok(())
-    }
 }
