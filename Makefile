@@ -2,7 +2,7 @@
 # make test    every test, the lab's included
 # make bundle  dist/sunshine-installer-VERSION.bin from install_rpm/
 # make release the deployer alone, portable to CentOS 7
-# make lint    formatting, clippy, licences and advisories
+# make lint    formatting, clippy; licences, bans and sources of dependencies (no advisories: deny.toml says why)
 
 SHELL := /bin/sh
 export CARGO_TARGET_DIR ?= /var/cache/sunshine-target
@@ -32,6 +32,7 @@ test: deps
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	scripts/deny
 
 clean:
 	rm -rf dist
