@@ -1,11 +1,8 @@
 //! `cluster certs renew`: new certificates under the same authorities for everything the environment runs; services are
 //! restarted one member, one master at a time.
 
-use std::collections::BTreeMap;
-
 use crate::host::Target;
 use crate::plan::{Plan, RunReport};
-use crate::repo::Wanted;
 
 use super::error::FlowError;
 use super::job::{Asked, Flow, Scene};
@@ -61,14 +58,6 @@ impl Flow for Forget {
 
     fn targets(&self) -> Vec<Target> {
         Vec::new()
-    }
-
-    fn packages(&self, _: &Scene<'_>) -> Result<BTreeMap<String, Vec<Wanted>>, FlowError> {
-        Ok(BTreeMap::new())
-    }
-
-    fn preflight(&self, _: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
-        Ok(Vec::new())
     }
 
     fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError> {

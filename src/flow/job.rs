@@ -145,9 +145,13 @@ pub(super) trait Flow {
         None
     }
     /// The packages each host should have.
-    fn packages(&self, scene: &Scene<'_>) -> Result<BTreeMap<String, Vec<Wanted>>, FlowError>;
+    fn packages(&self, _: &Scene<'_>) -> Result<BTreeMap<String, Vec<Wanted>>, FlowError> {
+        Ok(BTreeMap::new())
+    }
     /// What stands in the way, on any host. Changes nothing.
-    fn preflight(&self, scene: &Scene<'_>) -> Result<Vec<Problem>, FlowError>;
+    fn preflight(&self, _: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
+        Ok(Vec::new())
+    }
     /// The steps.
     fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError>;
     /// After the run: keep what was learnt; say how to use what was made.

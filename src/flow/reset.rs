@@ -3,12 +3,11 @@
 //! Without `--wipe-data` etcd's data stays, and with it what this machine keeps of the environment (certificates, names):
 //! the line that made the cluster brings it back with all it held.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::host::Target;
 use crate::plan::work::Undo;
 use crate::plan::{HostState, Plan, RunReport, Step};
-use crate::repo::Wanted;
 
 use super::error::FlowError;
 use super::job::{Asked, Flow, Scene};
@@ -78,14 +77,6 @@ impl Flow for Reset {
 
     fn targets(&self) -> Vec<Target> {
         self.targets.clone()
-    }
-
-    fn packages(&self, _: &Scene<'_>) -> Result<BTreeMap<String, Vec<Wanted>>, FlowError> {
-        Ok(BTreeMap::new())
-    }
-
-    fn preflight(&self, _: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
-        Ok(Vec::new())
     }
 
     fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError> {

@@ -1,6 +1,5 @@
 //! `etcd remove`: members leave a cluster that keeps its quorum; their data is set aside on their hosts, not deleted.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +13,6 @@ use crate::flow::state::Environment;
 use crate::host::{Command, Target};
 use crate::plan::work::Undo;
 use crate::plan::{Check, Cx, HostState, Plan, RunReport, Step, StepError, Work};
-use crate::repo::Wanted;
 
 use super::client::Client;
 use super::config::{DATA_DIR, login_files, member_keys, service_files};
@@ -136,10 +134,6 @@ impl Flow for Remove {
 
     fn when_dead(&self) -> Option<&'static str> {
         (!self.request.force).then_some("a host that is gone for good is removed with --force")
-    }
-
-    fn packages(&self, _: &Scene<'_>) -> Result<BTreeMap<String, Vec<Wanted>>, FlowError> {
-        Ok(BTreeMap::new())
     }
 
     fn preflight(&self, scene: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {

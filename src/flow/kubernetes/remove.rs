@@ -1,7 +1,6 @@
 //! `cluster remove`: hosts are drained, taken out of the cluster and given back as they were. No master is special; the
 //! last one cannot be removed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,6 @@ use crate::flow::request::ClusterRemove;
 use crate::host::Target;
 use crate::plan::work::Undo;
 use crate::plan::{HostState, Plan, RunHost, RunReport, Step, StepId};
-use crate::repo::Wanted;
 
 use super::create::no_cluster;
 use super::drain::{Access, DeleteNode, Drain, TellOfHosts};
@@ -161,14 +159,6 @@ impl Flow for Remove {
 
     fn when_dead(&self) -> Option<&'static str> {
         (!self.request.force).then_some("a host that is gone for good is removed with --force")
-    }
-
-    fn packages(&self, _: &Scene<'_>) -> Result<BTreeMap<String, Vec<Wanted>>, FlowError> {
-        Ok(BTreeMap::new())
-    }
-
-    fn preflight(&self, _: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
-        Ok(Vec::new())
     }
 
     fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError> {
