@@ -59,13 +59,22 @@ pub(super) struct Join {
     pub peer_url: String,
 }
 
-/// `$2` name, `$3` peer URL, `$4` the id of a member that lost its data, or nothing.
+/// `$2` name, `$3` peer URL, `$4` the id of a member that lost its data, or nothing. etcd refuses to change its members
+/// until all of them have been connected for some seconds (its `HealthInterval` is 5 s): that is waited out.
 const ADD: &str = etcdctl!(
-    r#"[ -z "$4" ] || etcdctl member remove "$4"
+    r#"end=$(( $(date +%s) + 20 ))
+settled() {
+  until said=$("$@" 2>&1); do
+    case $said in *"unhealthy cluster"*) ;; *) printf '%s\n' "$said" >&2; exit 1;; esac
+    [ "$(date +%s)" -lt "$end" ] || { printf '%s\n' "$said" >&2; exit 1; }
+    sleep 0.5
+  done
+}
+[ -z "$4" ] || settled etcdctl member remove "$4"
 if etcdctl member add --help 2>&1 | grep -q -- --learner; then
-  etcdctl member add "$2" --learner --peer-urls="$3"
+  settled etcdctl member add "$2" --learner --peer-urls="$3"
 else
-  etcdctl member add "$2" --peer-urls="$3"
+  settled etcdctl member add "$2" --peer-urls="$3"
 fi"#
 );
 

@@ -98,10 +98,10 @@ fn difference(file: &FileSpec, seen: &str) -> Option<String> {
     None
 }
 
-/// The change of a text file as a unified diff; secrets and binaries only by name.
+/// The change of a text file as a unified diff; secrets, certificates and binaries only by name.
 fn diff(host: &Host, file: &FileSpec) -> Result<Option<String>, StepError> {
     let Ok(new) = std::str::from_utf8(&file.content) else { return Ok(None) };
-    if file.secret {
+    if file.secret || new.starts_with("-----BEGIN ") {
         return Ok(None);
     }
     let old = host.read_file(&file.path)?.unwrap_or_default();
