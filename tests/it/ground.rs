@@ -13,6 +13,13 @@ struct Served {
     folder: tempfile::TempDir,
 }
 
+/// `http.server` by itself asks the name server who this machine is, which would be a packet that leaves the lab.
+const SERVE: &str = "\
+import functools, http.server, socketserver, sys
+handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])
+socketserver.ThreadingTCPServer.allow_reuse_address = True
+socketserver.ThreadingTCPServer(('', 8000), handler).serve_forever()";
+
 impl Served {
     fn rpms(lab: &Lab, groups: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the repository");
@@ -23,7 +30,7 @@ impl Served {
         Output::of(Command::new("createrepo_c").arg("-q").arg(folder.path())).expect_ok();
         let server = lab
             .run("python3")
-            .args(["-m", "http.server", "8000", "--directory"])
+            .args(["-c", SERVE])
             .arg(folder.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
