@@ -1,7 +1,8 @@
 //! The cluster's API, asked from this machine with the administrator's certificate: any master that answers will do.
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use ureq::Agent;
@@ -17,6 +18,9 @@ use super::state::Cluster;
 
 /// Longest wait for one answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait while all masters that answer say "later"; an election in etcd takes one to three seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// A client of the API.
 #[derive(Debug)]
@@ -45,6 +49,15 @@ impl ApiError {
     /// An eviction that a PodDisruptionBudget does not allow now.
     pub(super) fn is_too_many(&self) -> bool {
         matches!(self, Self::Refused { status: 429, .. })
+    }
+
+    /// The server starts, ends, or waits for etcd.
+    fn is_later(&self) -> bool {
+        match self {
+            Self::Refused { status: 503 | 504, .. } => true,
+            Self::Refused { status: 500, message, .. } => message.contains("etcdserver:"),
+            _ => false,
+        }
     }
 
     pub(super) fn help(&self) -> Option<String> {
@@ -106,22 +119,33 @@ impl Api {
         }
     }
 
+    /// Asks until a master answers for good: while etcd chooses a leader, as when a member leaves, all of them say "later".
     fn call(&self, method: &'static str, path: &str, body: Option<&Value>, kind: &str) -> Result<Value, ApiError> {
+        let begun = Instant::now();
+        loop {
+            match self.ask_each(method, path, body, kind) {
+                Err(error) if error.is_later() && begun.elapsed() < PATIENCE => thread::sleep(PAUSE),
+                answered => return answered,
+            }
+        }
+    }
+
+    fn ask_each(&self, method: &'static str, path: &str, body: Option<&Value>, kind: &str) -> Result<Value, ApiError> {
         let mut whys = Vec::new();
+        let mut later = None;
         for turn in 0..self.servers.len() {
             let at = (self.good.get() + turn) % self.servers.len();
             let server = &self.servers[at];
-            match self.send(server, method, path, body, kind) {
-                // A server that starts or ends is as good as one that is not there.
-                Ok((503, text)) => whys.push(format!("{server}: 503: {}", first_line(&text))),
-                Ok((status, text)) => {
+            match self.send(server, method, path, body, kind).map(|(status, text)| read(method, path, status, &text)) {
+                Ok(Err(error)) if error.is_later() => later = Some(error),
+                Ok(answer) => {
                     self.good.set(at);
-                    return read(method, path, status, &text);
+                    return answer;
                 }
                 Err(why) => whys.push(format!("{server}: {why}")),
             }
         }
-        Err(ApiError::Unreachable(whys.join("; ")))
+        Err(later.unwrap_or_else(|| ApiError::Unreachable(whys.join("; "))))
     }
 
     fn send(
@@ -157,4 +181,20 @@ fn read(method: &'static str, path: &str, status: u16, text: &str) -> Result<Val
 
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_election_in_etcd_is_waited_out_and_a_refusal_is_not() {
+        let said = |status, message: &str| {
+            read("GET", "/api/v1/nodes/a", status, &serde_json::json!({"message": message}).to_string()).unwrap_err()
+        };
+        assert!(said(500, "etcdserver: leader changed").is_later());
+        assert!(said(503, "starting").is_later());
+        assert!(!said(500, "boom").is_later());
+        assert!(!said(404, "not found").is_later());
+    }
 }

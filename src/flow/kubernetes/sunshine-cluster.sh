@@ -37,7 +37,8 @@ apply() {
   masquerade -C 2>/dev/null || masquerade -A
 }
 
-# Fails when the configuration was what it should be already.
+# Fails when the configuration was what it should be already. A call that meets a dead master is passed on to another after
+# a second (the last retry is the redispatched one): calls still waiting for it when it is marked down are cut off.
 balance() {
   {
     cat <<'END'
@@ -45,11 +46,11 @@ global
     maxconn 4096
 defaults
     mode tcp
-    timeout connect 3s
+    timeout connect 1s
     timeout client 4h
     timeout server 4h
     timeout check 3s
-    retries 2
+    retries 1
     option redispatch
 frontend kubernetes
 END
@@ -59,7 +60,7 @@ END
     if grep -qx 'health connect' "$list"; then ask=check
     else printf '    option httpchk GET /healthz\n    http-check expect status 200\n'; fi
     awk -v ask="$ask" '$1 == "master" {
-      print "    server " $2 " " $3 ":6443 " ask " inter 2s downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions"
+      print "    server " $2 " " $3 ":6443 " ask " inter 1s downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions"
     }' "$list"
   } >"$run/haproxy.new"
   if cmp -s "$run/haproxy.new" "$run/haproxy.cfg"; then rm -f "$run/haproxy.new"; return 1; fi
