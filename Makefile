@@ -32,6 +32,7 @@ test: deps
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --no-default-features -- -D warnings
 	scripts/deny
 
 clean:

@@ -15,6 +15,7 @@ use crate::repo::RouteChoice;
 use super::bundle::{self, BundleCommand};
 use super::cluster::{CertsCommand, ClusterCommand};
 use super::credentials::Credentials;
+use super::ec2::{self, Ec2Command};
 use super::etcd::EtcdCommand;
 use super::exit::Exit;
 use super::repo::{self, RepoCommand};
@@ -138,6 +139,9 @@ pub(crate) enum Command {
     /// The bundle's packages as a yum repository
     #[command(subcommand)]
     Repo(RepoCommand),
+    /// Hosts on EC2: make them, look at them, give them back
+    #[command(subcommand)]
+    Ec2(Ec2Command),
     /// The REST listener and its page
     Serve(Box<serve::ServeArgs>),
     /// Collect log and journals into one file for somebody who helps; no key and no password is in it
@@ -204,6 +208,7 @@ fn run(cli: Cli) -> Exit {
             return Exit::Done;
         }
         Command::Man => return man(),
+        Command::Ec2(command) => ec2::run(&command, &credentials, &global),
         Command::Serve(args) => serve::run(&args, &global),
         Command::SupportBundle(args) => support::run(&args, &global),
         Command::Bundle(command) => return bundle_main(&command, &global),

@@ -33,7 +33,7 @@ pub(crate) fn age(seconds: i64) -> String {
     }
 }
 
-fn table(head: &[&str]) -> Table {
+pub(crate) fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_header(head.to_vec());
     table

@@ -47,7 +47,8 @@ pub(crate) fn open(dir: Option<&Utf8Path>) -> Option<String> {
             .with_writer(writer)
             .with_ansi(false)
             .with_target(false)
-            .with_max_level(tracing::Level::DEBUG)
+            // Libraries have a lot to say, some of it for nobody else, such as an AWS access key's id.
+            .with_env_filter("warn,sunshine_installer=debug")
             .try_init();
     }
     said
@@ -88,6 +89,7 @@ impl Listener for Reader {
             Event::RunFinished { ok, interrupted, took_ms, .. } => {
                 tracing::info!(ok, interrupted, took_ms, "end");
             }
+            Event::Made { made } => tracing::info!("made {made}"),
             Event::Planned { steps, .. } => tracing::info!("{steps} steps"),
             Event::WouldChange { .. } | Event::StepStarted { .. } | Event::Unknown => {}
         }

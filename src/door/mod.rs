@@ -9,6 +9,7 @@ mod cluster;
 mod cluster_show;
 mod credentials;
 mod deploy;
+mod ec2;
 mod etcd;
 mod exit;
 mod hosts;

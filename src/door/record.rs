@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::flow::ec2::Ec2Create;
 use crate::flow::request::{Job, Network, Operation};
 use crate::host::Target;
 use crate::store::{Kind, NewTask};
@@ -21,6 +22,7 @@ fn kind(job: &Job) -> Kind {
         Operation::EtcdCreate(_) | Operation::ClusterCreate(_) => Kind::Create,
         Operation::EtcdAdd(_) | Operation::ClusterAdd(_) => Kind::Add,
         Operation::EtcdRemove(_) | Operation::ClusterRemove(_) => Kind::Remove,
+        Operation::Ec2Create(_) => Kind::Ec2,
         _ => Kind::Other,
     });
     kinds.into_iter().find(|kind| *kind != Kind::Other).unwrap_or(Kind::Other)
@@ -54,7 +56,28 @@ fn describe(operation: &Operation, params: &mut Map<String, Value>) {
             put("node-host-list", &change.nodes);
             put("etcd-host-list", &change.etcd);
         }
+        Operation::Ec2Create(request) => describe_ec2(request, params),
         _ => {}
+    }
+}
+
+/// By the contract's names.
+fn describe_ec2(request: &Ec2Create, params: &mut Map<String, Value>) {
+    let mut put = |key: &str, value: Value| params.insert(key.to_owned(), value);
+    put("ImageId", json!(request.image));
+    put("certificate_Name", json!(request.key_name));
+    put("MinCount", json!(request.min));
+    put("MaxCount", json!(request.max));
+    put("node_type", json!("EC2"));
+    put("InstanceType", json!(request.instance_type));
+    if let Some(subnet) = &request.subnet {
+        put("SubnetId", json!(subnet));
+    }
+    if !request.security_groups.is_empty() {
+        put("SecurityGroupIds", json!(request.security_groups));
+    }
+    if let Some(region) = &request.access.region {
+        put("Region", json!(region));
     }
 }
 

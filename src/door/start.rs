@@ -100,7 +100,7 @@ pub(crate) fn refuse(error: &FlowError, manner: Manner) -> Exit {
 }
 
 /// The first signal lets running steps end; the second ends at once.
-fn on_signals(interrupt: Arc<Interrupt>, terminal: &Terminal) {
+pub(crate) fn on_signals(interrupt: Arc<Interrupt>, terminal: &Terminal) {
     let say = terminal.voice();
     let watch = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };

@@ -281,7 +281,7 @@ impl Listener for Reader {
                     bar.finish_and_clear();
                 }
             }
-            Event::Command { .. } | Event::Planned { .. } | Event::Unknown => {}
+            Event::Command { .. } | Event::Planned { .. } | Event::Made { .. } | Event::Unknown => {}
         }
     }
 }

@@ -4,7 +4,7 @@ use super::error::FlowError;
 use super::job::{Asked, Flow};
 use super::request::{ClusterRemove, EtcdChange, Operation};
 use super::reset::Reset;
-use super::{certs, etcd, kubernetes};
+use super::{certs, ec2, etcd, kubernetes};
 
 /// The flows of an operation, in the order they run.
 pub(super) fn flows_of(operation: &Operation, asked: &Asked<'_>) -> Result<Vec<Box<dyn Flow>>, FlowError> {
@@ -44,6 +44,8 @@ pub(super) fn flows_of(operation: &Operation, asked: &Asked<'_>) -> Result<Vec<B
             flows
         }
         Operation::CertsRenew(also) => certs::flows(asked, also)?,
+        Operation::Ec2Create(request) => vec![Box::new(ec2::Create::new((**request).clone()))],
+        Operation::Ec2Terminate(request) => vec![Box::new(ec2::Terminate::new(request.clone()))],
     })
 }
 

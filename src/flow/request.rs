@@ -11,6 +11,8 @@ use camino::Utf8PathBuf;
 use crate::host::{HostKeyPolicy, Secret, Target, TargetDefaults};
 use crate::repo::RouteChoice;
 
+use super::ec2::{Ec2Create, Ec2Terminate};
+
 /// One invocation: operations in the order they are to run, and how to run them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
@@ -84,6 +86,8 @@ pub enum Operation {
     ClusterReset(ClusterReset),
     /// New certificates for the environment's clusters; hosts named for their credentials.
     CertsRenew(Vec<Target>),
+    Ec2Create(Box<Ec2Create>),
+    Ec2Terminate(Ec2Terminate),
 }
 
 /// An etcd cluster of these members.

@@ -111,7 +111,7 @@ impl Environment {
 pub enum Forgotten {
     Gone,
     Unknown,
-    /// A cluster stands, so it was not forgotten.
+    /// A cluster stands, or EC2 instances do, so it was not forgotten.
     Stands,
 }
 
@@ -126,7 +126,11 @@ pub fn forget_environment(root: &Utf8Path, name: &str, force: bool) -> Result<Fo
         return Ok(Forgotten::Unknown);
     }
     let _lock = RunLock::take(&dir, name)?;
-    if !force && ["etcd.json", "kubernetes.json"].iter().any(|file| dir.join(file).exists()) {
+    let environment = Environment { name: name.to_owned(), dir: dir.clone() };
+    if !force
+        && (["etcd.json", "kubernetes.json"].iter().any(|file| dir.join(file).exists())
+            || !super::ec2::made(&environment)?.is_empty())
+    {
         return Ok(Forgotten::Stands);
     }
     std::fs::remove_dir_all(&dir).map_err(|source| FlowError::State { path: dir, source })?;

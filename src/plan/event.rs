@@ -67,6 +67,10 @@ pub enum Event {
         status: Option<i32>,
         took_ms: u64,
     },
+    /// What the run made, for those who asked for it: the contract's object of type 5.
+    Made {
+        made: serde_json::Value,
+    },
     /// The run is over; the last event of every run that was not killed.
     RunFinished {
         ok: bool,

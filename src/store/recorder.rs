@@ -77,15 +77,6 @@ impl Recorder {
         });
     }
 
-    /// What a task made, beside its words: the answer of type 5.
-    pub fn made(&self, value: &serde_json::Value) {
-        let mut inner = self.lock();
-        let Some(task) = inner.task else { return };
-        inner.write(|db| {
-            db.execute("UPDATE tasks SET made = ?2 WHERE id = ?1", params![task, value.to_string()]).map(drop)
-        });
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -147,6 +138,9 @@ impl Inner {
                 self.failure.get_or_insert(failure);
                 self.host(task, host.as_deref(), "failed", text, 0);
             }
+            Event::Made { made } => self.write(|db| {
+                db.execute("UPDATE tasks SET made = ?2 WHERE id = ?1", params![task, made.to_string()]).map(drop)
+            }),
             Event::Note { .. } | Event::StepNote { .. } | Event::RunStarted { .. } => {}
             Event::RunFinished { ok, interrupted, hosts, .. } => {
                 for host in hosts {

@@ -13,13 +13,13 @@ use serde_json::Value;
 use crate::lab::Lab;
 use crate::site::{Site, assert_unchanged, at_rest};
 
-const HOSTS: [&str; 3] = ["root:111111@10.8.14.200", "root:111111@10.8.14.201", "root:111111@10.8.14.202"];
+pub(crate) const HOSTS: [&str; 3] = ["root:111111@10.8.14.200", "root:111111@10.8.14.201", "root:111111@10.8.14.202"];
 
 /// Pods' and services' addresses are the lab's own.
 const INSIDE: [&str; 2] = ["10.244.0.0/16", "10.254.0.0/16"];
 
 /// What these sites' bundles hold.
-const GROUPS: [&str; 4] = ["etcd", "docker", "kubernetes", "extras"];
+pub(crate) const GROUPS: [&str; 4] = ["etcd", "docker", "kubernetes", "extras"];
 
 /// Asks the host until the line succeeds, and returns what it printed.
 #[track_caller]
@@ -37,7 +37,7 @@ fn eventually(lab: &Lab, host: usize, line: &str, seconds: u64) -> String {
 
 /// Waits until `cluster status` calls everything well, and returns what it says.
 #[track_caller]
-fn whole(site: &Site, lab: &Lab, nodes: usize) -> Value {
+pub(crate) fn whole(site: &Site, lab: &Lab, nodes: usize) -> Value {
     let end = Instant::now() + Duration::from_secs(120);
     loop {
         let output = site.run(lab, &["cluster", "status", "--json"]);
@@ -50,7 +50,7 @@ fn whole(site: &Site, lab: &Lab, nodes: usize) -> Value {
     }
 }
 
-fn whole_line() -> Vec<&'static str> {
+pub(crate) fn whole_line() -> Vec<&'static str> {
     let mut line = vec!["-K", "onekey_deploy_ctl", "-create_etcd_cluster", "--host-list"];
     line.extend(HOSTS);
     line.extend(["-create_k8s_cluster", "--master-host-list", HOSTS[0], "--node-host-list"]);

@@ -3,6 +3,7 @@
 mod bundle;
 mod cli;
 mod cluster;
+mod ec2;
 mod etcd;
 mod etcd_killed;
 mod etcd_members;

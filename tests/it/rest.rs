@@ -7,5 +7,5 @@ mod kill;
 mod openapi;
 mod page;
 mod service;
-mod setup;
+pub(crate) mod setup;
 mod shared;

@@ -12,6 +12,7 @@ use crate::store::{Kind, Store, StoreError};
 
 use super::answer::{Answer, JSON, body, json, no};
 use super::body::{ClusterParams, TaskRequest, WRONG};
+use super::ec2::Ec2Params;
 use super::job::{self, Asked};
 use super::messages::{EnvironmentInfo, EnvironmentList, EnvironmentTasks, Message, TaskInfo};
 use super::openapi::{Denied, TaskBody};
@@ -167,7 +168,9 @@ async fn begin(door: &Arc<Door>, id: String, request: TaskRequest) -> Result<ser
     // Key files and the store are read: not on a thread that others wait for.
     let asked = blocking(move || -> Result<Asked, Refusal> {
         if request.number == 5 {
-            return Err(Refusal::Wrong(format!("{WRONG}: environment_type: this build cannot create EC2 hosts")));
+            let params: Ec2Params = request.params().map_err(Refusal::Wrong)?;
+            let (login, secrets) = runner.login(&environment).map_err(|e| Refusal::Wrong(format!("{WRONG}: {e}")))?;
+            return job::ec2(params, login, secrets).map_err(Refusal::Wrong);
         }
         let params: ClusterParams = request.params().map_err(Refusal::Wrong)?;
         if request.number != 1 && !runner.store.knows(&environment)? {
@@ -221,7 +224,9 @@ pub(crate) async fn forget(door: &Arc<Door>, id: String, query: Option<&str>) ->
         Ok(Forgotten::Stands) => no(
             StatusCode::CONFLICT,
             0,
-            format!("a cluster of environment {id} stands; ?force=true forgets it, and leaves the cluster as it is"),
+            format!(
+                "a cluster or EC2 instances of environment {id} stand; ?force=true forgets it, and leaves them as they are"
+            ),
         ),
         Err(refusal) => refused(0, refusal),
     }

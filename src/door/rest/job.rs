@@ -10,6 +10,7 @@ use crate::flow::request::{
 use crate::host::{Auth, Target, TargetDefaults};
 
 use super::body::{ClusterParams, HostList, WRONG};
+use super::ec2::Ec2Params;
 
 /// The operations that a task's parameters ask for, and the logins to keep.
 #[derive(Debug)]
@@ -84,6 +85,12 @@ pub(crate) fn remove(params: &ClusterParams, login: Login, secrets: Secrets) -> 
         also: hosts.others(),
     };
     Ok(hosts.asked(vec![Operation::ClusterRemove(change)]))
+}
+
+/// Type 5: instances on EC2. The environment's logins are another matter and stay as they are.
+pub(crate) fn ec2(params: Ec2Params, login: Login, secrets: Secrets) -> Result<Asked, String> {
+    let operations = vec![Operation::Ec2Create(Box::new(params.request()?))];
+    Ok(Asked { operations, defaults: TargetDefaults::default(), login, secrets })
 }
 
 fn change_of_a_cluster(params: &ClusterParams) -> Result<(), String> {

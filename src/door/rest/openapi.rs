@@ -4,6 +4,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::body::ClusterParams;
+use super::ec2::Ec2Params;
 use super::messages::Message;
 use super::{events, handlers, status};
 
@@ -14,6 +15,7 @@ use super::{events, handlers, status};
 pub(super) enum TaskBody {
     Create(CreateBody),
     Change(ChangeBody),
+    Ec2(Ec2Body),
 }
 
 /// Type 1: an etcd cluster and a Kubernetes cluster on it; both lists of hosts are wanted
@@ -46,6 +48,16 @@ pub(super) enum Denied {
     /// The request comes from another place's page
     #[response(status = 403)]
     OtherPlace(#[to_schema] Message),
+}
+
+/// Type 5: instances on EC2, with the credentials of the machine that the listener runs on
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "as TaskBody")]
+pub(super) struct Ec2Body {
+    #[schema(minimum = 5, maximum = 5)]
+    environment_type: u8,
+    environment_params: Ec2Params,
 }
 
 #[derive(OpenApi)]
