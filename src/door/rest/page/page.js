@@ -80,7 +80,14 @@ function task(id, found) {
   const steps = newest.steps ? `, ${newest.steps_done} of ${newest.steps} steps` : '';
   text('percent', percent(newest.environment_progress) + steps);
   const desc = newest.environment_desc;
-  text('desc', typeof desc === 'string' ? (newest.failure ? '' : desc) : Object.keys(desc).join(', '));
+  const made = typeof desc === 'object';
+  text('desc', made ? 'made, and all checks passed' : newest.failure ? '' : desc);
+  show('instances', made);
+  if (made) {
+    rows('instance-rows', Object.entries(desc).map(([instance, at]) =>
+      [instance, at.private_ip_address, at.public_ip_address, at.public_dns_name].map((words) => cell(words))));
+  }
+  show('task-hosts', newest.hosts.length > 0);
   const failure = newest.failure;
   show('failure', Boolean(failure));
   if (failure) {
@@ -92,6 +99,7 @@ function task(id, found) {
     [cell(host.host), cell(host.state, host.state), cell(host.step), bar(host.progress)]));
   follow(id, newest);
   const ended = newest.environment_status !== 'running';
+  for (const button of ['add', 'remove']) show(button, found.cluster && ended);
   if (!ended || !found.cluster) { show('cluster', false); asked = 0; }
   else if (Date.now() - asked > 10 * PACE) { asked = Date.now(); cluster(id); }
 }
@@ -185,23 +193,75 @@ async function refresh() {
 
 async function loop() { if ($('login').hidden) await refresh(); setTimeout(loop, document.hidden ? 5 * PACE : PACE); }
 
+// The form: what it asks for depends on what is to be done.
+const FORM = {
+  1: ['etcd first, then Kubernetes on it. The same again goes on where it stopped.', 'Deploy'],
+  3: ['Hosts join the cluster as it stands. Etcd members come one after the other.', 'Add'],
+  4: ['Nodes are drained first; what was installed is taken back.', 'Take out'],
+  5: ['With the AWS credentials of the listener\'s machine. The same again makes no second set.', 'Create'],
+};
+const kind = () => Number($('kind').value);
+
+function shape() {
+  const [help, start] = FORM[kind()];
+  text('kind-help', help);
+  text('start', start);
+  for (const part of document.querySelectorAll('[data-kinds]')) {
+    const wanted = part.dataset.kinds.split(' ').includes($('kind').value);
+    part.hidden = !wanted;
+    if (part.tagName === 'FIELDSET') part.disabled = !wanted;
+  }
+  $('masters').required = kind() === 1;
+  show('refused', false);
+}
+
+function given(params, fields) {
+  for (const [key, id] of fields) {
+    if ($(id).value.trim()) params[key] = $(id).value.trim();
+  }
+  return params;
+}
+
+function parameters() {
+  if (kind() === 5) {
+    const params = given({}, [['ImageId', 'image'], ['certificate_Name', 'pair'], ['InstanceType', 'type'],
+      ['SubnetId', 'subnet'], ['Region', 'region']]);
+    params.MinCount = $('min').valueAsNumber;
+    if ($('max').value) params.MaxCount = $('max').valueAsNumber;
+    if (lines('groups').length) params.SecurityGroupIds = lines('groups');
+    return params;
+  }
+  const params = given({}, [['ssh-user', 'user'], ['certificate_path', 'key'], ['ssh-sudo-pw', 'sudo']]);
+  for (const [key, id] of [['master-host-list', 'masters'], ['etcd-host-list', 'etcd'], ['node-host-list', 'nodes']]) {
+    if (lines(id).length) params[key] = lines(id);
+  }
+  if (kind() === 1) {
+    given(params, [['cni', 'cni']]);
+    params['etcd-host-list'] ??= lines('masters');
+  }
+  return params;
+}
+
+function open(what, id) {
+  $('kind').value = what;
+  if (id) $('id').value = id;
+  shape();
+  location.hash = 'new';
+  show('deploy', true);
+  $(id ? 'masters' : 'kind').focus();
+}
+
 const lines = (id) => $(id).value.split(/[\s,]+/).filter(Boolean);
 
 $('deploy').addEventListener('submit', async (submitted) => {
   submitted.preventDefault();
   const form = $('deploy');
   if (!form.reportValidity()) return;
-  const params = { 'master-host-list': lines('masters') };
-  params['etcd-host-list'] = lines('etcd').length ? lines('etcd') : lines('masters');
-  if (lines('nodes').length) params['node-host-list'] = lines('nodes');
-  for (const [key, id] of [['ssh-user', 'user'], ['certificate_path', 'key'], ['ssh-sudo-pw', 'sudo'], ['cni', 'cni']]) {
-    if ($(id).value.trim()) params[key] = $(id).value.trim();
-  }
   const id = $('id').value;
   const button = form.querySelector('.primary');
   button.disabled = true;
   try {
-    const body = JSON.stringify({ environment_type: 1, environment_params: params });
+    const body = JSON.stringify({ environment_type: kind(), environment_params: parameters() });
     const answer = await call(`environments/${encodeURIComponent(id)}`, { method: 'POST', body });
     const message = await answer.json();
     show('refused', !answer.ok);
@@ -224,7 +284,10 @@ $('login').addEventListener('submit', (submitted) => {
   refresh();
 });
 
-$('new').addEventListener('click', () => { location.hash = 'new'; $('id').focus(); });
+$('kind').addEventListener('change', shape);
+$('new').addEventListener('click', () => open(1));
+$('add').addEventListener('click', () => open(3, chosen()));
+$('remove').addEventListener('click', () => open(4, chosen()));
 $('cancel').addEventListener('click', () => { location.hash = ''; });
 $('forget').addEventListener('click', async () => {
   const id = chosen();
@@ -239,4 +302,5 @@ $('forget').addEventListener('click', async () => {
   refresh();
 });
 window.addEventListener('hashchange', () => { asked = 0; shown = ''; show('cluster', false); refresh(); });
+shape();
 loop();
