@@ -48,7 +48,7 @@ pub(crate) fn open(dir: Option<&Utf8Path>) -> Option<String> {
             .with_ansi(false)
             .with_target(false)
             // Libraries have a lot to say, some of it for nobody else, such as an AWS access key's id.
-            .with_env_filter("warn,sunshine_installer=debug")
+            .with_env_filter("warn,sunshine_installer=debug,repo::access=debug")
             .try_init();
     }
     said

@@ -3,8 +3,9 @@
 //! 1. The environment is locked.
 //! 2. Every rpm named by the request is found, before any host is touched; a run before that was killed is explained.
 //! 3. Every byte of the bundle is checked; then all hosts are connected to side by side and their facts read.
-//! 4. Every problem of every host is found and told at once; with any, nothing is changed.
-//! 5. The temporary repository is served, its way to each host found, the transaction tried on all.
+//! 4. The temporary repository is served; every problem of every host is found.
+//! 5. The repository's way to each host is found, the transaction tried on all. All problems are told at once; with any,
+//!    nothing is changed.
 //! 6. The plan is made and run.
 //! 7. What was learnt is kept with the environment.
 
@@ -304,12 +305,15 @@ fn work(
     };
     let mut wanted = BTreeMap::new();
     for flow in flows.iter() {
-        problems.extend(flow.preflight(&scene)?);
         for (host, packages) in flow.packages(&scene)? {
             merge(wanted.entry(host).or_insert_with(Vec::new), packages);
         }
     }
+    // Before the preflight: the repository makes its key meanwhile.
     let repository = start_repository(&wanted, &scene)?;
+    for flow in flows.iter() {
+        problems.extend(flow.preflight(&scene)?);
+    }
     if let Some(repository) = &repository {
         problems.extend(open_repository(repository, &scene));
     }

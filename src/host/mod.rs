@@ -27,4 +27,4 @@ pub use session::{Connect, Host, Watch};
 pub use shell::{Command, Output};
 pub(crate) use target::masked;
 pub use target::{Auth, Target, TargetDefaults, TargetError};
-pub use transfer::FileMeta;
+pub use transfer::{FileMeta, NewFile};

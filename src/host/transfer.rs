@@ -35,24 +35,50 @@ impl FileMeta {
     }
 }
 
-/// `$1` path, `$2` sha256, `$3` mode, `$4` owner:group or nothing. Exit status 66: what arrived is not what was sent.
-/// chown comes before chmod because it clears set-user-ID bits. `sync FILE` is coreutils 8.24's fsync; an older one takes
-/// no file and syncs all.
+/// A file to write, whole.
+#[derive(Debug, Clone, Copy)]
+pub struct NewFile<'a> {
+    pub path: &'a str,
+    pub content: &'a [u8],
+    pub meta: &'a FileMeta,
+}
+
+/// Five arguments a file: path, sha256, mode, owner:group or nothing, size; their contents one behind the other on standard
+/// input. Exit status 66: what arrived is not what was sent; standard output says of which file.
+///
+/// All arrive before the first gets its name. The arguments of a file that has arrived turn into two at the end: its
+/// passing name and its own. chown comes before chmod because it clears set-user-ID bits. `sync FILE…` is coreutils
+/// 8.24's fsync; an older one takes no file and syncs all.
 const RECEIVE: &str = r#"set -eu
 umask 077
-d=$(dirname -- "$1")
-[ -d "$d" ] || { umask 022; mkdir -p -- "$d"; umask 077; }
-t=$(mktemp -- "$d/.sunshine-new.XXXXXX")
-trap 'rm -f -- "$t"' EXIT
+clean() { for t; do case $t in */.sunshine-new.??????) rm -f -- "$t";; esac; done; }
+trap 'clean "$@"' EXIT
 trap 'exit 143' HUP INT TERM
-cat >"$t"
-[ "$(sha256sum <"$t" | cut -d' ' -f1)" = "$2" ] || exit 66
-[ -z "$4" ] || chown -- "$4" "$t"
-chmod -- "$3" "$t"
-sync -- "$t" 2>/dev/null || sync
-mv -f -- "$t" "$1"
-trap - EXIT
-if command -v restorecon >/dev/null 2>&1; then restorecon -F -- "$1" 2>/dev/null || :; fi"#;
+left=$(($# / 5))
+while [ $left -gt 0 ]; do
+  d=${1%/*}
+  [ -d "$d/" ] || { umask 022; mkdir -p -- "$d"; umask 077; }
+  t=$(mktemp -- "$d/.sunshine-new.XXXXXX")
+  set -- "$@" "$t" "$1"
+  if [ $left -gt 1 ]; then head -c "$5" >"$t"; else cat >"$t"; fi
+  case $(sha256sum <"$t") in "$2 "*) ;; *) printf '%s\n' "$1"; exit 66;; esac
+  [ -z "$4" ] || chown -- "$4" "$t"
+  chmod -- "$3" "$t"
+  shift 5
+  left=$((left - 1))
+done
+to_disk() {
+  n=$#
+  while [ $n -gt 0 ]; do set -- "$@" "$1"; shift 2; n=$((n - 2)); done
+  sync -- "$@" 2>/dev/null || sync
+}
+in_place() {
+  n=$#
+  while [ $n -gt 0 ]; do mv -f -- "$1" "$2"; set -- "$@" "$2"; shift 2; n=$((n - 2)); done
+  if command -v restorecon >/dev/null 2>&1; then restorecon -F -- "$@" 2>/dev/null || :; fi
+}
+to_disk "$@"
+in_place "$@""#;
 
 /// `$1` path, `$2` sha256, `$3` mode, `$4` owner:group. Exit status 0: it is there, and now has this owner and mode.
 const IS_THERE: &str = r#"[ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$2" ] || exit 1
@@ -85,8 +111,25 @@ impl Host {
     /// # Errors
     /// When the host's disk is full, the owner unknown, or the host does not answer. The file is then as it was.
     pub fn write_file(&self, path: &str, content: &[u8], meta: &FileMeta) -> Result<(), HostError> {
-        let sha256 = hex::encode(Sha256::digest(content));
-        self.receive(&mut &*content, content.len() as u64, &sha256, path, meta, "write")
+        self.write_files(&[NewFile { path, content, meta }])
+    }
+
+    /// Writes small files by one command.
+    ///
+    /// # Errors
+    /// As [`Host::write_file`]: when one of them cannot arrive, all are as they were.
+    pub fn write_files(&self, files: &[NewFile<'_>]) -> Result<(), HostError> {
+        let mut arguments = Vec::new();
+        let mut content = Vec::new();
+        for file in files {
+            let sha256 = hex::encode(Sha256::digest(file.content));
+            arguments.extend(receive_arguments(file.path, &sha256, file.meta, file.content.len() as u64));
+            content.extend_from_slice(file.content);
+        }
+        if files.is_empty() {
+            return Ok(());
+        }
+        self.receive(&mut content.as_slice(), content.len() as u64, arguments, "write")
     }
 
     /// Uploads `size` bytes of `src`, unless the host has them at `path` already. `progress` is told how many bytes have
@@ -112,29 +155,24 @@ impl Host {
             return Ok(());
         }
         let mut counted = Counted { inner: src, sent: 0, progress };
-        self.receive(&mut counted, size, sha256, path, meta, "upload")
+        self.receive(&mut counted, size, receive_arguments(path, sha256, meta, size).to_vec(), "upload")
     }
 
-    fn receive(
-        &self,
-        src: &mut dyn Read,
-        size: u64,
-        sha256: &str,
-        path: &str,
-        meta: &FileMeta,
-        label: &str,
-    ) -> Result<(), HostError> {
-        let command = Command::script(RECEIVE)
-            .args([path.to_owned(), sha256.to_owned(), format!("{:o}", meta.mode), meta.owner_group()])
-            .timeout(patience(size))
-            .label(label);
+    fn receive(&self, src: &mut dyn Read, size: u64, arguments: Vec<String>, label: &str) -> Result<(), HostError> {
+        let command = Command::script(RECEIVE).args(arguments).timeout(patience(size)).label(label);
         let output = self.stream_lively(&command, src, &mut |_| {}, Some(STALL))?;
         if output.status == 66 {
-            return Err(HostError::Damaged { host: self.name().to_owned(), path: path.to_owned() });
+            let path = output.text().trim_end().to_owned();
+            return Err(HostError::Damaged { host: self.name().to_owned(), path });
         }
         self.succeeded(&command, output)?;
         Ok(())
     }
+}
+
+/// What [`RECEIVE`] wants to know of a file.
+fn receive_arguments(path: &str, sha256: &str, meta: &FileMeta, size: u64) -> [String; 5] {
+    [path.to_owned(), sha256.to_owned(), format!("{:o}", meta.mode), meta.owner_group(), size.to_string()]
 }
 
 fn patience(size: u64) -> Duration {

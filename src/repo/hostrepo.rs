@@ -40,6 +40,8 @@ pub struct HostRepo {
     /// Names of packages that lie on the host already (route `files`).
     uploaded: HashSet<String>,
     pub(super) fell_back: bool,
+    /// The metadata has not been read by this way: the first trial does it.
+    pub(super) unread: bool,
     /// The last trial, so that installing right after it need not ask again.
     last: Option<(Orders, Transaction)>,
 }
@@ -79,6 +81,7 @@ impl HostRepo {
             forward: None,
             uploaded: HashSet::new(),
             fell_back: false,
+            unread: false,
             last: None,
         };
         if repo.is_needed(wanted)? {
@@ -274,10 +277,15 @@ impl HostRepo {
             let command = self.manager.ours(action, specs, &self.ours(false), true, options.timeout);
             let run = package_run::unlocked(host, self.manager, &command, options.lock_wait, note)?;
             match run.trial(self.manager) {
-                Ok(transaction) => return Ok(transaction),
+                Ok(transaction) => {
+                    self.unread = false;
+                    return Ok(transaction);
+                }
                 Err(Verdict::Unsolvable(problems)) => {
                     return Ok(Transaction { problems, ..Transaction::default() });
                 }
+                Err(Verdict::Download(why)) if self.unread && self.route != Route::Files => self.no_way(host, &why)?,
+                Err(Verdict::Damaged(detail)) if self.unread => return Err(self.damaged_metadata(host, &detail)),
                 Err(Verdict::Download(why)) => self.fall_back(host, &why, note)?,
                 Err(Verdict::Damaged(detail)) => return Err(self.damaged(host, &detail)),
                 Err(_) => return Err(run.failed(host, &self.place.stock)),

@@ -84,7 +84,9 @@ impl Manager {
 
     /// A transaction from the run's repository alone, whatever else the host has configured.
     pub(super) fn ours(self, action: Action, specs: &[String], ours: &Ours, trial: bool, timeout: Duration) -> Command {
-        self.finish(self.isolated(ours, timeout), action, specs, trial)
+        let command = self.isolated(ours, timeout);
+        let command = if trial && self.trial_reads_metadata() { command.arg("-y") } else { command };
+        self.finish(command, action, specs, trial)
     }
 
     /// Reads the run's metadata, checks its signature, and accepts the run's key for that (`-y`).
@@ -92,6 +94,12 @@ impl Manager {
         let command = self.isolated(ours, Duration::from_secs(120)).args(["-y", "makecache"]);
         // yum 3 would fetch all file lists otherwise.
         if self == Manager::Yum { command.arg("fast") } else { command }
+    }
+
+    /// Whether a trial can accept the run's key by itself, so that the metadata need not be read before: dnf 4 heeds `-y` where
+    /// keys are asked for, and `--assumeno` before the transaction, when both are given.
+    pub(super) fn trial_reads_metadata(self) -> bool {
+        self == Manager::Dnf
     }
 
     fn isolated(self, ours: &Ours, timeout: Duration) -> Command {
@@ -197,7 +205,13 @@ mod tests {
     #[test]
     fn a_trial_asks_and_the_real_run_does() {
         assert!(line(Manager::Dnf, true).starts_with("env LC_ALL=C LANG=C dnf -v --noplugins "));
-        assert!(line(Manager::Dnf, true).ends_with(" --assumeno install etcd-3.4.23-1.el9.x86_64"));
+        assert!(
+            line(Manager::Dnf, true)
+                .ends_with(" -y --setopt=exit_on_lock=1 --assumeno install etcd-3.4.23-1.el9.x86_64")
+        );
+        assert!(
+            line(Manager::Yum, true).ends_with(" --setopt=exit_on_lock=1 --assumeno install etcd-3.4.23-1.el9.x86_64")
+        );
         assert!(line(Manager::Yum, false).ends_with(" --setopt=exit_on_lock=1 -y install etcd-3.4.23-1.el9.x86_64"));
         assert!(!line(Manager::Dnf5, false).contains("exit_on_lock"));
     }

@@ -30,9 +30,9 @@ holds_lock() {
 }
 end_process() {
     kill "$1" 2>/dev/null
-    for _ in 1 2 3 4 5 6 7 8 9 10; do
+    for pause in 0.01 0.02 0.05 0.1 0.2 0.2 0.2 0.2 0.5 0.5; do
         kill -0 "$1" 2>/dev/null || return 0
-        sleep 0.2 2>/dev/null || sleep 1
+        sleep $pause 2>/dev/null || sleep 1
     done
     kill -9 "$1" 2>/dev/null
 }

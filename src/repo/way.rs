@@ -21,21 +21,23 @@ impl HostRepo {
     pub(super) fn need_way(&mut self, host: &Host) -> Result<(), RepoError> {
         if matches!(self.route, Route::Own | Route::Idle) {
             self.put_keys(host)?;
-            self.find_way(host)?;
+            self.find_way(host, self.manager.trial_reads_metadata())?;
             info!(host = host.name(), route = %self.route, why = self.why(), "way to the repository");
         }
         Ok(())
     }
 
-    /// Takes the first route that works, of those that have not failed yet.
-    fn find_way(&mut self, host: &Host) -> Result<(), RepoError> {
+    /// Takes the first route that works, of those that have not failed yet. A trial that comes next may be left to read
+    /// the metadata.
+    fn find_way(&mut self, host: &Host, trial_reads: bool) -> Result<(), RepoError> {
         for route in self.choice.order() {
             if self.tried.iter().any(|(tried, _)| tried == route) {
                 continue;
             }
-            match self.enter(host, *route)? {
+            match self.enter(host, *route, trial_reads)? {
                 Ok(()) => {
                     self.route = *route;
+                    self.unread = trial_reads;
                     return Ok(());
                 }
                 Err(why) => {
@@ -48,7 +50,7 @@ impl HostRepo {
     }
 
     /// Makes a route ready; the inner error says why it does not work.
-    fn enter(&mut self, host: &Host, route: Route) -> Result<Result<(), String>, RepoError> {
+    fn enter(&mut self, host: &Host, route: Route, trial_reads: bool) -> Result<Result<(), String>, RepoError> {
         if self.manager == Manager::Rpm && route != Route::Files {
             return Ok(Err("rpm alone cannot use a repository".into()));
         }
@@ -79,7 +81,7 @@ impl HostRepo {
             return Ok(Ok(()));
         }
         self.site.put_repo(host, &repofile::text(&self.sections(&base)))?;
-        self.read_metadata(host, route)
+        if trial_reads { Ok(Ok(())) } else { self.read_metadata(host, route) }
     }
 
     fn sections(&self, base: &str) -> Vec<repofile::Section> {
@@ -95,20 +97,28 @@ impl HostRepo {
     }
 
     /// Has the package manager read the metadata and check its signature. Here, because accepting the run's key needs
-    /// a yes, and a trial answers everything with no.
+    /// a yes, and most trials answer everything with no.
     fn read_metadata(&self, host: &Host, route: Route) -> Result<Result<(), String>, RepoError> {
         let run = Run::of(host, &self.manager.makecache(&self.ours(false)))?;
         if run.ok() {
             return Ok(Ok(()));
         }
         match run.verdict(self.manager) {
-            Verdict::Damaged(detail) => {
-                let what = "the repository's metadata".to_owned();
-                Err(RepoError::Damaged { host: host.name().into(), what, detail: self.clean(&detail) })
-            }
+            Verdict::Damaged(detail) => Err(self.damaged_metadata(host, &detail)),
             Verdict::Download(why) if route != Route::Files => Ok(Err(self.clean(&why))),
             _ => Err(run.failed(host, &self.place.stock)),
         }
+    }
+
+    pub(super) fn damaged_metadata(&self, host: &Host, detail: &str) -> RepoError {
+        let what = "the repository's metadata".to_owned();
+        RepoError::Damaged { host: host.name().into(), what, detail: self.clean(detail) }
+    }
+
+    /// The metadata could not be fetched by this way: it is none.
+    pub(super) fn no_way(&mut self, host: &Host, why: &str) -> Result<(), RepoError> {
+        self.tried.push((self.route, self.clean(why)));
+        self.find_way(host, false)
     }
 
     /// The run's key, and the keys in the bundle that packages are signed with.
@@ -130,7 +140,7 @@ impl HostRepo {
         }
         self.fell_back = true;
         self.tried.push((from, format!("it broke in the middle: {why}")));
-        self.find_way(host)?;
+        self.find_way(host, false)?;
         note(format!("{from} broke in the middle ({why}): going on by {}", self.route));
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! From request and facts to steps. [`settle`] decides who is a member and how each comes in; [`make_plan`] is what to do.
 
 use std::collections::BTreeMap;
+use std::thread;
 use std::time::Duration;
 
 use crate::flow::error::FlowError;
@@ -24,15 +25,7 @@ use super::verify::{Answers, Wipe};
 /// # Errors
 /// When a first start was begun with other members, or a host cannot be asked.
 pub(super) fn settle(request: &EtcdCreate, known: Option<&Cluster>, scene: &Scene<'_>) -> Result<Cluster, FlowError> {
-    let mut data = BTreeMap::new();
-    for target in &request.members {
-        let host = target.address.to_string();
-        if let Some(run_host) = scene.hosts.get(&host) {
-            let found =
-                Found::on(&run_host.host).map_err(|e| FlowError::Failed { error: e.to_string(), help: e.help() })?;
-            data.insert(host, found.is_of(known.map(|c| c.token.as_str())));
-        }
-    }
+    let data = own_data(request, known, scene)?;
     match known {
         Some(cluster) if cluster.standing => grow(cluster.clone(), request, &data, scene),
         Some(cluster)
@@ -49,6 +42,28 @@ pub(super) fn settle(request: &EtcdCreate, known: Option<&Cluster>, scene: &Scen
         }
         _ => bootstrap(request, scene),
     }
+}
+
+/// Whether each host holds data of this cluster.
+fn own_data(
+    request: &EtcdCreate,
+    known: Option<&Cluster>,
+    scene: &Scene<'_>,
+) -> Result<BTreeMap<String, bool>, FlowError> {
+    let names = request.members.iter().map(|target| target.address.to_string());
+    let hosts: Vec<_> = names.filter_map(|name| scene.hosts.get(&name).map(|h| (name, &h.host))).collect();
+    thread::scope(|scope| {
+        let looks: Vec<_> = hosts.iter().map(|(name, host)| (name, scope.spawn(|| Found::on(host)))).collect();
+        let mut data = BTreeMap::new();
+        for (name, look) in looks {
+            let lost =
+                |_| FlowError::Failed { error: format!("{name}: the look at its data ended unexpectedly"), help: None };
+            let found = look.join().map_err(lost)?;
+            let found = found.map_err(|e| FlowError::Failed { error: e.to_string(), help: e.help() })?;
+            data.insert(name.clone(), found.is_of(known.map(|c| c.token.as_str())));
+        }
+        Ok(data)
+    })
 }
 
 fn new_member(target: &Target, scene: &Scene<'_>) -> Result<(String, Member), FlowError> {

@@ -27,7 +27,12 @@ etcdctl endpoint health >/dev/null 2>&1"#
 const WRITE_AND_READ: &str = etcdctl!(
     r#"d=/var/lib/sunshine-installer/started
 end=$(( $(date +%s) + $3 ))
-until etcdctl --command-timeout=2s --dial-timeout=1s endpoint health >/dev/null 2>&1; do
+tries=0 dial=250
+# A client that was refused once, since etcd does not listen yet, waits for a second before it asks again: many short tries
+# find it sooner. A host too slow for those gets longer ones.
+until etcdctl --command-timeout=2s --dial-timeout=${dial}ms endpoint health >/dev/null 2>&1; do
+  tries=$((tries + 1))
+  [ $tries -lt 20 ] || dial=2000
   if systemctl is-failed --quiet etcd; then
     echo 'etcd.service failed; its last lines:' >&2
     journalctl -u etcd -n 12 --no-pager -o cat >&2; exit 1
@@ -36,7 +41,7 @@ until etcdctl --command-timeout=2s --dial-timeout=1s endpoint health >/dev/null 
     echo "etcd does not become healthy; its last lines:" >&2
     journalctl -u etcd -n 12 --no-pager -o cat >&2; exit 1
   fi
-  sleep 0.1
+  sleep 0.05
 done
 key=/sunshine-installer/probe/$(cat /proc/sys/kernel/random/uuid)
 value=$(cat /proc/sys/kernel/random/uuid)

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use similar::TextDiff;
 
-use crate::host::{Command, FileMeta, Host};
+use crate::host::{Command, FileMeta, Host, NewFile};
 use crate::plan::{Check, Cx, StepError, Work, keep_files};
 
 /// One file as it should be.
@@ -127,10 +127,9 @@ impl Work for Files {
         let differing = self.differing(host)?;
         let paths: Vec<_> = differing.iter().map(|(f, _)| f.path.as_str()).collect();
         keep_files(host, &paths)?;
-        for (file, _) in &differing {
-            host.write_file(&file.path, &file.content, &file.meta)?;
-        }
-        Ok(())
+        let new = differing.iter().map(|(f, _)| NewFile { path: &f.path, content: &f.content, meta: &f.meta });
+        let new: Vec<_> = new.collect();
+        Ok(host.write_files(&new)?)
     }
 }
 

@@ -36,8 +36,9 @@ grep -qF -- "unit$t$1$t" "$d/record" || {
   a=$(systemctl is-active -- "$1" 2>/dev/null | head -n1) || :
   printf 'unit\t%s\t%s/%s\n' "$1" "${e:-unknown}" "${a:-unknown}" >>"$d/record"
 }
-systemctl daemon-reload
 systemctl enable -- "$1" >/dev/null 2>&1 || systemctl enable -- "$1"
+# Enabling reads the units again; where it did not, as with one that is always enabled, that is asked for.
+! systemctl show -p NeedDaemonReload -- "$1" | grep -q =yes || systemctl daemon-reload
 systemctl reset-failed -- "$1" 2>/dev/null || :
 if [ "$(cat "$d/started/$1" 2>/dev/null || :)" = "$2" ]; then verb=start; else verb=restart; fi
 systemctl $3 $verb -- "$1" || {

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use sunshine_installer::host::{Command, FileMeta, HostError};
+use sunshine_installer::host::{Command, FileMeta, Host, HostError, NewFile};
 
 use super::setup::{connect, inside, settings, target};
 use crate::lab::Lab;
@@ -57,8 +57,30 @@ fn host_files_arrive_whole_or_not_at_all() {
                 "4711"
             );
             assert_eq!(session.read_file("/etc/deep/nothing").unwrap(), None);
+            several(&session);
         }
     });
+}
+
+/// Many files by one command: each with its own content, mode and place; none when one cannot be.
+fn several(session: &Host) {
+    let contents: Vec<Vec<u8>> = [0, 1, 70_000, 3].map(|size| vec![b'x'; size]).to_vec();
+    let paths = ["/etc/many/empty", "/etc/many/one file", "/srv/other/large", "/etc/many/it's"];
+    let meta = FileMeta { mode: 0o600, owner: Some("nobody".into()), group: None };
+    let file = |i: usize| NewFile { path: paths[i], content: &contents[i], meta: &meta };
+    let files: Vec<_> = (0..paths.len()).map(file).collect();
+    session.write_files(&files).unwrap();
+    for (path, content) in paths.iter().zip(&contents) {
+        assert_eq!(session.read_file(path).unwrap().as_ref(), Some(content));
+        let stat = session.run_ok(&Command::new("stat").args(["-c", "%a %U", path])).unwrap().text();
+        assert_eq!(stat, "600 nobody");
+    }
+    let nobody = FileMeta { mode: 0o600, owner: Some("no-such-user".into()), group: None };
+    let changed = NewFile { content: b"changed", ..files[0] };
+    session.write_files(&[changed, NewFile { meta: &nobody, ..files[1] }]).unwrap_err();
+    assert_eq!(session.read_file(paths[0]).unwrap().unwrap(), b"");
+    let left = session.run_ok(&Command::new("ls").args(["-A", "/etc/many"])).unwrap().text();
+    assert_eq!(left, "empty\nit's\none file");
 }
 
 #[test]
