@@ -40,15 +40,16 @@ ours() {
   timed env SUNSHINE_STATE_DIR="$work/run/state" "$work/sunshine-installer.bin" etcd create --log-dir "$work/run/log" \
     --host root:111111@10.8.14.200 root:111111@10.8.14.201 root:111111@10.8.14.202
 }
-playbook() {
+playbook() { # tuned, or plain: Ansible as it comes, but for the host keys of hosts made a moment ago
   cat >"$work/run/ansible.cfg" <<CFG
 [defaults]
 host_key_checking = False
 forks = 3
 interpreter_python = /usr/bin/python3
 local_tmp = $work/run/ansible
+gathering = $([ "$1" = plain ] && echo implicit || echo explicit)
 [ssh_connection]
-pipelining = True
+pipelining = $([ "$1" = plain ] && echo False || echo True)
 ssh_args = -o ControlMaster=auto -o ControlPersist=60s -o UserKnownHostsFile=/dev/null
 CFG
   n=0 initial=
@@ -68,11 +69,13 @@ while [ "$round" -lt "$ROUNDS" ]; do
   ours; healthy root; second=$took
   # shellcheck disable=SC2086 # one word for each member
   fresh; timed "$root/benches/etcd/script" "$rpm" "$key" "$work/run" $members; healthy member; script=$took
-  fresh; playbook; healthy member; play=$took
-  echo "bundle $first s   its second run $second s   script $script s   playbook $play s"
-  echo "$first $second $script $play" >>"$work/times"
+  fresh; playbook tuned; healthy member; tuned=$took
+  fresh; playbook plain; healthy member; plain=$took
+  echo "bundle $first s   its second run $second s   script $script s   playbook tuned $tuned s   plain $plain s"
+  echo "$first $second $script $tuned $plain" >>"$work/times"
 done
 median() { cut -d' ' -f"$1" "$work/times" | sort -n | sed -n "$(((ROUNDS + 1) / 2))p"; }
-echo "medians: bundle $(median 1) s, its second run $(median 2) s, script $(median 3) s, playbook $(median 4) s" \
+echo "medians: bundle $(median 1) s, its second run $(median 2) s, script $(median 3) s, playbook tuned $(median 4) s, plain $(median 5) s" \
   | tee "$work/medians"
-echo "$(median 1) $(median 3) $(median 4)" | awk '{printf "bundle / script %.2f, playbook / bundle %.2f\n", $1 / $2, $3 / $1}'
+echo "$(median 1) $(median 3) $(median 4) $(median 5)" \
+  | awk '{printf "bundle / script %.2f, tuned playbook / bundle %.2f, plain playbook / bundle %.2f\n", $1 / $2, $3 / $1, $4 / $1}'
