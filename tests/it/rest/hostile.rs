@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::setup::{Answer, Listener, bare, curl};
 use crate::lab::Output;
@@ -116,28 +117,37 @@ fn without_the_token_nothing_is_learned() {
 }
 
 #[test]
-fn broken_and_slow_requests_do_not_keep_it_from_answering() {
+fn broken_and_slow_clients_are_cut_off_and_keep_it_from_answering_nobody() {
     let state = tempfile::tempdir().unwrap();
     let listener = Listener::bare(state.path(), &[]);
     let address = listener.url.trim_start_matches("http://").to_owned();
-    let mut open = Vec::new();
-    for head in [
-        "GET / HTTP/1.1\r\nHost: x",
-        "\u{0}\u{1}\u{2}\r\n\r\n",
-        "POST /environments/a HTTP/1.1\r\nContent-Length: 100\r\n\r\n{",
-    ] {
-        for _ in 0..50 {
-            let mut stream = TcpStream::connect(&address).unwrap();
-            stream.write_all(head.as_bytes()).unwrap();
-            open.push(stream);
-        }
-    }
+    let begun = Instant::now();
+    let say = |text: &str| {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream
+    };
+    // Asks for 50 MB and takes none of it.
+    const ANSWERS: usize = 2000;
+    let mut greedy = say(&format!("GET /openapi.json HTTP/1.1\r\nHost: {address}\r\n\r\n").repeat(ANSWERS));
+    let head = format!("GET / HTTP/1.1\r\nHost: {address}");
+    let body = format!("POST /environments/a HTTP/1.1\r\nHost: {address}\r\nContent-Length: 100\r\n\r\n{{");
+    let mut open: Vec<_> = [head.as_str(), &body, "\u{0}\u{1}\u{2}\r\n\r\n"]
+        .into_iter()
+        .flat_map(|text| (0..50).map(|_| say(text)))
+        .collect();
     assert_eq!(ask(&listener, "/healthz", &[]).status, 200);
-    // Those that are neither finished nor right are cut off.
-    let mut first = open.swap_remove(0);
-    first.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
-    let mut rest = Vec::new();
-    let begun = std::time::Instant::now();
-    let _ = first.read_to_end(&mut rest);
-    assert!(begun.elapsed() < std::time::Duration::from_secs(40), "a head that never ends was cut off");
+
+    let mut rest = String::new();
+    open[50].read_to_string(&mut rest).unwrap();
+    assert!(rest.starts_with("HTTP/1.1 400") && rest.contains("did not arrive within 20 s"), "{rest}");
+    let _ = open[0].read_to_string(&mut rest);
+    assert!(begun.elapsed() < Duration::from_secs(40), "a head that never ends was cut off");
+    std::thread::sleep(Duration::from_secs(36).saturating_sub(begun.elapsed()));
+    let mut taken = Vec::new();
+    let _ = greedy.read_to_end(&mut taken);
+    let answers = String::from_utf8_lossy(&taken).matches("HTTP/1.1 200").count();
+    assert!((1..ANSWERS).contains(&answers), "{answers} answers: a client that takes nothing was cut off");
+    assert_eq!(ask(&listener, "/healthz", &[]).status, 200);
 }
