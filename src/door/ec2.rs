@@ -63,34 +63,34 @@ enum Role {
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CreateArgs {
     /// The image
-    #[arg(long, value_name = "AMI")]
+    #[arg(long, value_name = "AMI", help_heading = "Instances")]
     image_id: String,
     /// The key pair whose private half opens the instances
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Instances")]
     key_name: String,
     /// How many at the least [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Instances")]
     min_count: Option<u16>,
     /// How many at the most [default: as many as --min-count]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Instances")]
     max_count: Option<u16>,
     /// The instances' type
-    #[arg(long, value_name = "T", default_value = ec2::INSTANCE_TYPE)]
+    #[arg(long, value_name = "T", default_value = ec2::INSTANCE_TYPE, help_heading = "Instances")]
     instance_type: String,
     /// Their subnet [default: the region's own]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", help_heading = "Instances")]
     subnet_id: Option<String>,
     /// Their security groups [default: the network's own]
-    #[arg(long = "security-group-id", alias = "security-group-ids", value_name = "ID", num_args = 1..)]
+    #[arg(long = "security-group-id", alias = "security-group-ids", value_name = "ID", num_args = 1.., help_heading = "Instances")]
     security_groups: Vec<String>,
     /// Size of the root disk [default: the image's]
-    #[arg(long, value_name = "GIB")]
+    #[arg(long, value_name = "GIB", help_heading = "Instances")]
     root_disk: Option<u32>,
     /// The tag Name [default: the environment]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Instances")]
     name: Option<String>,
     /// Further tags
-    #[arg(long = "tag", value_name = "KEY=VALUE", num_args = 1.., value_parser = tag)]
+    #[arg(long = "tag", value_name = "KEY=VALUE", num_args = 1.., value_parser = tag, help_heading = "Instances")]
     tags: Vec<(String, String)>,
     #[command(flatten)]
     access: AccessArgs,

@@ -61,8 +61,7 @@ pub fn run(plan: &Plan, hosts: &RunHosts, events: &Events, interrupt: &Interrupt
             finish(&mut board, events, index, outcome, took);
         }
     });
-    let interrupted = interrupt.is_set() && board.unfinished();
-    board.report(hosts, interrupted)
+    board.report(hosts, interrupt.is_set())
 }
 
 fn finish(board: &mut Board<'_>, events: &Events, index: usize, outcome: Outcome, took: Duration) {
@@ -222,11 +221,9 @@ impl<'p> Board<'p> {
         }
     }
 
-    fn unfinished(&self) -> bool {
-        self.state.iter().any(|s| matches!(s, State::Waiting))
-    }
-
-    fn report(&self, hosts: &RunHosts, interrupted: bool) -> RunReport {
+    /// A run that was to end, and did not come to its own end, was interrupted: also when the step that was running gave up
+    /// for that reason and nothing else was waiting but what needs it.
+    fn report(&self, hosts: &RunHosts, to_end: bool) -> RunReport {
         let mut results: BTreeMap<&str, HostResult> = BTreeMap::new();
         for (i, step) in self.plan.steps.iter().enumerate() {
             let Some(name) = step.host.as_deref() else { continue };
@@ -257,7 +254,7 @@ impl<'p> Board<'p> {
         let ok = self.state.iter().all(State::is_good);
         let control = |(i, step): (usize, &Step)| step.host.is_some() || self.state[i].is_good();
         let control_ok = self.plan.steps.iter().enumerate().all(control);
-        RunReport { hosts: results.into_values().collect(), interrupted, ok, control_ok }
+        RunReport { hosts: results.into_values().collect(), interrupted: to_end && !ok, ok, control_ok }
     }
 }
 
@@ -344,6 +341,30 @@ mod tests {
         assert_eq!(outcomes.len(), 3);
         assert!(outcomes[1].contains("lost my voice"));
         assert!(outcomes[2].contains("b failed"), "{}", outcomes[2]);
+    }
+
+    /// Work that waits until it is told to stop.
+    #[derive(Debug)]
+    struct Wait;
+
+    impl super::super::step::Work for Wait {
+        fn check(&self, _: &Cx<'_>) -> Result<Check, StepError> {
+            Ok(Check::Needed(Vec::new()))
+        }
+        fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+            cx.interrupt.set();
+            Err(StepError::Interrupted)
+        }
+    }
+
+    #[test]
+    fn a_step_that_gives_up_when_interrupted_makes_no_failure_of_the_run() {
+        let mut plan = Plan::default();
+        plan.push(Step::control("wait", "wait", Wait));
+        plan.push(Step::control("next", "next", Wait).after([StepId::control("wait")]));
+        let mode = RunMode { forks: 1, dry_run: false };
+        let report = run(&plan, &RunHosts::new(), &Events::new(), &Interrupt::default(), mode);
+        assert!(report.interrupted && !report.ok);
     }
 
     #[test]

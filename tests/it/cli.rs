@@ -126,6 +126,7 @@ fn help_teaches() {
         ("help_etcd_create", &["etcd", "create", "-h"]),
         ("help_cluster_create", &["cluster", "create", "-h"]),
         ("help_hosts_exec", &["hosts", "exec", "-h"]),
+        ("help_ec2_create", &["ec2", "create", "-h"]),
     ] {
         let output = run(line);
         assert_eq!(output.status.code(), Some(0), "{line:?}");

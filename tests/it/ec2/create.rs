@@ -1,9 +1,14 @@
 //! Instances made, looked at, terminated; and the same line again, after whatever went before.
 
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::front::{Front, Reply};
 use super::moto::{Account, Moto, SECRET};
+use crate::lab::Output;
 
 #[test]
 fn one_and_five_are_made_shown_and_terminated() {
@@ -107,7 +112,7 @@ fn killed_at_every_step_there_is_only_ever_one_set() {
         "\"made\"",
     ] {
         let mut child = account.command(&line).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         for said in lines.map_while(Result::ok) {
             if said.contains(event) {
                 child.kill().unwrap();
@@ -119,6 +124,28 @@ fn killed_at_every_step_there_is_only_ever_one_set() {
     account.run(&line).expect_ok();
     assert_eq!(moto.alive().len(), 3);
     assert_eq!(account.status().len(), 3);
+}
+
+#[test]
+fn interrupted_while_it_waits_it_ends_with_130_and_goes_on_with_the_same_instance() {
+    let moto = Moto::ready();
+    let front = Front::of(&moto.url, |action, _, _| {
+        let pending = |text: String| text.replace("<name>running</name>", "<name>pending</name>");
+        (action == "DescribeInstances").then_some(Reply::Changed(pending))
+    });
+    let account = Account::at(&front.url);
+    let line = ["create", "--image-id", &moto.image, "--key-name", "ops", "--json"];
+    let mut child = account.command(&line).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    for said in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+        if said.contains("0 of 1 run") {
+            kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
+        }
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let made = moto.alive();
+    assert_eq!(made.len(), 1);
+    Output::of(account.command(&line).env("AWS_ENDPOINT_URL_EC2", &moto.url)).expect_ok();
+    assert_eq!(moto.alive(), made);
 }
 
 #[test]
