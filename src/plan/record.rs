@@ -72,18 +72,20 @@ d=/var/lib/sunshine-installer
 t=$(printf '\t')
 mkdir -p "$d/backup"; touch "$d/record"
 note() { grep -qF -- "$1$t$2$t" "$d/record" || printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$d/record"; }
-dirs() { case $1 in /|.|"$d") return;; esac; [ -d "$1" ] || { dirs "$(dirname "$1")"; note dir "$1" -; }; }
-for p in "$@"; do
+dirs() { case $1 in ''|"$d") return;; esac; [ -d "$1" ] || { dirs "${1%/*}"; note dir "$1" -; }; }
+for p; do
+  shift
   grep -qF -- "file$t$p$t" "$d/record" && continue
-  dirs "$(dirname "$p")"
+  dirs "${p%/*}"
   if [ -e "$p" ]; then
     b=$d/backup/$(printf %s "$p" | sha256sum | cut -d' ' -f1)
-    cp -a "$p" "$b.new"; mv -f "$b.new" "$b"; note file "$p" kept
+    cp -a "$p" "$b.new"; mv -f "$b.new" "$b"; set -- "$@" "$b"; note file "$p" kept
   else
     note file "$p" -
   fi
 done
-sync -f "$d/record" 2>/dev/null || sync
+# These files alone, where coreutils can (8.24 on); flushing the whole file system may mean some hundred MB of packages.
+sync -- "$d/record" "$@" 2>/dev/null || sync
 "#;
 
 /// Records these files as about to be written, keeping the first version of those that exist.

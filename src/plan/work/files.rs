@@ -1,5 +1,7 @@
 //! Files with given content, owner and mode; one round trip to check all of them.
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest, Sha256};
 use similar::TextDiff;
 
@@ -42,12 +44,18 @@ impl FileSpec {
 #[derive(Debug, Clone)]
 pub struct Files(pub Vec<FileSpec>);
 
-/// A line a file: `SHA256 MODE OWNER GROUP`, or `-` when it is not there.
-const LOOK: &str = r#"for p in "$@"; do
-  if [ -f "$p" ]; then
-    printf '%s %s\n' "$(sha256sum <"$p" | cut -d' ' -f1)" "$(stat -c '%a %U %G' "$p")"
-  else echo -; fi
-done"#;
+/// Of each file that is there, its number among the arguments, `SHA256`, and `MODE OWNER GROUP`: two programs for all of
+/// them, since starting one takes longer than reading a small file.
+const LOOK: &str = r#"n=0 there=
+for p; do
+  n=$((n + 1))
+  if [ -f "$p" ]; then there="$there $n"; set -- "$@" "$p"; fi
+  shift
+done
+[ $# -gt 0 ] || exit 0
+echo $there
+sha256sum -- "$@" | sed 's/^\\//; s/ .*//'
+stat -Lc '%a %U %G' -- "$@""#;
 
 impl Files {
     /// A digest over content, place and mode of all files: changes whenever a service that reads them must be restarted.
@@ -63,25 +71,29 @@ impl Files {
     fn differing(&self, host: &Host) -> Result<Vec<(&FileSpec, String)>, StepError> {
         let output = host.run_ok(&Command::script(LOOK).args(self.0.iter().map(|f| f.path.clone())))?;
         let text = output.text();
-        let mut lines = text.lines();
-        let mut differing = Vec::new();
-        for file in &self.0 {
-            let seen = lines.next().unwrap_or("-");
-            if let Some(why) = difference(file, seen) {
-                differing.push((file, why));
-            }
-        }
-        Ok(differing)
+        let seen = read_look(&text);
+        let differing = self.0.iter().enumerate().filter_map(|(index, file)| {
+            let why = difference(file, seen.get(&(index + 1)))?;
+            Some((file, why))
+        });
+        Ok(differing.collect())
     }
 }
 
-fn difference(file: &FileSpec, seen: &str) -> Option<String> {
-    let mut words = seen.split_whitespace();
-    let sha = words.next().unwrap_or("-");
-    if sha == "-" {
-        return Some(format!("create {}", file.path));
-    }
-    if sha != file.sha256() {
+/// What [`LOOK`] found: sha256 and the line of mode, owner and group, by the file's number.
+fn read_look(text: &str) -> BTreeMap<usize, (&str, &str)> {
+    let mut lines = text.lines();
+    let there: Vec<usize> =
+        lines.next().unwrap_or_default().split_whitespace().filter_map(|n| n.parse().ok()).collect();
+    let rest: Vec<&str> = lines.collect();
+    let (sums, stats) = rest.split_at(there.len().min(rest.len()));
+    there.iter().zip(sums).zip(stats).map(|((n, sum), stat)| (*n, (*sum, *stat))).collect()
+}
+
+fn difference(file: &FileSpec, seen: Option<&(&str, &str)>) -> Option<String> {
+    let Some((sha, stat)) = seen else { return Some(format!("create {}", file.path)) };
+    let mut words = stat.split_whitespace();
+    if *sha != file.sha256() {
         return Some(format!("change {}", file.path));
     }
     let mode = words.next().unwrap_or_default();
@@ -147,11 +159,32 @@ mod tests {
     fn differences_are_named() {
         let file = file();
         let sha = file.sha256();
-        assert_eq!(difference(&file, "-").unwrap(), "create /etc/a");
-        assert_eq!(difference(&file, "00 644 etcd etcd").unwrap(), "change /etc/a");
-        assert_eq!(difference(&file, &format!("{sha} 600 etcd etcd")).unwrap(), "chmod 644 /etc/a (is 600)");
-        assert_eq!(difference(&file, &format!("{sha} 644 root etcd")).unwrap(), "chown etcd /etc/a (is root)");
-        assert_eq!(difference(&file, &format!("{sha} 644 etcd root")), None);
+        let seen = |sha, stat| difference(&file, Some(&(sha, stat)));
+        assert_eq!(difference(&file, None).unwrap(), "create /etc/a");
+        assert_eq!(seen("00", "644 etcd etcd").unwrap(), "change /etc/a");
+        assert_eq!(seen(&sha, "600 etcd etcd").unwrap(), "chmod 644 /etc/a (is 600)");
+        assert_eq!(seen(&sha, "644 root etcd").unwrap(), "chown etcd /etc/a (is root)");
+        assert_eq!(seen(&sha, "644 etcd root"), None);
+    }
+
+    #[test]
+    fn the_look_tells_files_apart_whatever_they_are_called() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        let names = ["missing", "plain", "-n", "with space", "back\\slash", "new\nline", "also missing"].map(path);
+        for name in &names[1..6] {
+            std::fs::write(name, name).unwrap();
+        }
+        let output = std::process::Command::new("/bin/sh").args(["-c", LOOK, "sh"]).args(&names).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let seen = read_look(&text);
+        assert_eq!(seen.keys().copied().collect::<Vec<_>>(), [2, 3, 4, 5, 6]);
+        for (number, (sha, stat)) in seen {
+            assert_eq!(sha, hex::encode(Sha256::digest(&names[number - 1])), "{number}");
+            assert!(stat.starts_with("644 "), "{stat}");
+        }
+        let none = std::process::Command::new("/bin/sh").args(["-c", LOOK, "sh", &names[0]]).output().unwrap();
+        assert!(none.status.success() && none.stdout.is_empty());
     }
 
     #[test]

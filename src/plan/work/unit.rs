@@ -21,25 +21,50 @@ pub struct Unit {
     pub wait: bool,
 }
 
-const LOOK: &str = r#"d=/var/lib/sunshine-installer/started
-systemctl is-enabled -- "$1" 2>/dev/null | head -n1 | grep . || echo unknown
-systemctl is-active -- "$1" 2>/dev/null | head -n1 | grep . || echo unknown
-cat "$d/$1" 2>/dev/null || echo never"#;
+/// `$1` unit. Sets `enabled` and `active` to what systemctl calls them, and `known` to no when systemd has not read the
+/// unit's file, or one that was another: by one call for all.
+macro_rules! ask {
+    ($body:literal) => {
+        concat!(
+            r#"ask() {
+  enabled=unknown active=unknown known=yes
+  while IFS== read -r key value; do
+    case $key=$value in
+    UnitFileState=?*) enabled=$value;;
+    ActiveState=?*) active=$value;;
+    LoadState=loaded) ;;
+    LoadState=*|NeedDaemonReload=yes) known=no;;
+    esac
+  done <<END
+$(systemctl show -p UnitFileState -p ActiveState -p LoadState -p NeedDaemonReload -- "$1" 2>/dev/null)
+END
+}
+"#,
+            $body
+        )
+    };
+}
 
-const START: &str = r#"set -eu
+const LOOK: &str = ask!(
+    r#"ask "$1"
+printf '%s\n%s\n' "$enabled" "$active"
+cat "/var/lib/sunshine-installer/started/$1" 2>/dev/null || echo never"#
+);
+
+/// `$1` unit, `$2` digest of its configuration, `$3` nothing or `--no-block`.
+const START: &str = ask!(
+    r#"set -eu
 umask 077
 d=/var/lib/sunshine-installer
 t=$(printf '\t')
 mkdir -p "$d/started"; touch "$d/record"
-grep -qF -- "unit$t$1$t" "$d/record" || {
-  e=$(systemctl is-enabled -- "$1" 2>/dev/null | head -n1) || :
-  a=$(systemctl is-active -- "$1" 2>/dev/null | head -n1) || :
-  printf 'unit\t%s\t%s/%s\n' "$1" "${e:-unknown}" "${a:-unknown}" >>"$d/record"
-}
-systemctl enable -- "$1" >/dev/null 2>&1 || systemctl enable -- "$1"
-# Enabling reads the units again; where it did not, as with one that is always enabled, that is asked for.
-! systemctl show -p NeedDaemonReload -- "$1" | grep -q =yes || systemctl daemon-reload
-systemctl reset-failed -- "$1" 2>/dev/null || :
+ask "$1"
+grep -qF -- "unit$t$1$t" "$d/record" || printf 'unit\t%s\t%s/%s\n' "$1" "$enabled" "$active" >>"$d/record"
+# Having systemd read all its units again takes longer than the rest: only where this one needs it.
+systemctl enable --no-reload -- "$1" >/dev/null 2>&1 || systemctl enable -- "$1"
+[ "$known" = yes ] || systemctl daemon-reload
+# Also forgets how often it was started lately, of which systemd allows five times in ten seconds.
+[ "$active" = inactive ] && [ ! -e "$d/started/$1" ] || systemctl reset-failed -- "$1" 2>/dev/null || :
 if [ "$(cat "$d/started/$1" 2>/dev/null || :)" = "$2" ]; then verb=start; else verb=restart; fi
 systemctl $3 $verb -- "$1" || {
   s=$?
@@ -47,7 +72,8 @@ systemctl $3 $verb -- "$1" || {
   exit $s
 }
 printf '%s\n' "$2" >"$d/started/$1.new"
-mv -f "$d/started/$1.new" "$d/started/$1""#;
+mv -f "$d/started/$1.new" "$d/started/$1""#
+);
 
 impl Work for Unit {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
