@@ -7,6 +7,7 @@ mod ec2;
 mod etcd;
 mod etcd_killed;
 mod etcd_members;
+mod etcd_preflight;
 mod ground;
 mod host;
 mod lab;

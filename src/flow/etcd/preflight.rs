@@ -33,6 +33,13 @@ pub(super) fn check_members(
     if count == 0 {
         return Err(FlowError::request("an etcd cluster needs at least one host"));
     }
+    let is_member = |host: &&String| request.members.iter().any(|t| t.address.to_string() == **host);
+    if let Some(other) = request.wipe_data.iter().find(|host| !is_member(host)) {
+        return Err(FlowError::request_with_help(
+            format!("--wipe-data {other}: it is not among the hosts of this line"),
+            "write its address just as behind --host",
+        ));
+    }
     if let Some(cluster) = known.filter(|c| c.tls != request.tls) {
         let (is, asked) = if cluster.tls { ("with TLS", "without") } else { ("without TLS", "with") };
         return Err(FlowError::request_with_help(

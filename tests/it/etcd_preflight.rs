@@ -1,0 +1,145 @@
+//! What stands in the way of an etcd cluster is told whole, before anything changes; and the ways to make one that the
+//! other files leave out.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests: a panic is how a test fails")]
+
+use serde_json::Value;
+
+use crate::etcd::{assert_healthy, contract_line, etcdctl, targets};
+use crate::lab::Lab;
+use crate::site::{Site, assert_unchanged, at_rest};
+
+#[test]
+fn every_problem_of_every_host_is_told_at_once_and_nothing_is_changed() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::builder().hosts(5).disk("2G").up();
+    let site = Site::with(&["etcd"]);
+    let mut hosts = targets(&lab);
+    // A squatter on the client port, a clone, a clock, foreign data on a full disk, and a user without sudo.
+    lab.host(0).sh("systemd-run -q --unit=squatter python3 -m http.server 2379 --directory /var/empty 2>&1");
+    let twin = lab.host(0).sh("cat /etc/machine-id");
+    lab.host(1).sh(&format!("echo {twin} >/etc/machine-id; hostname host0"));
+    lab.host(2).set_clock(-90);
+    lab.host(3).sh("mkdir -p /var/lib/etcd/default.etcd/member && echo precious >/var/lib/etcd/default.etcd/member/x");
+    lab.host(4).sh("useradd --create-home nosudo && echo nosudo:geheim | chpasswd");
+    hosts[4] = "nosudo:geheim@10.8.14.204".to_owned();
+    hosts.push("root:geheim@10.8.14.209".to_owned());
+    let before: Vec<String> = lab.hosts().iter().map(at_rest).collect();
+    lab.host(3).fill_disk(100);
+
+    let output = site.run(&lab, &contract_line(&hosts, &[]));
+    lab.host(3).free_disk();
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    for told in [
+        "10.8.14.200: port 2379 is taken by python3",
+        "10.8.14.201: has the same hostname as 10.8.14.200: host0",
+        "10.8.14.201: has the same machine-id as 10.8.14.200",
+        "10.8.14.202: its clock differs by 90.",
+        "10.8.14.203: /var/lib/etcd/default.etcd holds etcd data that this environment did not make",
+        "MiB free for /var/lib/etcd, 512 MiB are needed",
+        "10.8.14.204: nosudo cannot become root with sudo",
+        "10.8.14.209: cannot connect",
+        "8 problem(s) found on the hosts; nothing was changed",
+    ] {
+        assert!(output.stderr.contains(told), "{told}:\n{}", output.stderr);
+    }
+    assert!(!output.stderr.contains("geheim"), "{}", output.stderr);
+    for (host, before) in lab.hosts().iter().zip(before) {
+        assert_unchanged(host, &before);
+    }
+    assert_eq!(lab.host(3).sh("cat /var/lib/etcd/default.etcd/member/x"), "precious");
+}
+
+#[test]
+fn a_host_to_be_wiped_must_be_a_member() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let site = Site::with(&["etcd"]);
+    let host = &targets(&lab)[0];
+    let output = site.run(&lab, &["etcd", "create", "--host", host, "--wipe-data", "10.8.14.20"]);
+    assert_eq!(output.code, Some(2), "{}", output.stderr);
+    assert!(output.stderr.contains("--wipe-data 10.8.14.20"), "{}", output.stderr);
+}
+
+/// Members by their IPv6 addresses, reached by a key that only an agent holds, as a user whose sudo asks for a password.
+#[test]
+fn etcd_over_ipv6_with_an_agent_s_key_and_sudo_s_password() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(3);
+    let site = Site::with(&["etcd"]);
+    let hosts: Vec<String> = lab.hosts().iter().map(|h| format!("sudouser@[{}]", h.login.address6)).collect();
+    for host in lab.hosts() {
+        host.sh("mkdir -p ~sudouser/.ssh && cp ~maintuser/.ssh/authorized_keys ~sudouser/.ssh/ && chown -R sudouser: ~sudouser/.ssh");
+    }
+    let agent = Agent::with(lab.host(0).login.key.as_deref().expect("the lab's key"), &site);
+    std::fs::write(site.path("sudo-pw"), "sudo-pw\n").expect("a file for sudo's password");
+    let pw_file = site.path("sudo-pw");
+    let login = ["--ssh-agent", "--ssh-sudo-pw-file", pw_file.to_str().expect("UTF-8")];
+    let line = contract_line(&hosts, &login);
+    let run = |line: &[&str]| {
+        let mut command = site.command(&lab, line);
+        crate::lab::Output::of(command.env("SSH_AUTH_SOCK", &agent.socket))
+    };
+    run(&line).expect_ok();
+    assert_healthy(&lab, 3);
+    let list = etcdctl(lab.host(1), "member list");
+    assert_eq!(list.matches("https://[fd10:8:14::20").count(), 6, "peer and client URL of each member: {list}");
+    let again = run(&[&line[..], &["-v"]].concat()).expect_ok();
+    assert!(!again.stderr.contains(": done ("), "{}", again.stderr);
+}
+
+#[test]
+fn etcd_without_tls_as_it_was_before() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(2);
+    let site = Site::with(&["etcd"]);
+    let hosts = targets(&lab);
+    let create = ["etcd", "create", "--host", &hosts[0], &hosts[1], "--etcd-tls", "off"];
+    let first = site.run(&lab, &create).expect_ok();
+    assert!(first.stderr.contains("2 members survives no more failures than with 1"), "{}", first.stderr);
+    assert_healthy(&lab, 2);
+    let plain = lab.host(0).sh("curl -sS http://10.8.14.201:2379/health");
+    assert!(plain.contains("true"), "{plain}");
+    let status: Value =
+        serde_json::from_str(&site.run(&lab, &["etcd", "status", "--json"]).expect_ok().stdout).expect("JSON");
+    assert_eq!(status["members"].as_object().expect("members").len(), 2, "{status}");
+    let other = site.run(&lab, &["etcd", "create", "--host", &hosts[0], &hosts[1]]);
+    assert_eq!(other.code, Some(2), "{}", other.stderr);
+    assert!(other.stderr.contains("stands without TLS, this asks for it with"), "{}", other.stderr);
+}
+
+/// An ssh-agent that holds one key and ends with the test.
+struct Agent {
+    socket: std::path::PathBuf,
+    process: std::process::Child,
+}
+
+impl Agent {
+    fn with(key: &std::path::Path, site: &Site) -> Self {
+        let socket = site.path("agent");
+        let mut command = std::process::Command::new("ssh-agent");
+        let process = command.arg("-D").arg("-a").arg(&socket).stdout(std::process::Stdio::null()).spawn();
+        let agent = Self { socket, process: process.expect("ssh-agent") };
+        while !agent.socket.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let mut add = std::process::Command::new("ssh-add");
+        crate::lab::Output::of(add.arg("-q").arg(key).env("SSH_AUTH_SOCK", &agent.socket)).expect_ok();
+        agent
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
