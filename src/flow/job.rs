@@ -292,7 +292,12 @@ fn work(
             targets.iter().filter(|t| hosts.contains_key(&t.address.to_string())).cloned().collect();
         Logins::keep(environment, &reached)?;
     }
-    let install = InstallOptions { allow_downgrade: job.options.allow_downgrade, ..InstallOptions::default() };
+    let install = InstallOptions {
+        allow_downgrade: job.options.allow_downgrade,
+        // Several operations on one line try their packages together, and install them one after the other.
+        hold: flows.len() == 1 && !job.options.dry_run,
+        ..InstallOptions::default()
+    };
     let scene = Scene {
         environment,
         bundle,
@@ -378,7 +383,7 @@ fn close_repositories(hosts: &RunHosts, events: &Events, dry_run: bool) {
             scope.spawn(move || {
                 let repo = run_host.repo.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let closed = match repo {
-                    Some(repo) => repo.close(&run_host.host),
+                    Some(mut repo) => repo.close(&run_host.host),
                     None if dry_run => Ok(()),
                     None => HostRepo::sweep(&run_host.host),
                 };

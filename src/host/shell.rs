@@ -21,6 +21,8 @@ pub struct Command {
     pub(super) timeout: Duration,
     pub(super) as_root: bool,
     outlives: bool,
+    /// A script that runs first, its own arguments, and then, or not, the command.
+    gate: Option<(&'static str, Vec<String>)>,
 }
 
 /// Runs `"$@"` whether or not somebody still listens: what it says goes to files that have no name any more, and is
@@ -52,6 +54,7 @@ impl Command {
             timeout: DEFAULT_TIMEOUT,
             as_root: true,
             outlives: false,
+            gate: None,
         }
     }
 
@@ -128,6 +131,14 @@ impl Command {
         self
     }
 
+    /// Lets a script decide on the host whether and how this command is run. It finds the command in `"$@"`, behind
+    /// `arguments` of its own.
+    #[must_use]
+    pub fn behind<const N: usize>(mut self, gate: &'static str, arguments: [&str; N]) -> Self {
+        self.gate = Some((gate, arguments.map(str::to_owned).to_vec()));
+        self
+    }
+
     pub(super) fn stdin_bytes(&self) -> &[u8] {
         match &self.stdin {
             Stdin::Empty => &[],
@@ -142,8 +153,11 @@ impl Command {
     pub(super) fn line(&self, prefix: &str) -> String {
         let seconds = self.timeout.as_secs().max(1);
         let mut line = format!("{prefix}timeout -k 5 {seconds}");
-        let before: &[&str] = if self.outlives { &["sh", "-c", OUTLIVE, "sh"] } else { &[] };
-        for word in before.iter().copied().chain(self.words.iter().map(String::as_str)) {
+        let gate = self.gate.iter().flat_map(|(gate, arguments)| {
+            ["sh", "-c", gate, "sh"].into_iter().chain(arguments.iter().map(String::as_str))
+        });
+        let outlive = self.outlives.then_some(["sh", "-c", OUTLIVE, "sh"]).into_iter().flatten();
+        for word in gate.chain(outlive).chain(self.words.iter().map(String::as_str)) {
             line.push(' ');
             line.push_str(&quote(word));
         }
@@ -284,6 +298,13 @@ mod tests {
         drop(child.stdout.take());
         child.wait().unwrap();
         assert_eq!(std::fs::read_to_string(proof).unwrap(), "done");
+    }
+
+    #[test]
+    fn a_gate_decides_whether_a_command_is_run() {
+        let through = Command::new("printf").arg("%s").arg("it's").behind(r#"echo "$1"; shift; exec "$@""#, ["a b"]);
+        assert_eq!(run(&through), "a b\nit's");
+        assert_eq!(run(&Command::new("false").behind("echo shut; exit 0", [])), "shut\n");
     }
 
     #[test]

@@ -53,26 +53,33 @@ fn read(text: &str) -> Vec<Vec<RpmId>> {
     all
 }
 
-/// The program and process that hold a package manager's lock: the pid files of yum and dnf, and rpm's own lock as
-/// the kernel lists it (`proc_locks(5)`).
-const HOLDER: &str = r#"
-# who holds the package manager's lock
-say() { printf '%s (process %s)\n' "$(cat "/proc/$1/comm" 2>/dev/null)" "$1"; exit 0; }
+/// Ends with status 75 where a package manager's lock is held, and says by whom on standard output. The pid files of yum and
+/// dnf, and rpm's own lock as the kernel lists it (`proc_locks(5)`).
+macro_rules! look_for_lock {
+    () => {
+        r#"
+held() { printf 'locked by %s (process %s)\n' "$(cat "/proc/$1/comm" 2>/dev/null)" "$1"; exit 75; }
 for file in /var/run/yum.pid /var/lib/dnf/rpmdb_lock.pid /run/dnf/rpmtransaction.lock; do
-    [ -r "$file" ] && process=$(tr -dc 0-9 <"$file") && [ -n "$process" ] && [ -d "/proc/$process" ] && say "$process"
+    [ -r "$file" ] && process=$(tr -dc 0-9 <"$file") && [ -n "$process" ] && [ -d "/proc/$process" ] && held "$process"
 done
 for file in /var/lib/rpm/.rpm.lock /usr/lib/sysimage/rpm/.rpm.lock; do
     inode=$(stat -c %i "$file" 2>/dev/null) || continue
     process=$(awk -v end=":$inode" '$4 == "WRITE" && substr($6, length($6) - length(end) + 1) == end {print $5; exit}' /proc/locks)
-    [ -n "$process" ] && [ -d "/proc/$process" ] && say "$process"
+    [ -n "$process" ] && [ -d "/proc/$process" ] && held "$process"
 done
-exit 0
-"#;
+"#
+    };
+}
+pub(super) use look_for_lock;
 
-/// Who holds the lock, such as `dnf (process 1234)`.
-pub(super) fn lock_holder(host: &Host) -> Result<Option<String>, RepoError> {
-    let said = host.run_ok(&Command::script(HOLDER).label("look for the package manager's lock"))?.text();
-    Ok(said.lines().next().filter(|line| !line.is_empty()).map(str::to_owned))
+/// The command, run only where nobody holds the lock.
+pub(super) fn unless_locked(command: Command) -> Command {
+    command.behind(concat!(look_for_lock!(), r#"exec "$@""#), [])
+}
+
+/// Who holds the lock, such as `dnf (process 1234)`, when that kept a command from being run.
+pub(super) fn lock_holder(status: i32, said: &str) -> Option<String> {
+    said.strip_prefix("locked by ").filter(|_| status == 75)?.lines().next().map(str::to_owned)
 }
 
 #[cfg(test)]

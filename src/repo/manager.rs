@@ -89,6 +89,14 @@ impl Manager {
         self.finish(command, action, specs, trial)
     }
 
+    /// A transaction that waits to be told to go on: nothing is answered beforehand. Only where the questions are known.
+    pub(super) fn asking(self, specs: &[String], ours: Ours, timeout: Duration) -> Option<Command> {
+        // The metadata is read by the same run of dnf, so the run's own key has to stay among those that the .repo file names.
+        let ours = Ours { rpm_keys: Vec::new(), ..ours };
+        let command = self.isolated(&ours, timeout).args(["--setopt=exit_on_lock=1", "install"]);
+        (self == Manager::Dnf).then(|| command.args(specs.iter().cloned()))
+    }
+
     /// Reads the run's metadata, checks its signature, and accepts the run's key for that (`-y`).
     pub(super) fn makecache(self, ours: &Ours) -> Command {
         let command = self.isolated(ours, Duration::from_secs(120)).args(["-y", "makecache"]);
@@ -118,7 +126,7 @@ impl Manager {
         command = command.args(["--setopt=timeout=10", "--setopt=retries=1"]);
         for section in &ours.sections {
             command = command.arg(format!("--setopt={section}.gpgcheck={}", u8::from(ours.gpgcheck)));
-            if ours.gpgcheck {
+            if ours.gpgcheck && !ours.rpm_keys.is_empty() {
                 // Without the run's own key, which has been taken for the metadata by then: the keys named here get
                 // into the rpm database, and stay.
                 command = command.arg(format!("--setopt={section}.gpgkey={}", ours.rpm_keys.join(" ")));

@@ -40,7 +40,7 @@ impl Run {
         manager.verdict(self.status, &self.text)
     }
 
-    /// Reads a trial, which ends with status 1 also when it went well: the answer to its question was no.
+    /// Reads a trial, which ends with a status other than 0 also when it went well: nobody said yes to its question.
     pub(super) fn trial(&self, manager: Manager) -> Result<Transaction, Verdict> {
         let transaction = manager.transaction(&self.text);
         if self.ok() {
@@ -95,7 +95,7 @@ impl Patience {
     }
 }
 
-/// Runs a command once nobody else holds the lock. Asked before, since rpm itself waits in silence and for ever; and
+/// Runs a command once nobody else holds the lock. Looked at before, since rpm itself waits in silence and for ever; and
 /// read from the outcome, since another one can come between.
 pub(super) fn unlocked(
     host: &Host,
@@ -104,17 +104,26 @@ pub(super) fn unlocked(
     lock_wait: Duration,
     note: &mut dyn FnMut(String),
 ) -> Result<Run, RepoError> {
+    patiently(host, manager, &installed::unless_locked(command.clone()), lock_wait, note)
+}
+
+/// As [`unlocked`], for a command that looks for the lock itself.
+pub(super) fn patiently(
+    host: &Host,
+    manager: Manager,
+    command: &Command,
+    lock_wait: Duration,
+    note: &mut dyn FnMut(String),
+) -> Result<Run, RepoError> {
     let mut patience = Patience::new(lock_wait);
     loop {
-        if let Some(holder) = installed::lock_holder(host)? {
-            patience.wait(host, &holder, note)?;
-            continue;
-        }
         let run = Run::of(host, command)?;
-        if run.ok() || run.verdict(manager) != Verdict::Locked {
+        if let Some(holder) = installed::lock_holder(run.status, &run.text) {
+            patience.wait(host, &holder, note)?;
+        } else if run.ok() || run.verdict(manager) != Verdict::Locked {
             return Ok(run);
+        } else {
+            patience.wait(host, "another package manager", note)?;
         }
-        let holder = installed::lock_holder(host)?;
-        patience.wait(host, holder.as_deref().unwrap_or("another package manager"), note)?;
     }
 }

@@ -22,15 +22,33 @@ pub(super) struct Decision {
 
 /// The last eight digits of the ids of the keys that the host trusts: rpm keeps each as a package `gpg-pubkey` of
 /// that version.
-pub(super) fn host_keys(host: &Host) -> Result<HashSet<String>, RepoError> {
+fn host_keys(host: &Host) -> Result<HashSet<String>, RepoError> {
     let command = Command::new("rpm").args(["-q", "--qf", "%{VERSION}\\n", "gpg-pubkey"]);
     let said = host.run(&command)?.text();
     let is_id = |line: &&str| line.len() == 8 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
     Ok(said.lines().map(str::trim).filter(is_id).map(str::to_lowercase).collect())
 }
 
+/// Whether signatures are checked whichever of the repository's packages are taken; `None` when that depends on which.
+pub(super) fn decide_for_any(host: &Host, catalogue: &Catalogue) -> Result<Option<bool>, RepoError> {
+    let decision = decide_for(host, catalogue, catalogue.packages.iter().map(|package| &package.id))?;
+    let none_is_signed = catalogue.packages.iter().all(|package| package.signer.is_none());
+    Ok((decision.gpgcheck || none_is_signed).then_some(decision.gpgcheck))
+}
+
+/// Decides for these packages, asking the host for the keys it trusts where that matters.
+pub(super) fn decide_for<'a>(
+    host: &Host,
+    catalogue: &Catalogue,
+    packages: impl Iterator<Item = &'a RpmId> + Clone,
+) -> Result<Decision, RepoError> {
+    let signed = packages.clone().filter_map(|id| catalogue.package(id)).any(|package| package.signer.is_some());
+    let keys = if signed { host_keys(host)? } else { HashSet::new() };
+    Ok(decide(catalogue, &keys, packages))
+}
+
 /// Decides for these packages.
-pub(super) fn decide<'a>(
+fn decide<'a>(
     catalogue: &Catalogue,
     host_keys: &HashSet<String>,
     packages: impl Iterator<Item = &'a RpmId>,

@@ -3,7 +3,7 @@
 //! `/run/sunshine-installer/RUN` has the .repo file and the keys, `/var/cache/sunshine-installer/RUN` what is large:
 //! the package manager's cache, and uploaded packages (`/run` is memory). Both belong to root, mode 0700.
 
-use crate::host::{Command, FileMeta, Host};
+use crate::host::{Command, FileMeta, Host, NewFile};
 
 use super::error::RepoError;
 use super::repofile::ID;
@@ -120,6 +120,11 @@ impl Site {
         format!("/var/cache/sunshine-installer/{}/cache", self.run)
     }
 
+    /// Where a transaction that is held has its questions and answers.
+    pub(super) fn held_dir(&self) -> String {
+        format!("{}/held", self.config())
+    }
+
     /// Where packages and metadata are uploaded to.
     pub(super) fn files_dir(&self) -> String {
         format!("/var/cache/sunshine-installer/{}/files", self.run)
@@ -130,14 +135,13 @@ impl Site {
         format!("{}/{file_name}", self.config())
     }
 
-    /// Puts the .repo file there.
-    pub(super) fn put_repo(&self, host: &Host, text: &str) -> Result<(), RepoError> {
-        let path = format!("{}/{ID}.repo", self.repos_dir());
-        Ok(host.write_file(&path, text.as_bytes(), &FileMeta::mode(0o600))?)
-    }
-
-    /// Puts a public key there.
-    pub(super) fn put_key(&self, host: &Host, file_name: &str, text: &[u8]) -> Result<(), RepoError> {
-        Ok(host.write_file(&self.key(file_name), text, &FileMeta::mode(0o644))?)
+    /// Puts the .repo file and the public keys that it names there.
+    pub(super) fn put_repo(&self, host: &Host, text: &str, keys: &[(String, Vec<u8>)]) -> Result<(), RepoError> {
+        let (private, public) = (FileMeta::mode(0o600), FileMeta::mode(0o644));
+        let repo = format!("{}/{ID}.repo", self.repos_dir());
+        let keys: Vec<_> = keys.iter().map(|(name, key)| (self.key(name), key)).collect();
+        let mut files = vec![NewFile { path: &repo, content: text.as_bytes(), meta: &private }];
+        files.extend(keys.iter().map(|(path, content)| NewFile { path, content, meta: &public }));
+        Ok(host.write_files(&files)?)
     }
 }

@@ -36,7 +36,7 @@ impl Transaction {
     }
 
     /// The packages that would be brought to the host.
-    pub fn changed(&self) -> impl Iterator<Item = &RpmId> {
+    pub fn changed(&self) -> impl Iterator<Item = &RpmId> + Clone {
         let replaced = self.upgrade.iter().chain(&self.downgrade).map(|(_, id)| id);
         self.install.iter().chain(replaced).chain(&self.reinstall)
     }

@@ -45,6 +45,8 @@ pub struct InstallOptions {
     pub allow_downgrade: bool,
     /// Install a package given with -f again although it is there in that version.
     pub force_reinstall: bool,
+    /// What a trial found is what will be installed next, whole: a package manager that can may hold it ready.
+    pub hold: bool,
     /// How long another package manager's lock is waited for.
     pub lock_wait: Duration,
     /// How long one run of the package manager may take.
@@ -56,6 +58,7 @@ impl Default for InstallOptions {
         InstallOptions {
             allow_downgrade: false,
             force_reinstall: false,
+            hold: false,
             lock_wait: Duration::from_secs(300),
             timeout: Duration::from_secs(1800),
         }
@@ -78,6 +81,14 @@ impl Orders {
     /// True when this repository is not needed.
     pub(super) fn none_of_ours(&self) -> bool {
         self.install.is_empty() && self.downgrade.is_empty() && self.reinstall.is_empty()
+    }
+
+    /// Whether all that `other` wants of this repository is wanted here too, in the same way.
+    pub(super) fn cover(&self, other: &Orders) -> bool {
+        let all = |theirs: &[String], ours: &[String]| theirs.iter().all(|spec| ours.contains(spec));
+        all(&other.install, &self.install)
+            && all(&other.downgrade, &self.downgrade)
+            && all(&other.reinstall, &self.reinstall)
     }
 }
 

@@ -20,7 +20,6 @@ impl HostRepo {
     /// Finds the way when that has not been done; a host that has everything may never need one.
     pub(super) fn need_way(&mut self, host: &Host) -> Result<(), RepoError> {
         if matches!(self.route, Route::Own | Route::Idle) {
-            self.put_keys(host)?;
             self.find_way(host, self.manager.trial_reads_metadata())?;
             info!(host = host.name(), route = %self.route, why = self.why(), "way to the repository");
         }
@@ -80,7 +79,7 @@ impl HostRepo {
         if self.manager == Manager::Rpm {
             return Ok(Ok(()));
         }
-        self.site.put_repo(host, &repofile::text(&self.sections(&base)))?;
+        self.site.put_repo(host, &repofile::text(&self.sections(&base)), &self.keys()?)?;
         if trial_reads { Ok(Ok(())) } else { self.read_metadata(host, route) }
     }
 
@@ -122,13 +121,13 @@ impl HostRepo {
     }
 
     /// The run's key, and the keys in the bundle that packages are signed with.
-    fn put_keys(&self, host: &Host) -> Result<(), RepoError> {
+    fn keys(&self) -> Result<Vec<(String, Vec<u8>)>, RepoError> {
         let stock = &self.place.stock;
-        self.site.put_key(host, KEY, stock.key()?.public().as_bytes())?;
+        let mut keys = vec![(KEY.to_owned(), stock.key()?.public().as_bytes().to_vec())];
         for (file_name, member) in stock.rpm_keys() {
-            self.site.put_key(host, &file_name, &stock.read(&member)?)?;
+            keys.push((file_name, stock.read(&member)?));
         }
-        Ok(())
+        Ok(keys)
     }
 
     /// Goes on by the next way; once in a run, and only where the choice is ours.

@@ -8,6 +8,7 @@
 )]
 
 mod faults;
+mod held;
 mod install;
 mod readers;
 mod serve;

@@ -9,7 +9,7 @@ use crate::flow::job::Scene;
 use crate::flow::pki::Authority;
 use crate::flow::request::EtcdCreate;
 use crate::host::Target;
-use crate::plan::work::{Files, FirewallPorts, Packages, Unit};
+use crate::plan::work::{Files, FirewallPorts, Packages, RepositoryOff, Unit};
 use crate::plan::{Plan, Step, StepId};
 use crate::repo::Wanted;
 
@@ -185,6 +185,10 @@ impl OneMember<'_> {
             wait: self.cluster.standing,
         };
         plan.push(Step::on(host, "etcd.start", "start etcd", unit).after(self.before.clone()).weight(2));
+        // While the members choose a leader there is nothing else to do here; other operations may still need it.
+        if scene.install.hold {
+            plan.push(Step::on(host, "etcd.tidy", "take the temporary repository off", RepositoryOff));
+        }
         if joins {
             let promote = Promote { endpoints: peers, peer_url: self.peer_url() };
             plan.push(Step::on(host, "etcd.promote", "make it a voting member", promote).weight(2));

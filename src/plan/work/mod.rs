@@ -8,6 +8,6 @@ mod unit;
 
 pub use files::{FileSpec, Files};
 pub use firewall::FirewallPorts;
-pub use packages::Packages;
+pub use packages::{Packages, RepositoryOff};
 pub use undo::Undo;
 pub use unit::Unit;

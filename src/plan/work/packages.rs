@@ -82,4 +82,27 @@ impl Work for Packages {
         installed?;
         Ok(())
     }
+
+    /// [`crate::repo::HostRepo::install`] has looked again itself, in the rpm database.
+    fn verify(&self, _: &Cx<'_>) -> Result<(), StepError> {
+        Ok(())
+    }
+}
+
+/// The temporary repository is off the host: for a host that needs nothing more of it, while it waits for something else.
+#[derive(Debug)]
+pub struct RepositoryOff;
+
+impl Work for RepositoryOff {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
+        let slot = cx.run_host()?.repo.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let open = slot.as_ref().is_some_and(|repo| !repo.is_closed());
+        Ok(if open { Check::Needed(vec!["take the temporary repository off".to_owned()]) } else { Check::Satisfied })
+    }
+
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        let run_host = cx.run_host()?;
+        let mut slot = run_host.repo.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Ok(slot.as_mut().map_or(Ok(()), |repo| repo.close(&run_host.host))?)
+    }
 }

@@ -67,3 +67,33 @@ fn repo_signed_packages_are_checked_with_the_bundle_s_key() {
     });
     host.sh("rpm -q alpha beta");
 }
+
+/// A transaction that is held asks for the packages' keys only when it is told to go on.
+#[test]
+fn repo_a_held_transaction_checks_signatures_too() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let scratch = Scratch::new();
+    let (vendor, other) = (make_key(&scratch, "vendor"), make_key(&scratch, "other"));
+    let (alpha, beta) = (scratch.rpm("alpha", "1", "", 1000), scratch.rpm("beta", "1", "", 1000));
+    sign(&scratch, "vendor", &alpha);
+    sign(&scratch, "other", &beta);
+    let host = lab.host(0);
+    let bundle = scratch.bundle_with_keys(&[alpha, beta], &[vendor, other]);
+    inside(&lab, || {
+        let server = Server::start(Some(bundle.clone()), &[], listen()).unwrap();
+        let mut part = Part::new(&scratch, host);
+        let options = InstallOptions { hold: true, ..InstallOptions::default() };
+        let wanted = names(&["alpha", "beta"]);
+        let mut repo = part.open(&server, RouteChoice::Auto, &wanted).unwrap();
+        repo.trial(&part.host, &wanted, &options).unwrap();
+        host.sh("! rpm -q gpg-pubkey && pgrep -x dnf");
+        part.install(&mut repo, &wanted, &options).unwrap();
+        repo.close(&part.host).unwrap();
+        assert_eq!(host.sh("rpm -q gpg-pubkey | grep -c '^gpg-pubkey-'"), "2", "dnf took both keys");
+        assert_eq!(host.sh("grep -c Installed /var/log/dnf.rpm.log"), "2", "once each");
+    });
+    host.sh("rpm -q alpha beta");
+}

@@ -1,0 +1,113 @@
+//! A transaction that dnf holds ready between the trial and the installation.
+
+use sunshine_installer::repo::{HostRepo, InstallOptions, RouteChoice, Server};
+
+use super::setup::{Part, Scratch, inside, listen, names, traces};
+use crate::lab::{self, Lab};
+
+fn holding() -> InstallOptions {
+    InstallOptions { hold: true, ..InstallOptions::default() }
+}
+
+/// The processes that have something of a run in their arguments, by name.
+fn waiting(host: &lab::Host) -> Vec<String> {
+    let found = host.sh("grep -laz '/run/sunshine-installer/' /proc/[0-9]*/cmdline 2>/dev/null | while read -r f; do cat \"${f%cmdline}comm\"; done; :");
+    found.lines().filter(|name| *name == "dnf").map(str::to_owned).collect()
+}
+
+#[test]
+fn repo_a_held_transaction_is_what_is_done_and_nothing_before() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let scratch = Scratch::new();
+    let bundle = scratch.bundle(&[scratch.rpm("alpha", "1", "", 10), scratch.rpm("beta", "1", "", 10)]);
+    let host = lab.host(0);
+    inside(&lab, || {
+        let server = Server::start(Some(bundle.clone()), &[], listen()).unwrap();
+        let mut part = Part::new(&scratch, host);
+        let wanted = names(&["alpha"]);
+        for choice in [RouteChoice::Http, RouteChoice::Files] {
+            let mut repo = part.open(&server, choice, &wanted).unwrap();
+            let tried = repo.trial(&part.host, &wanted, &holding()).unwrap();
+            assert_eq!(tried.to_string(), "install alpha-1-1");
+            assert_eq!(waiting(host), ["dnf"]);
+            // It is in nobody's way, and what it waits with is not done yet.
+            host.sh("! rpm -q alpha && dnf -q --disablerepo='*' list --installed >/dev/null");
+            let installed = part.install(&mut repo, &wanted, &holding()).unwrap();
+            assert_eq!(installed.changed.iter().map(ToString::to_string).collect::<Vec<_>>(), ["alpha-1-1.noarch"]);
+            assert_eq!(waiting(host), [""; 0]);
+            host.sh("rpm -q alpha");
+            repo.close(&part.host).unwrap();
+            assert_eq!(traces(host), "");
+            host.sh("rpm -e alpha");
+        }
+        assert_eq!(host.sh("grep -c 'Installed: alpha' /var/log/dnf.rpm.log"), "2");
+    });
+}
+
+#[test]
+fn repo_a_held_transaction_that_is_not_wanted_any_more_leaves_nothing() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let scratch = Scratch::new();
+    let bundle = scratch.bundle(&[scratch.rpm("alpha", "1", "", 10), scratch.rpm("beta", "1", "", 10)]);
+    let host = lab.host(0);
+    inside(&lab, || {
+        let server = Server::start(Some(bundle.clone()), &[], listen()).unwrap();
+        let mut part = Part::new(&scratch, host);
+        let (alpha, both) = (names(&["alpha"]), names(&["alpha", "beta"]));
+        let tried = |part: &mut Part| -> HostRepo {
+            let mut repo = part.open(&server, RouteChoice::Auto, &both).unwrap();
+            repo.trial(&part.host, &both, &holding()).unwrap();
+            assert_eq!(waiting(host), ["dnf"]);
+            repo
+        };
+        // Given up before: another host had a problem.
+        tried(&mut part).close(&part.host).unwrap();
+        assert_eq!((waiting(host), traces(host)), (vec![], String::new()));
+        host.sh("! rpm -q alpha && ! rpm -q beta");
+        // Killed before: the next run clears it, though its dnf still waits.
+        drop(tried(&mut part));
+        let mut part = Part::new(&scratch, host);
+        let again = Server::start(Some(bundle.clone()), &[], listen()).unwrap();
+        let mut repo = part.open(&again, RouteChoice::Auto, &both).unwrap();
+        assert_eq!(waiting(host), [""; 0]);
+        assert!(part.notes.iter().any(|note| note.contains("an earlier run had left behind")), "{:?}", part.notes);
+        repo.trial(&part.host, &both, &holding()).unwrap();
+        // Ended from outside, or only a part of it wanted now: the plain way does it.
+        host.sh("pkill -x dnf; while pgrep -x dnf; do sleep 0.05; done; :");
+        part.install(&mut repo, &alpha, &holding()).unwrap();
+        host.sh("rpm -q alpha && ! rpm -q beta");
+        part.install(&mut repo, &both, &holding()).unwrap();
+        repo.close(&part.host).unwrap();
+        assert_eq!((waiting(host), traces(host)), (vec![], String::new()));
+        host.sh("rpm -q alpha beta");
+    });
+}
+
+#[test]
+fn repo_a_held_transaction_waits_for_a_lock_taken_meanwhile() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let scratch = Scratch::new();
+    let bundle = scratch.bundle(&[scratch.rpm("alpha", "1", "", 10)]);
+    let host = lab.host(0);
+    inside(&lab, || {
+        let server = Server::start(Some(bundle.clone()), &[], listen()).unwrap();
+        let mut part = Part::new(&scratch, host);
+        let wanted = names(&["alpha"]);
+        let mut repo = part.open(&server, RouteChoice::Auto, &wanted).unwrap();
+        repo.trial(&part.host, &wanted, &holding()).unwrap();
+        host.sh("sleep 3 >/dev/null 2>&1 & mkdir -p /var/lib/dnf; echo $! >/var/lib/dnf/rpmdb_lock.pid");
+        part.install(&mut repo, &wanted, &holding()).unwrap();
+        assert!(part.notes.iter().any(|note| note.contains("sleep (process")), "{:?}", part.notes);
+        repo.close(&part.host).unwrap();
+        host.sh("rpm -q alpha");
+    });
+}
