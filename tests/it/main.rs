@@ -8,6 +8,7 @@ mod etcd;
 mod etcd_killed;
 mod etcd_members;
 mod etcd_preflight;
+mod firewall;
 mod ground;
 mod host;
 mod lab;

@@ -11,6 +11,7 @@ GROUPS = {
     "kubernetes": ["kubernetes-master", "kubernetes-node", "kubernetes-client", "kubernetes-kubeadm",
                    "conntrack-tools", "socat", "containernetworking-plugins", "ethtool", "ipset"],
     "extras": ["haproxy", "keepalived", "chrony", "docker-registry"],
+    "firewalld": ["firewalld"],
 }
 
 
@@ -63,12 +64,14 @@ RECIPES = {
                            "/var/log/chrony": ("0750", "_chrony", "_chrony")},
                "remove": ["/etc/chrony", "/etc/dhcp", "/etc/network", "/etc/ppp", "/etc/apparmor.d", "/usr/share/chrony",
                           "/usr/lib/NetworkManager", "/usr/lib/networkd-dispatcher", "/usr/lib/systemd/system/*"]},
+    "firewalld": {"debs": ["firewalld"], "units": "firewalld.service"},
     "docker-registry": {"debs": ["docker-registry"], "users": ["docker-registry"], "units": "docker-registry.service",
                         "folders": {"/var/lib/docker-registry": ("0750", "docker-registry", "docker-registry")}},
 }
 
-# Already on every base host, or of no use there.
-DROPPED = {"adduser", "lsb-base", "init-system-helpers", "golang-go", "cgroupfs-mount", "iproute2"}
+# Already on every base host, or of no use there. Without polkit firewalld asks nobody whether root may.
+DROPPED = {"adduser", "lsb-base", "init-system-helpers", "golang-go", "cgroupfs-mount", "iproute2", "polkitd", "gir1.2-nm-1.0",
+           "libpam-systemd"}
 
 KUBE_LIBS = {"/var/lib/kubelet": ("0700", "root", "root")}
 BUILT = {

@@ -1,0 +1,58 @@
+//! Hosts on which firewalld runs: what is needed is opened, the rest stays shut, and all is given back.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests: a panic is how a test fails")]
+
+use crate::etcd::{assert_healthy, contract_line, targets};
+use crate::lab::{Host, Lab};
+use crate::site::Site;
+
+/// Hosts with a running firewalld, as their administrator set it up.
+fn fenced(hosts: usize) -> Lab {
+    let rpms = Lab::rpms(&["firewalld"]);
+    let lab = Lab::up(hosts);
+    std::thread::scope(|scope| {
+        for host in lab.hosts() {
+            let rpms = &rpms;
+            scope.spawn(move || {
+                host.install(rpms);
+                host.sh("systemctl enable -q --now firewalld && firewall-cmd -q --permanent --add-port=8080/tcp && firewall-cmd -q --reload");
+            });
+        }
+    });
+    lab
+}
+
+fn ports(host: &Host) -> [Vec<String>; 2] {
+    ["", "--permanent"].map(|permanent| {
+        let mut ports: Vec<String> =
+            host.sh(&format!("firewall-cmd {permanent} --list-ports")).split_whitespace().map(str::to_owned).collect();
+        ports.sort();
+        ports
+    })
+}
+
+#[test]
+fn firewalld_is_opened_for_etcd_and_not_switched_off() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = fenced(3);
+    let site = Site::with(&["etcd"]);
+    let hosts = targets(&lab);
+    let line = contract_line(&hosts, &[]);
+    site.run(&lab, &line).expect_ok();
+    assert_healthy(&lab, 3);
+    for host in lab.hosts() {
+        let open = ["2379/tcp", "2380/tcp", "8080/tcp"].map(str::to_owned).to_vec();
+        assert_eq!(ports(host), [open.clone(), open]);
+        host.sh("systemctl is-active -q firewalld && firewall-cmd -q --reload");
+    }
+    assert_healthy(&lab, 3);
+    let again = site.run(&lab, &[&line[..], &["-v"]].concat()).expect_ok();
+    assert!(!again.stderr.contains(": done ("), "{}", again.stderr);
+
+    site.run(&lab, &["etcd", "remove", "--host", &hosts[2]]).expect_ok();
+    let as_it_was = vec!["8080/tcp".to_owned()];
+    assert_eq!(ports(lab.host(2)), [as_it_was.clone(), as_it_was], "given back");
+    lab.host(2).sh("systemctl is-active -q firewalld");
+}
