@@ -59,7 +59,7 @@ pub(crate) fn whole_line() -> Vec<&'static str> {
 }
 
 /// Asks the service from a node until both pods have answered, and returns who did.
-fn askers(lab: &Lab, node: usize, address: &str) -> std::collections::BTreeSet<String> {
+pub(crate) fn askers(lab: &Lab, node: usize, address: &str) -> std::collections::BTreeSet<String> {
     let mut answers = std::collections::BTreeSet::new();
     let end = Instant::now() + Duration::from_secs(20);
     while answers.len() < 2 && Instant::now() < end {

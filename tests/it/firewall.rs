@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests: a panic is how a test fails")]
 
+use crate::cluster::{GROUPS, HOSTS, askers, whole_line};
 use crate::etcd::{assert_healthy, contract_line, targets};
 use crate::lab::{Host, Lab};
 use crate::site::Site;
@@ -55,4 +56,46 @@ fn firewalld_is_opened_for_etcd_and_not_switched_off() {
     let as_it_was = vec!["8080/tcp".to_owned()];
     assert_eq!(ports(lab.host(2)), [as_it_was.clone(), as_it_was], "given back");
     lab.host(2).sh("systemctl is-active -q firewalld");
+}
+
+#[test]
+fn pods_answer_across_hosts_with_firewalld() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = fenced(3);
+    let site = Site::with(&GROUPS);
+    site.run(&lab, &whole_line()).expect_ok();
+    lab.host(0).sh(include_str!("../lab/smoke.sh"));
+    let address = lab.host(0).sh("kubectl get service smoke -o 'jsonpath={.spec.clusterIP}'");
+    for round in ["as it was made", "after firewalld was reloaded", "after it was started anew"] {
+        for node in 0..3 {
+            assert_eq!(askers(&lab, node, address.trim()).len(), 2, "both pods answer host {node}, {round}");
+        }
+        for host in lab.hosts() {
+            let again =
+                if round == "as it was made" { "firewall-cmd -q --reload" } else { "systemctl restart firewalld" };
+            host.sh(&format!("systemctl is-active -q firewalld && {again}"));
+        }
+        // kube-proxy, too, looks after its rules every half minute.
+        std::thread::sleep(std::time::Duration::from_secs(35));
+    }
+    let trusted = |host: &Host| {
+        ["", "--permanent"].map(|kind| host.sh(&format!("firewall-cmd {kind} --zone=trusted --list-sources")))
+    };
+    let all = "10.244.0.0/16 10.8.14.200 10.8.14.201 10.8.14.202";
+    assert_eq!(trusted(lab.host(0)), [all, all]);
+
+    site.run(&lab, &["cluster", "remove", "--node", HOSTS[2]]).expect_ok();
+    assert_eq!(trusted(lab.host(2)), ["", ""], "given back");
+    let rest = "10.244.0.0/16 10.8.14.200 10.8.14.201";
+    let told = || trusted(lab.host(0)) == [rest, rest];
+    assert!(
+        (0..50).any(|_| told() || {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            false
+        }),
+        "{:?}",
+        trusted(lab.host(0))
+    );
 }

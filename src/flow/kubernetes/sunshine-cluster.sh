@@ -1,12 +1,14 @@
 #!/bin/sh
 # Written by sunshine-installer. Keeps this host's way to the cluster as the cluster's own list of its hosts says, so that
 # a host added or removed elsewhere needs nothing done here:
-#   apply    routes to the other nodes' pods (network direct) and the packet filter's leave for all pods
+#   apply    routes to the other nodes' pods (network direct), and the packet filter's and firewalld's leave for all pods
 #   balance  the configuration of the API's balancer
-#   watch    both, again whenever the list changes (ConfigMap kube-public/sunshine-cluster)
+#   watch    both, again whenever the list changes (ConfigMap kube-public/sunshine-cluster) or the packet filter was emptied
 #   stop     takes routes and rules back
 list=/etc/kubernetes/sunshine-cluster
 run=/run/sunshine-installer
+# What firewalld was told here, a source a line: it keeps that over a restart, so we do too.
+told=/var/lib/sunshine-installer/trusted
 pods=$(awk '$1 == "pods" {print $2}' "$list" 2>/dev/null)
 mkdir -p "$run"
 # kubectl keeps what it learns of the API here.
@@ -24,7 +26,33 @@ rule() { # -C to ask, -I or -A to add, -D to delete
 }
 masquerade() { iptables -w -t nat "$1" POSTROUTING -s "$pods" ! -d "$pods" -j MASQUERADE; }
 
+# firewalld, where it runs, lets the pods and the cluster's hosts through to each other: packets between hosts that are on
+# their way to a pod fit no port that could be opened. SOURCES on standard input; $1 add or remove.
+tell_firewalld() {
+  # shellcheck disable=SC2046 # an option a word
+  set -- $(sed "s/^/--$1-source=/")
+  [ $# -gt 0 ] || return 0
+  firewall-cmd -q --zone=trusted "$@" 2>/dev/null
+  firewall-cmd -q --permanent --zone=trusted "$@" 2>/dev/null
+}
+firewalld() { # $1: who is to be trusted, a source a line
+  firewall-cmd -q --state 2>/dev/null || return 0
+  touch "$told"
+  sort -u "$1" >"$run/trust"
+  # In both, now and after a reload.
+  firewall-cmd --zone=trusted --list-sources | tr ' ' '\n' | sort >"$run/now"
+  firewall-cmd --permanent --zone=trusted --list-sources | tr ' ' '\n' | sort | comm -12 - "$run/now" >"$run/there"
+  comm -23 "$run/trust" "$run/there" >"$run/new"
+  sort -u "$told" | comm -23 - "$run/trust" >"$run/gone"
+  tell_firewalld remove <"$run/gone"
+  sort -u "$told" "$run/new" | comm -12 - "$run/trust" >"$told.new" && mv -f "$told.new" "$told"
+  tell_firewalld add <"$run/new"
+}
+trusted() { printf '%s\n' "$pods"; awk '$1 == "master" || $1 == "node" {print $3}' "$list"; }
+
 apply() {
+  trusted >"$run/wanted"
+  firewalld "$run/wanted"
   grep -qE '^network (direct|flannel)$' "$list" || return 0
   if grep -qx 'network direct' "$list"; then
     routes >"$run/routes"
@@ -75,7 +103,11 @@ take() {
   if systemctl is-enabled -q sunshine-api 2>/dev/null && balance; then systemctl restart --no-block sunshine-api; fi
 }
 
+# firewalld empties the whole packet filter when it starts or is reloaded, as other programs may.
+refill() { grep -qE '^network (direct|flannel)$' "$list" || return 0; rule -C 2>/dev/null && masquerade -C 2>/dev/null || apply; }
+
 watch() {
+  while sleep 3; do refill; done &
   wait=1
   while :; do
     began=$(date +%s)
@@ -95,7 +127,9 @@ stop() {
   ip route show proto 186 | while read -r to _; do ip route del "$to" proto 186; done
   rule -D 2>/dev/null
   masquerade -D 2>/dev/null
-  rm -rf "$run"
+  : >"$run/wanted"
+  firewalld "$run/wanted"
+  rm -rf "$run" "$told"
 }
 
 case $1 in
