@@ -55,7 +55,10 @@ impl ApiError {
     fn is_later(&self) -> bool {
         match self {
             Self::Refused { status: 503 | 504, .. } => true,
-            Self::Refused { status: 500, message, .. } => message.contains("etcdserver:"),
+            // A server that is being restarted still answers, and does not reach itself any more.
+            Self::Refused { status: 500, message, .. } => {
+                message.contains("etcdserver:") || message.contains("connect: connection refused")
+            }
             _ => false,
         }
     }
@@ -194,6 +197,8 @@ mod tests {
         };
         assert!(said(500, "etcdserver: leader changed").is_later());
         assert!(said(503, "starting").is_later());
+        let ends = r#"Get "https://[::1]:6443/apis/policy/v1beta1": dial tcp [::1]:6443: connect: connection refused"#;
+        assert!(said(500, ends).is_later());
         assert!(!said(500, "boom").is_later());
         assert!(!said(404, "not found").is_later());
     }
