@@ -151,8 +151,11 @@ pub(crate) enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
-    /// Print the manual page: sunshine-installer man | man -l -
-    Man,
+    /// Print the manual page, or that of a command: sunshine-installer man etcd create | man -l -
+    Man {
+        #[arg(value_name = "COMMAND")]
+        of: Vec<String>,
+    },
 }
 
 /// Where packages come from.
@@ -207,7 +210,7 @@ fn run(cli: Cli) -> Exit {
             terminal::print(&String::from_utf8_lossy(&script));
             return Exit::Done;
         }
-        Command::Man => return man(),
+        Command::Man { of } => return man(&of, manner),
         Command::Ec2(command) => ec2::run(&command, &credentials, &global),
         Command::Serve(args) => serve::run(&args, &global),
         Command::SupportBundle(args) => support::run(&args, &global),
@@ -259,9 +262,20 @@ fn operate(
     Ok(begin(&job, bundle, global))
 }
 
-fn man() -> Exit {
+fn man(of: &[String], manner: Manner) -> Exit {
+    let mut command = Cli::command();
+    // Gives each command its whole name.
+    command.build();
+    for word in of {
+        let Some(found) = command.find_subcommand(word) else {
+            let error =
+                FlowError::request_with_help(format!("man {}: there is no such command", of.join(" ")), "see --help");
+            return start::refuse(&error, manner);
+        };
+        command = found.clone();
+    }
     let mut page = Vec::new();
-    match clap_mangen::Man::new(Cli::command()).render(&mut page) {
+    match clap_mangen::Man::new(command).render(&mut page) {
         Ok(()) => {
             terminal::print(&String::from_utf8_lossy(&page));
             Exit::Done

@@ -23,6 +23,11 @@ pub enum StepError {
     Failed { error: String, help: Option<String> },
 }
 
+/// What to do when nothing better is known: there is always something.
+fn again() -> Option<String> {
+    Some("mend what it says above on that host, then run the same line again: it goes on here".to_owned())
+}
+
 impl StepError {
     pub fn failed(error: impl Into<String>) -> Self {
         Self::Failed { error: error.into(), help: None }
@@ -35,8 +40,8 @@ impl StepError {
     /// The operator's view of it.
     pub fn failure(&self) -> Failure {
         let (help, unreachable) = match self {
-            Self::Host(e) => (e.help(), e.is_unreachable()),
-            Self::Repo(e) => (e.help(), e.is_unreachable()),
+            Self::Host(e) => (e.help().or_else(again), e.is_unreachable()),
+            Self::Repo(e) => (e.help().or_else(again), e.is_unreachable()),
             Self::NotVerified(_) => (
                 Some(
                     "something on the host changes it back, or another tool manages it; see the host's journal".into(),
@@ -44,7 +49,7 @@ impl StepError {
                 false,
             ),
             Self::Interrupted => (Some("run the same line again: it goes on here".into()), false),
-            Self::Failed { help, .. } => (help.clone(), false),
+            Self::Failed { help, .. } => (help.clone().or_else(again), false),
         };
         Failure { error: self.to_string(), help, unreachable }
     }

@@ -142,6 +142,9 @@ fn completions_are_made_for_every_shell_and_a_page_for_man() {
     }
     let page = text(&run(&["man"]).stdout);
     assert!(page.contains(".TH sunshine-installer") && page.contains("ssh\\-sudo\\-pw"), "{page}");
+    let page = text(&run(&["man", "etcd", "create"]).stdout);
+    assert!(page.contains(".TH sunshine-installer-etcd-create") && page.contains("wipe\\-data"), "{page}");
+    refused(&["man", "no-such-command"], 2, "there is no such command");
 }
 
 #[test]
