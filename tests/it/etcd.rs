@@ -2,11 +2,15 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests: a panic is how a test fails")]
 
+use std::io::Read;
+use std::process::Stdio;
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 
-use crate::lab::{Host, Lab};
+use crate::lab::{Host, Lab, Output};
 use crate::site::{Site, assert_unchanged, at_rest, results};
 
 const FILE: &str = "/home/install_rpm/etcd-3.4.23-1.el9.x86_64.rpm";
@@ -184,43 +188,100 @@ fn foreign_etcd_data_is_refused_and_never_deleted_unasked() {
 }
 
 #[test]
-fn passwords_of_any_characters_work_and_show_up_nowhere() {
+fn secrets_of_any_characters_work_and_show_up_nowhere() {
     if !Lab::here() {
         return;
     }
     let lab = Lab::up(2);
     let site = Site::with(&["etcd"]);
     let printable: String = (b'!'..=b'~').map(char::from).collect();
-    let utf8 = "päss wörd€-geheim";
-    for (host, password) in lab.hosts().iter().zip([printable.as_str(), utf8]) {
-        // Encoded: the lab's own command line must not be where it is found.
-        let line = base64::engine::general_purpose::STANDARD.encode(format!("root:{password}\n"));
-        host.sh(&format!("echo {line} | base64 -d | chpasswd"));
-    }
-    let hosts = [format!("root:{printable}@10.8.14.200"), format!("root:{utf8}@10.8.14.201")];
-    let mut command = site.command(&lab, &contract_line(&hosts, &["-v"]));
-    let child =
-        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("start");
-    let mut seen = String::new();
-    // The hosts' processes share this kernel: one look shows those of both ends.
-    for _ in 0..40 {
-        let ps = std::process::Command::new("ps").args(["axeww", "-o", "args"]).output().expect("ps");
-        seen.push_str(&String::from_utf8_lossy(&ps.stdout));
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let output = child.wait_with_output().expect("its end");
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{said}");
-    assert!(seen.contains("sunshine-installer.bin"), "the run was looked at");
-    for secret in [printable.as_str(), utf8] {
-        assert!(!said.contains(secret), "a password was printed");
-        assert!(!seen.contains(secret), "a password was in ps");
-        for (path, bytes) in site.written() {
-            let found = bytes.windows(secret.len()).any(|w| w == secret.as_bytes());
-            assert!(!found, "a password is in {}", path.display());
+    let (utf8, phrase) = ("päss wörd€-geheim", "open sesame, please");
+    set_password(lab.host(0), "root", &printable);
+    set_password(lab.host(1), "sudouser", utf8);
+    let key = site.path("key");
+    let mut keygen = std::process::Command::new("ssh-keygen");
+    Output::of(keygen.args(["-q", "-t", "ed25519", "-N", phrase, "-f"]).arg(&key)).expect_ok();
+    let public = std::fs::read_to_string(site.path("key.pub")).expect("the public key");
+    lab.host(1).sh(&format!(
+        "mkdir -p ~sudouser/.ssh; echo '{public}' >~sudouser/.ssh/authorized_keys; chown -R sudouser: ~sudouser/.ssh"
+    ));
+    std::fs::write(site.path("phrase"), phrase).expect("a file for the passphrase");
+    let private = std::fs::read_to_string(&key).expect("the private key");
+    let secrets = [printable.as_str(), utf8, phrase, private.lines().nth(1).expect("its body"), "PRIVATE KEY"];
+
+    let hosts = [format!("root:{printable}@10.8.14.200"), "sudouser@10.8.14.201".to_owned()];
+    let (key, phrase) = (key.to_string_lossy(), site.path("phrase"));
+    let phrase = phrase.to_string_lossy();
+    let login = ["-v", "--ssh-key", &key, "--ssh-key-passphrase-file", &phrase, "--ssh-sudo-pw", utf8];
+    for form in [&[][..], &["--json"]] {
+        let (said, seen) = run_and_look(&site, &lab, &contract_line(&hosts, &[&login[..], form].concat()));
+        for secret in secrets {
+            let quoted = serde_json::Value::from(secret).to_string();
+            assert!(!said.contains(secret) && !said.contains(quoted.trim_matches('"')), "{secret} was printed");
+            assert!(!seen.contains(secret), "{secret} was in a process's arguments or environment");
         }
     }
-    assert!(!said.contains("PRIVATE KEY") && !seen.contains("PRIVATE KEY"));
+    assert_healthy(&lab, 2);
+    // The cluster's own private keys belong there, in files that only root reads.
+    for secret in &secrets[..4] {
+        for (path, bytes) in site.written() {
+            let found = bytes.windows(secret.len()).any(|w| w == secret.as_bytes());
+            assert!(!found, "{secret} is in {}", path.display());
+        }
+        let encoded = base64::engine::general_purpose::STANDARD.encode(secret);
+        for host in lab.hosts() {
+            let found = host.sh(&format!(
+                "p=$(echo {encoded} | base64 -d); journalctl --no-pager -o cat | grep -cF -- \"$p\"; \
+                 grep -rlFs --exclude-dir=journal -- \"$p\" /etc /var /run /tmp /root /home; :"
+            ));
+            assert_eq!(found, "0", "{secret} is on {}", host.name());
+        }
+    }
+}
+
+fn set_password(host: &Host, user: &str, password: &str) {
+    // Encoded: the lab's own command line must not be where it is found.
+    let line = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}\n"));
+    host.sh(&format!("echo {line} | base64 -d | chpasswd"));
+}
+
+/// What the line prints, and what arguments and environments all processes had from its first word on: before, its own
+/// arguments may be seen as they were typed. The hosts' processes share this kernel, so one look shows those of both ends.
+fn run_and_look(site: &Site, lab: &Lab, line: &[&str]) -> (String, String) {
+    let mut command = site.command(lab, line);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
+    let (first, spoke) = std::sync::mpsc::channel();
+    let (out, err) = (child.stdout.take().expect("its output"), child.stderr.take().expect("its errors"));
+    let read = [read_all(out, first.clone()), read_all(err, first)];
+    spoke.recv_timeout(Duration::from_secs(60)).expect("its first word");
+    let mut seen = String::new();
+    let status = loop {
+        let ps = std::process::Command::new("ps").args(["axeww", "-o", "args"]).output().expect("ps");
+        seen.push_str(&String::from_utf8_lossy(&ps.stdout));
+        match child.try_wait().expect("its end") {
+            Some(status) => break status,
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    let said = read.map(|thread| thread.join().expect("reading")).concat();
+    assert!(status.success(), "{said}");
+    assert!(seen.contains("sunshine-installer.bin") && seen.contains("sshd"), "the run was looked at");
+    (said, seen)
+}
+
+/// Reads a stream to its end; `first` hears of its first byte.
+fn read_all(mut stream: impl Read + Send + 'static, first: Sender<()>) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = vec![0];
+        let some = stream.read(&mut bytes).expect("reading");
+        bytes.truncate(some);
+        if some > 0 {
+            // The other stream may have been first, and nobody listens any more.
+            let _ = first.send(());
+        }
+        stream.read_to_end(&mut bytes).expect("reading");
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
 }
 
 #[test]
