@@ -18,6 +18,8 @@ pub(super) fn connect_all(targets: &[Target], options: &RunOptions, setup: &Setu
         known_hosts: setup.state_root.join("known_hosts"),
         timeout: options.connect_timeout,
         watch: Some(watch(Arc::clone(&setup.events))),
+        // To look, no more than read access is needed.
+        without_root: options.dry_run,
     };
     let found = Mutex::new((RunHosts::new(), Vec::new()));
     let next = AtomicUsize::new(0);

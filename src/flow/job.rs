@@ -20,8 +20,8 @@ use payload::Bundle;
 
 use crate::host::Target;
 use crate::plan::{
-    Event, Events, HostResult, HostState, Interrupt, Journal, Level, Plan, RunHosts, RunLock, RunMode, RunReport,
-    millis, run,
+    Event, Events, HostResult, HostState, Interrupt, Journal, Level, Plan, RunHost, RunHosts, RunLock, RunMode,
+    RunReport, millis, run,
 };
 use crate::repo::{HostRepo, InstallOptions, Server, Wanted};
 
@@ -287,6 +287,7 @@ fn work(
             Problem { help: problem.help.map(|h| h + &more), ..problem }
         });
     }
+    problems.extend(hosts.values().filter(|h| !h.host.is_root()).map(without_root));
     if !job.options.dry_run {
         let reached: Vec<Target> =
             targets.iter().filter(|t| hosts.contains_key(&t.address.to_string())).cloned().collect();
@@ -327,6 +328,18 @@ fn work(
     result
 }
 
+/// A dry run looks with what the user may read; a run would stop here.
+fn without_root(host: &RunHost) -> Problem {
+    let (name, user) = (host.host.name(), &host.host.target().user);
+    let text =
+        format!("{user} cannot become root here: a run will need that, and this one tells only what {user} may read");
+    Problem::warning(
+        Some(name),
+        text,
+        Some("give the sudo password with --ssh-sudo-pw-file, or allow the user sudo".into()),
+    )
+}
+
 fn merge(into: &mut Vec<Wanted>, more: Vec<Wanted>) {
     for wanted in more {
         if !into.contains(&wanted) {
@@ -339,7 +352,8 @@ fn start_repository(
     wanted: &BTreeMap<String, Vec<Wanted>>,
     scene: &Scene<'_>,
 ) -> Result<Option<Repository>, FlowError> {
-    let needed = super::packages::missing(wanted, scene.hosts);
+    let mut needed = super::packages::missing(wanted, scene.hosts);
+    needed.retain(|name, _| scene.hosts.get(name).is_some_and(|h| h.host.is_root()));
     if needed.is_empty() {
         return Ok(None);
     }

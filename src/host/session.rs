@@ -39,6 +39,8 @@ pub struct Connect {
     /// For the connection and for the login, each.
     pub timeout: Duration,
     pub watch: Option<Watch>,
+    /// Log in also where the user cannot become root: commands are then run with what the user may do.
+    pub without_root: bool,
 }
 
 impl Default for Connect {
@@ -48,6 +50,7 @@ impl Default for Connect {
             known_hosts: "known_hosts".into(),
             timeout: Duration::from_secs(10),
             watch: None,
+            without_root: false,
         }
     }
 }
@@ -66,6 +69,8 @@ impl fmt::Debug for Connect {
 enum Root {
     /// The login is root's.
     Already,
+    /// They do not: [`Connect::without_root`].
+    Never,
     /// sudo asks for nothing.
     Sudo,
     /// sudo reads this from standard input, before the command's own input.
@@ -104,9 +109,17 @@ impl Host {
             wire: Mutex::new(wire),
         };
         if target.user != "root" {
-            host.root = host.find_root()?;
+            host.root = match host.find_root() {
+                Err(HostError::Sudo { .. }) if connect.without_root => Root::Never,
+                found => found?,
+            };
         }
         Ok(host)
+    }
+
+    /// Whether commands run as root; false only with [`Connect::without_root`].
+    pub fn is_root(&self) -> bool {
+        !matches!(self.root, Root::Never)
     }
 
     pub fn target(&self) -> &Target {

@@ -11,6 +11,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::host::HostError;
+
 use super::context::{Cx, Interrupt, RunHosts};
 use super::error::StepError;
 use super::event::{Event, Events, HostResult, HostState, Outcome};
@@ -105,7 +107,13 @@ fn run_step(step: &Step, hosts: &RunHosts, events: &Events, interrupt: &Interrup
 }
 
 fn check_apply_verify(step: &Step, cx: &Cx<'_>, dry_run: bool) -> Result<Outcome, StepError> {
-    let Check::Needed(changes) = step.work.check(cx)? else { return Ok(Outcome::Satisfied) };
+    let found = match step.work.check(cx) {
+        Err(StepError::Host(HostError::Failed { .. })) if dry_run && cx.host.is_some_and(|h| !h.host.is_root()) => {
+            Check::Needed(vec!["whether anything is to be done here, only root can tell".to_owned()])
+        }
+        found => found?,
+    };
+    let Check::Needed(changes) = found else { return Ok(Outcome::Satisfied) };
     if dry_run {
         cx.events.send(&Event::WouldChange {
             host: step.host.clone(),

@@ -122,3 +122,39 @@ fn a_dry_run_says_what_would_change_and_changes_nothing_at_either_end() {
     let changed: Vec<_> = state().into_iter().filter(|file| !before.contains(file)).map(|(path, _)| path).collect();
     assert_eq!((changed, before.len()), (Vec::new(), state().len()));
 }
+
+/// Who may read and no more sees what would be done, and is told what a run will need.
+#[test]
+fn a_dry_run_needs_no_more_than_read_access() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let site = Site::with(&["etcd"]);
+    lab.host(0).sh("useradd --create-home nosudo && echo nosudo:geheim | chpasswd");
+    let before = at_rest(lab.host(0));
+    let reader = ["nosudo:geheim@10.8.14.200".to_owned()];
+    let line = contract_line(&reader, &["--dry-run"]);
+    let first = site.run(&lab, &line).expect_ok();
+    let all = format!("{}{}", first.stdout, first.stderr);
+    for part in ["nosudo cannot become root here", "install etcd", "+ETCD_NAME=\"host0\"", "start etcd"] {
+        assert!(all.contains(part), "{part}: {all}");
+    }
+    assert_unchanged(lab.host(0), &before);
+    let real = site.run(&lab, &contract_line(&reader, &[]));
+    assert_eq!(real.code, Some(1), "{}", real.stderr);
+    assert!(real.stderr.contains("nosudo cannot become root with sudo"), "{}", real.stderr);
+
+    site.run(&lab, &contract_line(&targets(&lab), &[])).expect_ok();
+    let before = at_rest(lab.host(0));
+    let again = site.run(&lab, &line).expect_ok();
+    let all = format!("{}{}", again.stdout, again.stderr);
+    assert!(all.contains("maybe change /etc/etcd/pki/member.key, which only root can read"), "{all}");
+    assert!(all.contains("maybe restart etcd.service, which only root can tell"), "{all}");
+    for part in
+        ["install etcd", "ETCD_NAME", "join the etcd cluster", "      restart etcd.service", "      start etcd.service"]
+    {
+        assert!(!all.contains(part), "{part}: {all}");
+    }
+    assert_unchanged(lab.host(0), &before);
+}

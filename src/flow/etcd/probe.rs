@@ -13,7 +13,9 @@ pub(super) struct Found {
     pub running: bool,
 }
 
-const LOOK: &str = r#"[ -d /var/lib/etcd/default.etcd/member ] || [ -n "$(ls -A /var/lib/etcd/default.etcd 2>/dev/null)" ] && echo data
+const LOOK: &str = r#"d=/var/lib/etcd/default.etcd
+# A folder that may not be looked into (by a dry run without root) is one that etcd made.
+[ -d $d/member ] || [ -n "$(ls -A $d 2>/dev/null)" ] || { [ -d $d ] && [ ! -r $d ]; } && echo data
 # A first member is "activating" until the others have come.
 case $(systemctl is-active etcd 2>/dev/null) in active|activating|reloading) echo running;; esac
 t=$(sed -n 's/^ETCD_INITIAL_CLUSTER_TOKEN="\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' /etc/etcd/etcd.conf 2>/dev/null)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 use similar::TextDiff;
 
-use crate::host::{Command, FileMeta, Host, NewFile};
+use crate::host::{Command, FileMeta, Host, HostError, NewFile};
 use crate::plan::{Check, Cx, StepError, Work, keep_files};
 
 /// One file as it should be.
@@ -45,15 +45,16 @@ impl FileSpec {
 pub struct Files(pub Vec<FileSpec>);
 
 /// Of each file that is there, its number among the arguments, `SHA256`, and `MODE OWNER GROUP`: two programs for all of
-/// them, since starting one takes longer than reading a small file.
-const LOOK: &str = r#"n=0 there=
+/// them, since starting one takes longer than reading a small file. In the second line the numbers of those that may not be read.
+const LOOK: &str = r#"n=0 there= shut=
 for p; do
   n=$((n + 1))
-  if [ -f "$p" ]; then there="$there $n"; set -- "$@" "$p"; fi
+  if [ -f "$p" ] && [ -r "$p" ]; then there="$there $n"; set -- "$@" "$p"
+  elif [ -f "$p" ] || { [ -d "${p%/*}" ] && [ ! -x "${p%/*}" ]; }; then shut="$shut $n"; fi
   shift
 done
+printf '%s\n' "$there" "$shut"
 [ $# -gt 0 ] || exit 0
-echo $there
 sha256sum -- "$@" | sed 's/^\\//; s/ .*//'
 stat -Lc '%a %U %G' -- "$@""#;
 
@@ -73,25 +74,42 @@ impl Files {
         let text = output.text();
         let seen = read_look(&text);
         let differing = self.0.iter().enumerate().filter_map(|(index, file)| {
-            let why = difference(file, seen.get(&(index + 1)))?;
+            let why = difference(file, seen.get(&(index + 1)).unwrap_or(&Seen::Missing))?;
             Some((file, why))
         });
         Ok(differing.collect())
     }
 }
 
-/// What [`LOOK`] found: sha256 and the line of mode, owner and group, by the file's number.
-fn read_look(text: &str) -> BTreeMap<usize, (&str, &str)> {
-    let mut lines = text.lines();
-    let there: Vec<usize> =
-        lines.next().unwrap_or_default().split_whitespace().filter_map(|n| n.parse().ok()).collect();
-    let rest: Vec<&str> = lines.collect();
-    let (sums, stats) = rest.split_at(there.len().min(rest.len()));
-    there.iter().zip(sums).zip(stats).map(|((n, sum), stat)| (*n, (*sum, *stat))).collect()
+/// What [`LOOK`] found of a file.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen<'a> {
+    Missing,
+    /// It is there, and only root can read it. Everything is root's but a dry run.
+    Shut,
+    /// Its sha256, and its mode, owner and group.
+    There(&'a str, &'a str),
 }
 
-fn difference(file: &FileSpec, seen: Option<&(&str, &str)>) -> Option<String> {
-    let Some((sha, stat)) = seen else { return Some(format!("create {}", file.path)) };
+/// What was found of each file, by its number; of those that are not there, nothing.
+fn read_look(text: &str) -> BTreeMap<usize, Seen<'_>> {
+    let mut lines = text.lines();
+    let mut numbers = || -> Vec<usize> {
+        lines.next().unwrap_or_default().split_whitespace().filter_map(|n| n.parse().ok()).collect()
+    };
+    let (there, shut) = (numbers(), numbers());
+    let rest: Vec<&str> = lines.collect();
+    let (sums, stats) = rest.split_at(there.len().min(rest.len()));
+    let there = there.into_iter().zip(sums).zip(stats).map(|((n, sum), stat)| (n, Seen::There(sum, stat)));
+    there.chain(shut.into_iter().map(|n| (n, Seen::Shut))).collect()
+}
+
+fn difference(file: &FileSpec, seen: &Seen<'_>) -> Option<String> {
+    let (sha, stat) = match seen {
+        Seen::Missing => return Some(format!("create {}", file.path)),
+        Seen::Shut => return Some(format!("maybe change {}, which only root can read", file.path)),
+        Seen::There(sha, stat) => (sha, stat),
+    };
     let mut words = stat.split_whitespace();
     if *sha != file.sha256() {
         return Some(format!("change {}", file.path));
@@ -110,13 +128,16 @@ fn difference(file: &FileSpec, seen: Option<&(&str, &str)>) -> Option<String> {
     None
 }
 
-/// The change of a text file as a unified diff; secrets, certificates and binaries only by name.
+/// The change of a text file as a unified diff; secrets, certificates, binaries and what only root can read by name alone.
 fn diff(host: &Host, file: &FileSpec) -> Result<Option<String>, StepError> {
     let Ok(new) = std::str::from_utf8(&file.content) else { return Ok(None) };
     if file.secret || new.starts_with("-----BEGIN ") {
         return Ok(None);
     }
-    let old = host.read_file(&file.path)?.unwrap_or_default();
+    let old = match host.read_file(&file.path) {
+        Err(HostError::Failed { .. }) => return Ok(None),
+        read => read?.unwrap_or_default(),
+    };
     let old = String::from_utf8_lossy(&old);
     Ok(Some(TextDiff::from_lines(old.as_ref(), new).unified_diff().context_radius(2).to_string()))
 }
@@ -159,8 +180,9 @@ mod tests {
     fn differences_are_named() {
         let file = file();
         let sha = file.sha256();
-        let seen = |sha, stat| difference(&file, Some(&(sha, stat)));
-        assert_eq!(difference(&file, None).unwrap(), "create /etc/a");
+        let seen = |sha, stat| difference(&file, &Seen::There(sha, stat));
+        assert_eq!(difference(&file, &Seen::Missing).unwrap(), "create /etc/a");
+        assert_eq!(difference(&file, &Seen::Shut).unwrap(), "maybe change /etc/a, which only root can read");
         assert_eq!(seen("00", "644 etcd etcd").unwrap(), "change /etc/a");
         assert_eq!(seen(&sha, "600 etcd etcd").unwrap(), "chmod 644 /etc/a (is 600)");
         assert_eq!(seen(&sha, "644 root etcd").unwrap(), "chown etcd /etc/a (is root)");
@@ -179,12 +201,13 @@ mod tests {
         let text = String::from_utf8(output.stdout).unwrap();
         let seen = read_look(&text);
         assert_eq!(seen.keys().copied().collect::<Vec<_>>(), [2, 3, 4, 5, 6]);
-        for (number, (sha, stat)) in seen {
+        for (number, seen) in seen {
+            let Seen::There(sha, stat) = seen else { panic!("{number}: {seen:?}") };
             assert_eq!(sha, hex::encode(Sha256::digest(&names[number - 1])), "{number}");
             assert!(stat.starts_with("644 "), "{stat}");
         }
         let none = std::process::Command::new("/bin/sh").args(["-c", LOOK, "sh", &names[0]]).output().unwrap();
-        assert!(none.status.success() && none.stdout.is_empty());
+        assert!(none.status.success() && none.stdout == b"\n\n", "{none:?}");
     }
 
     #[test]
