@@ -13,7 +13,7 @@ done
 # shellcheck disable=SC2046 # its two words
 set -- $(uname -mr); say kernel "$1"; say arch "$2"
 read -r name </proc/sys/kernel/hostname && say hostname "$name"
-[ -r /etc/machine-id ] && read -r id </etc/machine-id && say machine "$id"
+[ -r /etc/machine-id ] && { read -r id || [ -n "$id" ]; } </etc/machine-id && say machine "$id"
 if has ip; then
   ip -o addr show scope global 2>/dev/null | while read -r _ _ family address _; do
     case $family in inet|inet6) say address "${address%%/*}";; esac

@@ -84,7 +84,8 @@ in_place "$@""#;
 const IS_THERE: &str = r#"[ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$2" ] || exit 1
 { [ -z "$4" ] || chown -- "$4" "$1"; } && chmod -- "$3" "$1""#;
 
-const READ: &str = r#"[ -e "$1" ] || exit 67
+/// Status 67: it is not there. A folder that may not be looked into, by a dry run without root, is another matter.
+const READ: &str = r#"[ -e "$1" ] || { [ -d "${1%/*}" ] && [ ! -x "${1%/*}" ]; } || exit 67
 cat -- "$1""#;
 
 /// Slower than this, in bytes per second, an upload is given up.

@@ -72,7 +72,7 @@ d=/var/lib/sunshine-installer
 t=$(printf '\t')
 mkdir -p "$d/backup"; touch "$d/record"
 note() { grep -qF -- "$1$t$2$t" "$d/record" || printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$d/record"; }
-dirs() { case $1 in ''|"$d") return;; esac; [ -d "$1" ] || { dirs "${1%/*}"; note dir "$1" -; }; }
+dirs() { case $1 in ''|"$d") return 0;; esac; [ -d "$1" ] || { dirs "${1%/*}"; note dir "$1" -; }; }
 for p; do
   shift
   grep -qF -- "file$t$p$t" "$d/record" && continue

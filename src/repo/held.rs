@@ -19,7 +19,7 @@ use super::wanted::InstallOptions;
 const WAIT: &str = "900";
 /// The status by which [`HOLD`] says that the transaction stands and is held.
 const HELD: i32 = 76;
-/// The status by which [`GO`] says that nobody waits for the answer any more.
+/// The status by which [`GO`] says that nothing came of it and the plain way is to be gone.
 const GONE: i32 = 77;
 
 /// `$1` the folder, `$2` seconds to wait, then the command. The only other question, whether the run's key may be taken to
@@ -32,19 +32,22 @@ umask 077
 rm -rf -- "$d"
 mkdir -- "$d" && mkfifo -- "$d/answer" && : >"$d/out" && : >"$d/err" || exit 1
 answer() { printf '%s\n' "$1" 1<>"$d/answer"; }
+alive() { kill -0 "$(cat -- "$d/pid")" 2>/dev/null; }
 trap '' HUP
 setsid sh -c 'd=$0 wait=$1; shift
 echo $$ >"$d/pid"
 while timeout "$wait" head -c 2 -- "$d/answer"; do :; done <>"$d/answer" | {
+    umask 022
     "$@" >"$d/out" 2>"$d/err"
     echo $? >"$d/status.new"; mv -- "$d/status.new" "$d/status"
     # Nobody reads any more: whoever still waits for an answer ends by the next.
-    exec <&-; printf "n\n" 1<>"$d/answer"
+    exec <&-; [ ! -p "$d/answer" ] || printf "n\n" 1<>"$d/answer"
 }' "$d" "$wait" "$@" </dev/null >/dev/null 2>&1 &
 out=0 err=0 pause=0.2
 until [ -e "$d/status" ]; do
     sleep $pause
     pause=0.03
+    [ ! -s "$d/pid" ] || alive || [ -e "$d/status" ] || { echo "dnf was ended from outside" >&2; exit 1; }
     asked=$(tail -c +$((out + 1)) -- "$d/out")
     case $asked in *'[y/N]: ') ;; *) continue ;; esac
     out=$((out + $(printf %s "$asked" | wc -c)))
@@ -71,15 +74,18 @@ const GO: &str = concat!(
 d=$1; shift
 alive() { kill -0 "$(cat -- "$d/pid")" 2>/dev/null; }
 [ ! -e "$d/status" ] && alive || exit 77
-for key; do rpm --import "${key#file://}" || exit 1; done
+for key; do rpm --import "${key#file://}" || { printf 'n\n' 1<>"$d/answer"; exit 77; }; done
 printf 'y\n' 1<>"$d/answer"
 until [ -e "$d/status" ]; do
     alive || { [ -e "$d/status" ] || { echo "dnf was ended from outside" >&2; exit 1; }; }
     sleep 0.03
 done
+s=$(cat -- "$d/status")
+# Too late, or the host was changed by others meanwhile, so that it does not fit any more: nothing has been done.
+[ "$s" = 0 ] || ! grep -qsE 'Operation aborted|Transaction test error|ransaction check (error|vs depsolve)' "$d/out" "$d/err" || exit 77
 cat -- "$d/out"
 cat -- "$d/err" >&2
-exit "$(cat -- "$d/status")"
+exit "$s"
 "#
 );
 
@@ -103,7 +109,7 @@ impl Held {
         (run.status == HELD).then(|| Self { folder: folder.to_owned() })
     }
 
-    /// Has it done, once nobody holds the package manager's lock; `None` when it no longer waits. `keys` are addresses of the
+    /// Has it done, once nobody holds the package manager's lock; `None` when nothing came of it. `keys` are addresses of the
     /// keys that its packages are checked with.
     pub(super) fn go(
         self,

@@ -93,7 +93,11 @@ impl Manager {
     pub(super) fn asking(self, specs: &[String], ours: Ours, timeout: Duration) -> Option<Command> {
         // The metadata is read by the same run of dnf, so the run's own key has to stay among those that the .repo file names.
         let ours = Ours { rpm_keys: Vec::new(), ..ours };
-        let command = self.isolated(&ours, timeout).args(["--setopt=exit_on_lock=1", "install"]);
+        let command = self.isolated(&ours, timeout);
+        // Whatever the host's own dnf.conf answers beforehand (dnf.conf(5)), this is not yet the answer.
+        let command =
+            command.args(["assumeyes", "defaultyes", "assumeno"].map(|option| format!("--setopt={option}=0")));
+        let command = command.args(["--setopt=exit_on_lock=1", "install"]);
         (self == Manager::Dnf).then(|| command.args(specs.iter().cloned()))
     }
 

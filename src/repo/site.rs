@@ -45,7 +45,8 @@ sweep() {
         if holds_lock "${process##*/}"; then echo "busy ${process##*/}"; return 1; fi
         end_process "${process##*/}"
     done
-    rm -rf -- "$1"
+    # Who was ended a moment ago may still have written something.
+    rm -rf -- "$1" 2>/dev/null || { sleep 0.1; rm -rf -- "$1"; }
 }
 "#
     };

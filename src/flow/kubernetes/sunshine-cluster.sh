@@ -35,6 +35,12 @@ tell_firewalld() {
   firewall-cmd -q --zone=trusted "$@" 2>/dev/null
   firewall-cmd -q --permanent --zone=trusted "$@" 2>/dev/null
 }
+forget_firewalld() { # also one that does not run now
+  [ -s "$told" ] || return 0
+  if firewall-cmd -q --state 2>/dev/null; then tell_firewalld remove <"$told"; return; fi
+  # shellcheck disable=SC2046
+  firewall-offline-cmd -q --zone=trusted $(sed 's/^/--remove-source=/' "$told") 2>/dev/null
+}
 firewalld() { # $1: who is to be trusted, a source a line
   firewall-cmd -q --state 2>/dev/null || return 0
   touch "$told"
@@ -50,7 +56,9 @@ firewalld() { # $1: who is to be trusted, a source a line
 }
 trusted() { printf '%s\n' "$pods"; awk '$1 == "master" || $1 == "node" {print $3}' "$list"; }
 
-apply() {
+# One at a time: the watch and the refilling may want it in the same moment.
+apply() (
+  flock 9
   trusted >"$run/wanted"
   firewalld "$run/wanted"
   grep -qE '^network (direct|flannel)$' "$list" || return 0
@@ -63,7 +71,7 @@ apply() {
   fi
   rule -C 2>/dev/null || rule -I
   masquerade -C 2>/dev/null || masquerade -A
-}
+) 9>"$run/lock"
 
 # Fails when the configuration was what it should be already. A call that meets a dead master is passed on to another after
 # a second (the last retry is the redispatched one): calls still waiting for it when it is marked down are cut off.
@@ -127,8 +135,7 @@ stop() {
   ip route show proto 186 | while read -r to _; do ip route del "$to" proto 186; done
   rule -D 2>/dev/null
   masquerade -D 2>/dev/null
-  : >"$run/wanted"
-  firewalld "$run/wanted"
+  forget_firewalld
   rm -rf "$run" "$told"
 }
 

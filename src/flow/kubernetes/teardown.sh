@@ -25,6 +25,7 @@ ours() { for p in /var/lib/kubelet /var/lib/cni /var/lib/dockershim /var/run/kub
 if [ "$1" = look ]; then
   [ -z "$(pods)" ] || echo "remove $(pods | wc -l) container(s) of pods"
   [ -z "$(rules)" ] || echo "remove the packet filter's rules of Kubernetes"
+  [ ! -s /var/lib/sunshine-installer/trusted ] || echo "let firewalld trust the cluster no more"
   for l in cni0 flannel.1; do ip link show "$l" >/dev/null 2>&1 && echo "remove interface $l"; done
   [ -z "$(ours)" ] || ours | sed 's/^/empty /'
   exit 0

@@ -22,21 +22,22 @@ pub struct Unit {
 }
 
 /// `$1` unit. Sets `enabled` and `active` to what systemctl calls them, and `known` to no when systemd has not read the
-/// unit's file, or one that was another: by one call for all.
+/// unit's file, or one that was another. Whether it is enabled is asked apart: systemd itself knows that as it was when it
+/// last read the unit, and only `is-enabled` looks.
 macro_rules! ask {
     ($body:literal) => {
         concat!(
             r#"ask() {
-  enabled=unknown active=unknown known=yes
+  enabled=$(systemctl is-enabled -- "$1" 2>/dev/null | head -n1)
+  enabled=${enabled:-unknown} active=unknown known=yes
   while IFS== read -r key value; do
     case $key=$value in
-    UnitFileState=?*) enabled=$value;;
     ActiveState=?*) active=$value;;
     LoadState=loaded) ;;
     LoadState=*|NeedDaemonReload=yes) known=no;;
     esac
   done <<END
-$(systemctl show -p UnitFileState -p ActiveState -p LoadState -p NeedDaemonReload -- "$1" 2>/dev/null)
+$(systemctl show -p ActiveState -p LoadState -p NeedDaemonReload -- "$1" 2>/dev/null)
 END
 }
 "#,

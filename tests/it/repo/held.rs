@@ -89,6 +89,38 @@ fn repo_a_held_transaction_that_is_not_wanted_any_more_leaves_nothing() {
     });
 }
 
+/// What the host's administrator lets dnf assume is no answer to a trial.
+#[test]
+fn repo_a_trial_installs_nothing_whatever_dnf_conf_assumes() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let scratch = Scratch::new();
+    let bundle = scratch.bundle(&[scratch.rpm("alpha", "1", "", 10)]);
+    let host = lab.host(0);
+    inside(&lab, || {
+        let server = Server::start(Some(bundle.clone()), &[], listen()).unwrap();
+        let mut part = Part::new(&scratch, host);
+        let wanted = names(&["alpha"]);
+        for option in ["assumeyes", "defaultyes", "assumeno"] {
+            host.sh(&format!("cp /etc/dnf/dnf.conf /root/dnf.conf; sed -i '1a {option}=True' /etc/dnf/dnf.conf"));
+            let mut repo = part.open(&server, RouteChoice::Auto, &wanted).unwrap();
+            let tried = repo.trial(&part.host, &wanted, &holding()).unwrap();
+            assert_eq!(
+                (tried.to_string().as_str(), waiting(host)),
+                ("install alpha-1-1", vec!["dnf".to_owned()]),
+                "{option}"
+            );
+            host.sh("! rpm -q alpha");
+            part.install(&mut repo, &wanted, &holding()).unwrap();
+            repo.close(&part.host).unwrap();
+            host.sh("rpm -e alpha; mv /root/dnf.conf /etc/dnf/dnf.conf");
+            assert_eq!(traces(host), "", "{option}");
+        }
+    });
+}
+
 #[test]
 fn repo_a_held_transaction_waits_for_a_lock_taken_meanwhile() {
     if !Lab::here() {
