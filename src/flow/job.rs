@@ -12,7 +12,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Instant;
 
 use camino::Utf8PathBuf;
@@ -23,13 +22,13 @@ use crate::plan::{
     Event, Events, HostResult, HostState, Interrupt, Journal, Level, Plan, RunHost, RunHosts, RunLock, RunMode,
     RunReport, millis, run,
 };
-use crate::repo::{HostRepo, InstallOptions, Server, Wanted};
+use crate::repo::{InstallOptions, Server, Wanted};
 
 use super::connect::connect_all;
 use super::error::FlowError;
 use super::logins::Logins;
 use super::operations::flows_of;
-use super::packages::{Repository, open_repository};
+use super::packages::{Repository, close_repositories, open_repository};
 use super::problem::Problem;
 use super::request::{Job, RunOptions};
 use super::rpms;
@@ -389,24 +388,4 @@ fn run_plan(job: &Job, setup: &Setup, flows: &mut [Box<dyn Flow>], scene: &Scene
     }
     let RunReport { hosts, interrupted, ok, control_ok: _ } = report;
     Ok(JobReport { ok, interrupted, hosts, advice })
-}
-
-fn close_repositories(hosts: &RunHosts, events: &Events, dry_run: bool) {
-    thread::scope(|scope| {
-        for run_host in hosts.values() {
-            scope.spawn(move || {
-                let repo = run_host.repo.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let closed = match repo {
-                    Some(mut repo) => repo.close(&run_host.host),
-                    None if dry_run => Ok(()),
-                    None => HostRepo::sweep(&run_host.host),
-                };
-                if let Err(e) = closed {
-                    let text = format!("the temporary repository could not be taken off this host: {e}");
-                    let help = Some("the next run on this host clears it".to_owned());
-                    events.note(Some(run_host.host.name()), Level::Warning, text, help);
-                }
-            });
-        }
-    });
 }

@@ -1,9 +1,10 @@
 //! Which packages are missing where, and the repository they come from.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::thread;
 
-use crate::plan::{Level, RunHost, RunHosts};
+use crate::plan::{Events, Level, RunHost, RunHosts};
 use crate::repo::{HostRepo, RepoError, Route, Server, Transaction, Wanted};
 
 use super::job::Scene;
@@ -85,6 +86,27 @@ fn try_one(
     }
     let transaction = repo.trial(&run_host.host, wanted, &scene.install);
     // Kept also when the trial failed: it is closed with the others.
-    *run_host.repo.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(repo);
+    *run_host.repo.lock().unwrap_or_else(PoisonError::into_inner) = Some(repo);
     transaction
+}
+
+/// Takes the repository off every host, and what a killed run left there.
+pub(super) fn close_repositories(hosts: &RunHosts, events: &Events, dry_run: bool) {
+    thread::scope(|scope| {
+        for run_host in hosts.values() {
+            scope.spawn(move || {
+                let repo = run_host.repo.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let closed = match repo {
+                    Some(mut repo) => repo.close(&run_host.host),
+                    None if dry_run => Ok(()),
+                    None => HostRepo::sweep(&run_host.host),
+                };
+                if let Err(e) = closed {
+                    let text = format!("the temporary repository could not be taken off this host: {e}");
+                    let help = Some("the next run on this host clears it".to_owned());
+                    events.note(Some(run_host.host.name()), Level::Warning, text, help);
+                }
+            });
+        }
+    });
 }
