@@ -58,10 +58,11 @@ pub(crate) fn whole_line() -> Vec<&'static str> {
     line
 }
 
-/// Asks the service from a node until both pods have answered, and returns who did.
+/// Asks the service from a node until both pods have answered, and returns who did. A minute, for kube-proxy looks only
+/// every half minute whether somebody emptied the packet filter.
 pub(crate) fn askers(lab: &Lab, node: usize, address: &str) -> std::collections::BTreeSet<String> {
     let mut answers = std::collections::BTreeSet::new();
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(60);
     while answers.len() < 2 && Instant::now() < end {
         let output = lab.host(node).exec(&format!("curl -fsS -m 3 http://{address}/"));
         answers.extend(output.stdout.lines().map(str::to_owned));

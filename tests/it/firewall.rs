@@ -77,8 +77,6 @@ fn pods_answer_across_hosts_with_firewalld() {
                 if round == "as it was made" { "firewall-cmd -q --reload" } else { "systemctl restart firewalld" };
             host.sh(&format!("systemctl is-active -q firewalld && {again}"));
         }
-        // kube-proxy, too, looks after its rules every half minute.
-        std::thread::sleep(std::time::Duration::from_secs(35));
     }
     let trusted = |host: &Host| {
         ["", "--permanent"].map(|kind| host.sh(&format!("firewall-cmd {kind} --zone=trusted --list-sources")))
