@@ -13,15 +13,16 @@ import keys
 import net
 import rpms
 import snapshot
-from common import CACHE, TOOLS, Problem, locked, need_root, need_tools, say
+from common import CACHE, SYSTEM_PATH, TOOLS, Problem, locked, need_root, need_tools, say
 
 DISTINCT = "users,ports,keys"
 
 
 def main(argv):
     options = parser().parse_args(argv)
+    os.environ["PATH"] = f"{SYSTEM_PATH}:{os.environ.get('PATH', '')}"
     try:
-        if options.command != "rpms" or not options.print:
+        if options.command != "rpms" or not (options.print or options.list):
             need_root()
         os.makedirs(CACHE, exist_ok=True)
         return options.act(options) or 0
@@ -45,9 +46,11 @@ def parser():
         return made
 
     one = command("rpms", make_rpms, "build or reuse the lab's rpms and images")
-    one.add_argument("groups", nargs="*", metavar="GROUP", help=f"{', '.join(rpms.GROUPS)} (default: all)")
+    one.add_argument("groups", nargs="*", metavar="GROUP", help=f"default: {', '.join(rpms.GROUPS)}; only on demand: "
+                     f"{', '.join(name for name in rpms.ALL if name not in rpms.GROUPS)}")
     one.add_argument("--print", action="store_true", help="print the paths, build nothing")
     one.add_argument("--json", action="store_true", help="print the paths as JSON, by group")
+    one.add_argument("--list", action="store_true", help="print what is built, its size and the time it took; build nothing")
     command("check", lambda _options: None, "say whether hosts can be booted here; exit 2 when not")
     command("prepare", prepare, "build the base image and the keys, so that `up` is quick")
     one = command("up", up, "boot N hosts and wait until each answers SSH")
@@ -84,6 +87,9 @@ def parser():
 
 
 def make_rpms(options):
+    if options.list:
+        print(rpms.listing())
+        return
     if not options.print:
         rpms.ensure(options.groups)
     print(rpms.report(options.groups) if options.json else "\n".join(rpms.paths(options.groups)))

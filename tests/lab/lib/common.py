@@ -13,6 +13,9 @@ HERE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 CACHE = os.environ.get("SUNSHINE_LAB_CACHE", "/var/cache/sunshine-lab")
 # Everything about running labs: small files only, disks lie in the cache.
 STATE = "/run/sunshine-lab"
+# Where Debian packages put programs. The lab looks here first (cli.py), as boot.sh and the builds do, so that a program that
+# need_tools() finds is the one that is used, whatever the caller's PATH is.
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 
 
@@ -98,12 +101,12 @@ TOOLS = {
     "nsenter": "util-linux", "mkfs.ext4": "e2fsprogs", "ssh-keygen": "openssh-client", "rpmbuild": "rpm",
     "createrepo_c": "createrepo-c", "gcc": "gcc", "dpkg-deb": "dpkg", "zstd": "zstd", "sshpass": "sshpass",
 }
-KUBERNETES_TOOLS = {"go": "golang-go", "make": "make", "rsync": "rsync", "dpkg-source": "dpkg-dev"}
 
 
-def need_tools(tools):
-    """Installs the Debian packages of the commands that are missing, and nothing else."""
-    missing = sorted({package for command, package in tools.items() if not shutil.which(command)})
+def need_tools(tools, path=None):
+    """Installs the Debian packages of the commands that are missing, and nothing else. `path` is the search path of the
+    build that uses them, where that is not this process's own: what is asked for is what the build will find."""
+    missing = sorted({package for command, package in tools.items() if not shutil.which(command, path=path)})
     if not missing:
         return
     if not shutil.which("apt-get"):

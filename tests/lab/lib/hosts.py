@@ -14,10 +14,10 @@ import uuid
 import base
 import keys
 import net
-from common import CACHE, HERE, STATE, Problem, read, sh, write
+from common import CACHE, HERE, STATE, SYSTEM_PATH, Problem, read, sh, write
 
 DISK_SIZE = os.environ.get("SUNSHINE_LAB_DISK", "20G")
-SHIELDED = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8",
+SHIELDED = {"PATH": SYSTEM_PATH, "HOME": "/root", "LANG": "C.UTF-8",
             "USER": "root", "LOGNAME": "root"}
 
 

@@ -31,17 +31,24 @@ def build(folder):
     """Writes pause.tar and busybox.tar into the folder."""
     work = tempfile.mkdtemp(prefix="images-", dir=folder)
     try:
-        source = os.path.join(work, "pause.c")
-        with open(source, "w", encoding="utf-8") as file:
-            file.write(PAUSE)
-        sh("gcc", "-static", "-Os", "-s", "-o", f"{work}/pause", source)
-        with open(f"{work}/pause", "rb") as file:
-            pause = file.read()
+        with open(os.path.join(pause(work), "pause"), "rb") as file:
+            program = file.read()
         # kubelet 1.20's own default name for the pod sandbox
-        save(f"{folder}/pause.tar", ["k8s.gcr.io/pause:3.2"], [("pause", pause)], ["/pause"])
+        save(f"{folder}/pause.tar", ["k8s.gcr.io/pause:3.2"], [("pause", program)], ["/pause"])
         save(f"{folder}/busybox.tar", ["busybox:latest"], busybox(work), ["sh"])
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def pause(work):
+    """Compiles the program that holds a pod's namespaces; returns its folder."""
+    folder = os.path.join(work, "pause-program")
+    os.makedirs(folder)
+    source = os.path.join(work, "pause.c")
+    with open(source, "w", encoding="utf-8") as file:
+        file.write(PAUSE)
+    sh("gcc", "-static", "-Os", "-s", "-o", f"{folder}/pause", source)
+    return folder
 
 
 def busybox(work):

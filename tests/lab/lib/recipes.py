@@ -1,9 +1,14 @@
-"""What is in each rpm of the lab. Data only: rpms.py does the work.
+"""What is in each rpm and image of the lab. Data only: rpms.py, gopack.py and images.py do the work.
 
 debs      the Debian packages it is made of          users    accounts that must exist before its files land
 requires  packages besides those Debian's own         folders  folder -> (mode, user, group)
           dependencies lead to                        units    stopped and disabled when it is removed
-move      old path -> new path                        remove   paths left out"""
+move      old path -> new path                        remove   paths left out
+
+Of what is compiled from Go modules also:
+files     path in the rpm -> (what gorecipes.py calls the build, binary)
+overlay   folders of tests/lab/rpms with its unit files and settings"""
+from gorecipes import CNI_PLUGINS, FLANNEL, FLANNEL_CNI, KUBERNETES
 
 GROUPS = {
     "etcd": ["etcd"],
@@ -12,7 +17,24 @@ GROUPS = {
                    "conntrack-tools", "socat", "containernetworking-plugins", "ethtool", "ipset"],
     "extras": ["haproxy", "keepalived", "chrony", "docker-registry"],
     "firewalld": ["firewalld"],
+    # Compiled from Go modules, in the layouts of pkgs.k8s.io and of docker's repository.
+    "etcd-3.6": ["etcd-3.6.8"],
+    "containerd-2": ["containerd.io-2.4.2"],
+    "kubeadm-1.36": ["kubelet-1.36.3", "kubeadm-1.36.3", "kubectl-1.36.3", "cri-tools", "kubernetes-cni",
+                     "conntrack-tools", "socat", "ethtool", "nftables"],
+    "flannel": [],
+    "agnhost": [],
 }
+# Built only when somebody names them.
+ON_DEMAND = {
+    "containerd-1.7": ["containerd.io-1.7.27"],
+    "kubeadm-1.35": ["kubelet-1.35.4", "kubeadm-1.35.4", "kubectl-1.35.4", "cri-tools", "kubernetes-cni",
+                     "conntrack-tools", "socat", "ethtool", "nftables"],
+    "kubeadm-1.20": ["kubelet-1.20.2", "kubeadm-1.20.2", "kubectl-1.20.2", "cri-tools", "kubernetes-cni",
+                     "conntrack-tools", "socat", "ethtool"],
+    "e2e-1.36": [], "e2e-1.35": [],
+}
+ALL = {**GROUPS, **ON_DEMAND}
 
 
 def account(name, home, uid=""):
@@ -51,6 +73,7 @@ RECIPES = {
     "conntrack-tools": {"debs": ["conntrack"]},
     "socat": {"debs": ["socat"]},
     "ethtool": {"debs": ["ethtool"]},
+    "nftables": {"debs": ["nftables"], "remove": ["/etc/nftables.conf", "/usr/lib/systemd/system/*", "/usr/share/nftables"]},
     "ipset": {"debs": ["ipset"]},
     # kubelet looks for the plugins where the upstream archive puts them
     "containernetworking-plugins": {"debs": ["containernetworking-plugins"],
@@ -91,3 +114,120 @@ BUILT = {
     "kubernetes-kubeadm": {"summary": "Kubernetes tool for cluster administration", "binaries": ["kubeadm"],
                            "requires": ["kubernetes-node", "containernetworking-plugins"]},
 }
+
+PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+
+def containerd(version):
+    """As docker's repository ships it: runc inside, and the CRI plugin switched off in its settings."""
+    build = f"containerd-{version}"
+    return {"name": "containerd.io", "version": version, "summary": "An industry-standard container runtime",
+            "files": {"/usr/bin/containerd": (build, "containerd"), "/usr/bin/ctr": (build, "ctr"),
+                      "/usr/bin/containerd-shim-runc-v2": (build, "containerd-shim-runc-v2"),
+                      # Behind the lab's wrapper: see overlay runc.
+                      "/usr/libexec/runc/runc": ("runc-1.5.3", "runc")},
+            "overlay": ["containerd.io", "runc"], "units": "containerd.service", "requires": ["systemd"],
+            "provides": ["containerd", "runc"], "conflicts": ["containerd", "runc"]}
+
+
+def kubernetes(version, build):
+    """kubelet, kubeadm and kubectl as pkgs.k8s.io ships them: no control plane, which comes as images."""
+    return {
+        f"kubelet-{version}": {
+            "name": "kubelet", "version": version, "summary": "Node agent for Kubernetes clusters",
+            "files": {"/usr/bin/kubelet": (build, "kubelet")}, "overlay": ["kubelet"], "units": "kubelet.service",
+            "folders": {"/var/lib/kubelet": ("0700", "root", "root"), "/etc/kubernetes/manifests": ("0700", "root", "root")},
+            "requires": ["iptables", "iproute", "util-linux", "ethtool", "socat", "conntrack-tools", "kubernetes-cni"],
+        },
+        f"kubeadm-{version}": {
+            "name": "kubeadm", "version": version, "summary": "Command-line tool for administering Kubernetes clusters",
+            "files": {"/usr/bin/kubeadm": (build, "kubeadm")}, "overlay": ["kubeadm"],
+            "requires": ["kubelet", "kubectl", "cri-tools"],
+        },
+        f"kubectl-{version}": {
+            "name": "kubectl", "version": version, "summary": "Command-line tool for Kubernetes clusters",
+            "files": {"/usr/bin/kubectl": (build, "kubectl")},
+        },
+    }
+
+
+GO_RPMS = {
+    "etcd-3.6.8": {
+        "name": "etcd", "version": "3.6.8", "summary": "A highly-available key value store for shared configuration",
+        "files": {f"/usr/bin/{name}": ("etcd-3.6.8", name) for name in ("etcd", "etcdctl", "etcdutl")},
+        "overlay": ["etcd"], "users": ["etcd"], "units": "etcd.service",
+        "folders": {"/var/lib/etcd": ("0755", "etcd", "etcd")}, "requires": ["systemd", "shadow-utils"],
+    },
+    "containerd.io-2.4.2": containerd("2.4.2"),
+    "containerd.io-1.7.27": containerd("1.7.27"),
+    "cri-tools": {
+        "name": "cri-tools", "version": "1.37.0", "summary": "Command-line tool for container runtimes",
+        "files": {"/usr/bin/crictl": ("cri-tools-1.37.0", "crictl")},
+    },
+    "kubernetes-cni": {
+        "name": "kubernetes-cni", "version": "1.10.0", "summary": "Plugins of the Container Network Interface",
+        "files": {f"/opt/cni/bin/{name}": ("cni-1.10.0", name) for name in CNI_PLUGINS},
+        "folders": {"/etc/cni/net.d": ("0755", "root", "root")},
+    },
+    # Debian's source, compiled for the group kubernetes.
+    **kubernetes("1.20.2", "debian"),
+}
+for _version in KUBERNETES:
+    GO_RPMS.update(kubernetes(_version, f"kubernetes-{_version}"))
+
+# The layers below a program: Debian packages with all that they need, unpacked.
+LAYERS = {
+    "net": ["nftables", "iptables", "conntrack", "kmod", "coreutils", "dash"],
+    "tools": ["bash", "dash", "coreutils", "grep", "sed", "mawk", "findutils", "hostname", "procps", "curl", "netcat-openbsd",
+              "bind9-dnsutils", "iproute2", "iputils-ping"],
+}
+
+
+def control_plane(version):
+    """The images that this version's kubeadm names, and whose list it must print."""
+    build, parts, registry = f"kubernetes-{version}", KUBERNETES[version], "registry.k8s.io"
+    images = {f"{name}-v{version}": {"refs": [f"{registry}/{name}:v{version}"], "files": {f"/usr/local/bin/{name}": (build, name)}}
+              for name in PROGRAMS}
+    images[f"kube-proxy-v{version}"] = {"refs": [f"{registry}/kube-proxy:v{version}"], "below": "net",
+                                        "files": {"/usr/local/bin/kube-proxy": (build, "kube-proxy")}}
+    images[f"coredns-v{parts['coredns']}"] = {
+        "refs": [f"{registry}/coredns/coredns:v{parts['coredns']}"], "files": {"/coredns": (f"coredns-{parts['coredns']}", "coredns")},
+        "entrypoint": ["/coredns"]}
+    images[f"etcd-{parts['etcd']}-0"] = {
+        "refs": [f"{registry}/etcd:{parts['etcd']}-0"],
+        "files": {f"/usr/local/bin/{name}": (f"etcd-{parts['etcd']}", name) for name in ("etcd", "etcdctl", "etcdutl")}}
+    images[f"pause-{parts['pause']}"] = {"refs": [f"{registry}/pause:{parts['pause']}"], "files": {"/pause": ("pause", "pause")},
+                                         "entrypoint": ["/pause"], "user": "65535:65535"}
+    return images
+
+
+def agnhost(version, tag):
+    names = [f"registry.k8s.io/e2e-test-images/agnhost:{tag}", "registry.k8s.io/e2e-test-images/glibc-dns-testing:2.0.0"]
+    return {f"agnhost-{tag}": {"refs": names, "below": "tools", "files": {"/agnhost": (f"agnhost-{version}", "agnhost")},
+                               "entrypoint": ["/agnhost"], "command": ["pause"]}}
+
+
+# group -> image's file name -> what is in it
+IMAGES = {
+    "kubeadm-1.36": control_plane("1.36.3"),
+    "kubeadm-1.35": control_plane("1.35.4"),
+    "kubeadm-1.20": {
+        **{f"{name}-v1.20.2": {"refs": [f"k8s.gcr.io/{name}:v1.20.2"], "files": {f"/usr/local/bin/{name}": ("debian", name)}}
+           for name in PROGRAMS},
+        "kube-proxy-v1.20.2": {"refs": ["k8s.gcr.io/kube-proxy:v1.20.2"], "below": "net",
+                               "files": {"/usr/local/bin/kube-proxy": ("debian", "kube-proxy")}},
+        "pause-3.2": {"refs": ["k8s.gcr.io/pause:3.2"], "files": {"/pause": ("pause", "pause")}, "entrypoint": ["/pause"]},
+    },
+    "flannel": {
+        f"flannel-v{FLANNEL}": {"refs": [f"ghcr.io/flannel-io/flannel:v{FLANNEL}"], "below": "net", "entrypoint": ["/opt/bin/flanneld"],
+                                "files": {"/opt/bin/flanneld": (f"flannel-{FLANNEL}", "flanneld")}},
+        f"flannel-cni-plugin-v{FLANNEL_CNI}": {"refs": [f"ghcr.io/flannel-io/flannel-cni-plugin:v{FLANNEL_CNI}"], "below": "net",
+                                               "files": {"/flannel": (f"flannel-cni-{FLANNEL_CNI}", "flannel")}},
+    },
+    "agnhost": agnhost("1.36.3", "2.63.0"),
+    "e2e-1.35": agnhost("1.35.4", "2.59"),
+}
+# group -> programs that are neither in an rpm nor in an image: file name -> (build, binary)
+LOOSE = {"e2e-1.36": {"e2e.test": ("e2e-1.36.3", "e2e.test")}, "e2e-1.35": {"e2e.test": ("e2e-1.35.4", "e2e.test")}}
+# group -> files of tests/lab/rpms that lie beside its images
+BESIDE = {"flannel": ["flannel/kube-flannel.yaml"]}

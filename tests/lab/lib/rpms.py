@@ -7,22 +7,31 @@ import os
 import re
 import shutil
 import tempfile
+import time
 
 import base
+import gopack
 import images
-from common import CACHE, HERE, KUBERNETES_TOOLS, TOOLS, Problem, locked, need_tools, read, say, sh, sweep
-from recipes import DROPPED, BUILT, GROUPS, RECIPES, USERS
+from common import CACHE, HERE, TOOLS, Problem, locked, need_tools, read, say, sh, sweep, write
+from progress import clock, run
+from recipes import ALL, BUILT, DROPPED, GROUPS, RECIPES, USERS
 from rpmpack import pack
 
 FOLDER = os.path.join(CACHE, "rpms")
 KUBERNETES = os.path.join(CACHE, "kubernetes-1.20.2")
+# Kubernetes 1.20 is compiled by Debian's own Go and by nothing newer that the machine may have. Its compiler is looked for
+# in the very search path that the build gets: a `go` elsewhere is of no use to it.
+KUBERNETES_PATH = "/usr/lib/go/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+KUBERNETES_TOOLS = {"go": "golang-go", "make": "make", "rsync": "rsync", "dpkg-source": "dpkg-dev"}
+# How many packages that compiles, for its progress.
+KUBERNETES_PACKAGES = 1600
 
 
 def ensure(groups):
     """Builds the groups that are missing, or that were made by another recipe."""
     for group in groups or GROUPS:
-        if group not in GROUPS:
-            raise Problem(f"no group of rpms is called {group}: there are {', '.join(GROUPS)}", 2)
+        if group not in ALL:
+            raise Problem(f"no group of rpms is called {group}: there are {', '.join(ALL)}", 2)
         if not fresh(group):
             need_tools(TOOLS)
             with locked(f"rpms-{group}"):
@@ -30,11 +39,22 @@ def ensure(groups):
                     build(group)
 
 
-def recipe():
-    """A short hash of everything here that decides what an rpm holds."""
-    digest = hashlib.sha256()
-    files = [os.path.join(HERE, "lib", name) for name in ("recipes.py", "rpms.py", "rpmpack.py", "images.py", "base.py")]
-    files += [os.path.join(where, name) for where, _, names in os.walk(os.path.join(HERE, "rpms")) for name in names]
+def recipe(group):
+    """A short hash of everything here that decides what a group's rpms and images hold."""
+    names = ALL[group]
+    overlays = {*names, *(["kubernetes"] if group == "kubernetes" else [])}
+    about = [names, {name: RECIPES[name] for name in names if name in RECIPES}, {name: BUILT[name] for name in names if name in BUILT},
+             sorted(DROPPED), USERS, gopack.recipe(group)]
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    overlays |= {folder for name in names for folder in gopack.named(group)[0].get(name, {}).get("overlay", [])}
+    overlays |= {os.path.dirname(path) for path in gopack.BESIDE.get(group, [])}
+    files = [os.path.join(HERE, "lib", name) for name in ("rpms.py", "rpmpack.py", "images.py", "base.py")]
+    if any(gopack.named(group)):
+        files += [os.path.join(HERE, "lib", name) for name in ("gopack.py", "ociimage.py")]
+    if "kubernetes" in overlays:
+        files.append(os.path.join(HERE, "rpms/build-kubernetes"))
+    files += [os.path.join(where, name) for folder in overlays
+              for where, _, inside in os.walk(os.path.join(HERE, "rpms", folder)) for name in inside]
     for path in sorted(files):
         digest.update(f"{path[len(HERE):]}\n{read(path)}".encode())
     return digest.hexdigest()[:12]
@@ -43,26 +63,31 @@ def recipe():
 def fresh(group):
     """rpms/GROUP is a link to the folder that holds what the present recipe makes."""
     link = os.path.join(FOLDER, group)
-    return os.path.isdir(link) and os.path.basename(os.path.realpath(link)) == f"{group}-{recipe()}"
+    return os.path.isdir(link) and os.path.basename(os.path.realpath(link)) == f"{group}-{recipe(group)}"
 
 
 def paths(groups):
     return sorted(path for group in groups or GROUPS
-                  for path in glob.glob(f"{FOLDER}/{group}/*.rpm") + glob.glob(f"{FOLDER}/{group}/*.tar"))
+                  for path in glob.glob(f"{FOLDER}/{group}/*") if os.path.basename(path) != "took")
 
 
 def build(group):
     store = os.path.join(CACHE, "rpms.built")
     os.makedirs(FOLDER, exist_ok=True)
     os.makedirs(store, exist_ok=True)
-    final = os.path.join(store, f"{group}-{recipe()}")
+    final = os.path.join(store, f"{group}-{recipe(group)}")
     sweep(f"rpms-{group}-*")
     work = tempfile.mkdtemp(prefix=f"rpms-{group}-", dir=CACHE)
     try:
         # Another checkout of another age may have turned the link; what this one made is still there.
         if not os.path.isdir(final):
-            say(f"building the {group} rpms")
-            make(group, work, final)
+            say(f"building group {group}")
+            begun = time.monotonic()
+            make(group, work)
+            # Beside the rpms, so that `lab rpms --list` knows it.
+            write(os.path.join(work, "done", "took"), f"{time.monotonic() - begun:.0f}\n")
+            os.rename(os.path.join(work, "done"), final)
+            say(f"group {group}: done in {clock(time.monotonic() - begun)}")
         os.utime(final)
         os.symlink(final, os.path.join(work, "link"))
         os.rename(os.path.join(work, "link"), os.path.join(FOLDER, group))
@@ -72,7 +97,7 @@ def build(group):
         shutil.rmtree(work, ignore_errors=True)
 
 
-def make(group, work, final):
+def make(group, work):
     done = os.path.join(work, "done")
     os.makedirs(done)
     for rpm in from_debian(group, work):
@@ -82,16 +107,17 @@ def make(group, work, final):
             shutil.move(rpm, done)
     if group == "docker":
         images.build(done)
-    os.rename(done, final)
+    if any(gopack.named(group)):
+        gopack.make(group, done, work, kubernetes_binaries, lambda names: unpacked(names, work))
 
 
 def from_debian(group, work):
     """Fetches the group's Debian packages and all they need that a base host lacks, and packs each as an rpm."""
-    names = [name for name in GROUPS[group] if name in RECIPES]
+    names = [name for name in ALL[group] if name in RECIPES]
     wanted = [deb for name in names for deb in RECIPES[name]["debs"]]
     if not wanted:
         return
-    debs = fetch(wanted, work)
+    debs = fetch(wanted, work, os.path.join(base.ensure(), "var/lib/dpkg/status"))
     owner = {deb: name for name in names for deb in RECIPES[name]["debs"]}
     # Another group that brings the same library builds the same rpm: dnf sees one package from two places.
     made = {deb: owner.get(deb, deb) for deb in debs if deb not in DROPPED}
@@ -100,11 +126,26 @@ def from_debian(group, work):
         yield from_parts(name, parts, debs, made, work)
 
 
-def fetch(wanted, work):
-    """Downloads what apt would add to a base host. Returns package name -> (file, control fields)."""
+def unpacked(wanted, work):
+    """A folder with Debian packages and everything that they need, as the root of a container."""
+    tree = tempfile.mkdtemp(prefix="root-", dir=work)
+    for path, _ in fetch(wanted, tempfile.mkdtemp(dir=work), "/dev/null").values():
+        # Apart from the tree: a package's own folder /lib would take the place of the link.
+        part = tempfile.mkdtemp(dir=work)
+        sh("dpkg-deb", "--extract", path, part)
+        merge_usr(part)
+        shutil.copytree(part, tree, symlinks=True, dirs_exist_ok=True)
+        shutil.rmtree(part)
+    for name in ("doc", "man", "locale", "lintian", "bug", "info"):
+        shutil.rmtree(f"{tree}/usr/share/{name}", ignore_errors=True)
+    os.chmod(tree, 0o755)
+    return tree
+
+
+def fetch(wanted, work, status):
+    """Downloads what apt would add to a system with this dpkg status. Returns package name -> (file, control fields)."""
     archives = os.path.join(work, "archives")
     os.makedirs(os.path.join(archives, "partial"))
-    status = os.path.join(base.ensure(), "var/lib/dpkg/status")
     with locked("apt"):
         sh("apt-get", "-qq", "-y", "--no-install-recommends", "--download-only", "install", *wanted,
            "-o", f"Dir::State::status={status}", "-o", f"Dir::Cache::archives={archives}", "-o", "Debug::NoLocking=1",
@@ -193,20 +234,32 @@ def drop_empty(tree, keep):
                 os.rmdir(where)
 
 
+def kubernetes_binaries():
+    """The folder of the binaries of Kubernetes 1.20.2, compiled from Debian's source package when the cache has none."""
+    with locked("kubernetes-1.20.2"):
+        if not os.path.isdir(KUBERNETES):
+            need_tools(KUBERNETES_TOOLS, path=KUBERNETES_PATH)
+            sweep("kubernetes-build-*")
+            work = tempfile.mkdtemp(prefix="kubernetes-build-", dir=CACHE)
+            try:
+                run(os.path.join(HERE, "rpms/build-kubernetes"), os.path.join(work, "kubernetes"), os.path.join(work, "out"),
+                    title="compiling Kubernetes 1.20.2", total=KUBERNETES_PACKAGES, unit="packages",
+                    env={**os.environ, "PATH": KUBERNETES_PATH})
+                os.rename(os.path.join(work, "out"), KUBERNETES)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    return KUBERNETES
+
+
 def kubernetes(work):
-    """Compiles Kubernetes when the cache has no binaries yet (minutes), and packs it in Fedora's four packages."""
-    if not os.path.isdir(KUBERNETES):
-        need_tools(KUBERNETES_TOOLS)
-        say("compiling Kubernetes 1.20.2 from Debian's source package (5 to 15 minutes, once)")
-        out = os.path.join(work, "kubernetes-out")
-        sh(os.path.join(HERE, "rpms/build-kubernetes"), os.path.join(work, "kubernetes"), out)
-        os.rename(out, KUBERNETES)
+    """Packs Kubernetes 1.20.2 in Fedora's four packages."""
+    binaries = kubernetes_binaries()
     for name in ("kubernetes-master", "kubernetes-node", "kubernetes-client", "kubernetes-kubeadm"):
         recipe = BUILT[name]
         tree = os.path.join(work, "trees", name)
         os.makedirs(f"{tree}/usr/bin")
         for binary in recipe["binaries"]:
-            shutil.copy2(f"{KUBERNETES}/{binary}", f"{tree}/usr/bin/{binary}")
+            shutil.copy2(f"{binaries}/{binary}", f"{tree}/usr/bin/{binary}")
         ours = os.path.join(HERE, "rpms/kubernetes", name.removeprefix("kubernetes-"))
         if os.path.isdir(ours):
             shutil.copytree(ours, tree, dirs_exist_ok=True)
@@ -215,6 +268,22 @@ def kubernetes(work):
         yield pack(work, name=name, version="1.20.2", summary=recipe["summary"], tree=tree,
                    requires=recipe.get("requires", []), scripts=scripts(recipe), attributes=recipe.get("folders", {}),
                    base=base.ensure())
+
+
+def listing():
+    """A line for each rpm and image: group, file, size; and what building each group took, without what was compiled before."""
+    lines = []
+    for group in ALL:
+        folder = os.path.join(FOLDER, group)
+        if not fresh(group):
+            lines.append(f"{group}: not built{'' if group in GROUPS else ' (only on demand)'}")
+            continue
+        lines.append(f"{group}: built in {clock(int(read(os.path.join(folder, 'took'), '0') or 0))}")
+        for path in paths([group]):
+            lines.append(f"  {os.path.getsize(path) / 1e6:8.1f} MB  {os.path.basename(path)}")
+    for path in sorted(glob.glob(os.path.join(CACHE, "go", "*"))):
+        lines.append(f"compiled {os.path.basename(path)[:-13]} in {clock(int(read(os.path.join(path, 'took'), '0') or 0))}")
+    return "\n".join(lines)
 
 
 def report(groups):

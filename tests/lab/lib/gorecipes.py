@@ -1,0 +1,86 @@
+"""What the lab compiles from Go modules, pinned. Data only: gobuild.py does the work.
+
+modules   module path -> version; the local replacements in their go.mod become the published modules
+programs  name of the binary -> package
+tests     name of the binary -> package whose tests it runs (`go test -c`)
+values    string variables set at link time
+cgo, tags as the upstream project builds it
+debian    command or file that the build needs -> the Debian package that brings it
+staging   version of the modules that a go.mod of Kubernetes replaces by folders of its own tree
+unserved  packages that no module proxy has, and that are replaced by empty ones (code for one cloud)"""
+
+# kubeadm's own lists of images: `kubeadm config images list` must agree, which rpms.py checks when it packs them.
+KUBERNETES = {
+    "1.36.3": {"etcd": "3.6.8", "coredns": "1.14.2", "pause": "3.10.2"},
+    "1.35.4": {"etcd": "3.6.6", "coredns": "1.13.1", "pause": "3.10.1"},
+}
+FLANNEL, FLANNEL_CNI = "0.28.10", "0.9.1"
+CNI_PLUGINS = ("bandwidth", "bridge", "dhcp", "dummy", "firewall", "host-device", "host-local", "ipvlan", "loopback",
+               "macvlan", "portmap", "ptp", "sbr", "static", "tap", "tuning", "vlan", "vrf")
+KUBERNETES_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "kubeadm",
+                       "kubectl")
+
+
+def kubernetes(version, programs=None, tests=None):
+    major, minor, patch = version.split(".")
+    package = "k8s.io/component-base/version"
+    return {"modules": {"k8s.io/kubernetes": f"v{version}"}, "staging": f"v0.{minor}.{patch}",
+            "programs": programs or {}, "tests": tests or {},
+            "values": {f"{package}.gitVersion": f"v{version}", f"{package}.gitMajor": major,
+                       f"{package}.gitMinor": minor, f"{package}.gitTreeState": "clean",
+                       f"{package}.buildDate": "2023-01-01T00:00:00Z"}}
+
+
+def etcd(version):
+    modules = {f"go.etcd.io/etcd/{part}/v3": f"v{version}" for part in ("server", "etcdctl", "etcdutl")}
+    return {"modules": modules, "programs": {"etcd": "go.etcd.io/etcd/server/v3", "etcdctl": "go.etcd.io/etcd/etcdctl/v3",
+                                             "etcdutl": "go.etcd.io/etcd/etcdutl/v3"}}
+
+
+def containerd(module, version):
+    programs = {"containerd": "cmd/containerd", "containerd-shim-runc-v2": "cmd/containerd-shim-runc-v2", "ctr": "cmd/ctr"}
+    return {"modules": {module: f"v{version}"}, "programs": {name: f"{module}/{path}" for name, path in programs.items()},
+            "values": {f"{module}/version.Version": f"v{version}"}}
+
+
+RECIPES = {
+    "runc-1.5.3": {
+        "modules": {"github.com/opencontainers/runc": "v1.5.3"}, "programs": {"runc": "github.com/opencontainers/runc"},
+        "values": {"main.version": "1.5.3"}, "cgo": True, "tags": "seccomp",
+        "debian": {"/usr/include/seccomp.h": "libseccomp-dev", "pkg-config": "pkg-config", "gcc": "gcc"},
+    },
+    "containerd-2.4.2": containerd("github.com/containerd/containerd/v2", "2.4.2"),
+    "containerd-1.7.27": containerd("github.com/containerd/containerd", "1.7.27"),
+    "cri-tools-1.37.0": {
+        "modules": {"sigs.k8s.io/cri-tools": "v1.37.0"}, "programs": {"crictl": "sigs.k8s.io/cri-tools/cmd/crictl"},
+        "values": {"sigs.k8s.io/cri-tools/pkg/version.Version": "v1.37.0"},
+    },
+    "cni-1.10.0": {
+        "modules": {"github.com/containernetworking/plugins": "v1.10.0"},
+        "programs": {name: f"github.com/containernetworking/plugins/plugins/{kind}/{name}" for name in CNI_PLUGINS
+                     for kind in ["ipam" if name in ("dhcp", "host-local", "static") else
+                                  "meta" if name in ("bandwidth", "firewall", "portmap", "sbr", "tuning", "vrf") else
+                                  "main"]},
+        "values": {"github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion": "v1.10.0"},
+    },
+    # flannel's plugin has a module of its own today, which no proxy serves; this is its last version in the plugins' module.
+    f"flannel-cni-{FLANNEL_CNI}": {
+        "modules": {"github.com/containernetworking/plugins": f"v{FLANNEL_CNI}"},
+        "programs": {"flannel": "github.com/containernetworking/plugins/plugins/meta/flannel"},
+    },
+    f"flannel-{FLANNEL}": {
+        "modules": {"github.com/flannel-io/flannel": f"v{FLANNEL}"}, "programs": {"flanneld": "github.com/flannel-io/flannel"},
+        "values": {"github.com/flannel-io/flannel/pkg/version.Version": f"v{FLANNEL}"}, "cgo": True,
+        "debian": {"gcc": "gcc"}, "unserved": ["github.com/flannel-io/flannel/pkg/backend/tencentvpc"],
+    },
+}
+for _version, _parts in KUBERNETES.items():
+    RECIPES[f"kubernetes-{_version}"] = kubernetes(
+        _version, {name: f"k8s.io/kubernetes/cmd/{name}" for name in KUBERNETES_PROGRAMS})
+    RECIPES[f"agnhost-{_version}"] = kubernetes(_version, {"agnhost": "k8s.io/kubernetes/test/images/agnhost"})
+    RECIPES[f"e2e-{_version}"] = kubernetes(_version, tests={"e2e.test": "k8s.io/kubernetes/test/e2e"})
+    RECIPES[f"etcd-{_parts['etcd']}"] = etcd(_parts["etcd"])
+    RECIPES[f"coredns-{_parts['coredns']}"] = {
+        "modules": {"github.com/coredns/coredns": f"v{_parts['coredns']}"},
+        "programs": {"coredns": "github.com/coredns/coredns"},
+    }
