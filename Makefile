@@ -1,5 +1,6 @@
 # make demo    from an empty machine to a running cluster on three hosts of the lab
 # make test    every test, the lab's included
+# make conformance   specs of Kubernetes' own conformance suite on a cluster of the lab (builds the suite first: minutes)
 # make bundle  dist/sunshine-installer-VERSION.bin from install_rpm/
 # make release the deployer alone, portable to CentOS 7
 # make lint    formatting, clippy; licences, bans and sources of dependencies (no advisories: deny.toml says why)
@@ -12,7 +13,7 @@ PORTABLE := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-gnu/release/sunshine-instal
 BUNDLER := $(CARGO_TARGET_DIR)/release/sunshine-bundler
 BUNDLE := dist/sunshine-installer-$(VERSION).bin
 
-.PHONY: demo test lint bundle release deps clean
+.PHONY: demo test conformance lint bundle release deps clean
 
 deps:
 	@scripts/need binutils procps curl gcc make perl python3 python3-venv rpm createrepo-c dnf zypper makeself openssl openssh-client openssh-server sshpass zstd minisign gnupg chromium chromium-driver
@@ -28,6 +29,9 @@ demo: deps
 
 test: deps
 	@scripts/test
+
+conformance: deps
+	@scripts/conformance
 
 lint:
 	cargo fmt --all --check

@@ -1,5 +1,6 @@
 //! Integration tests, by feature, in one binary.
 
+mod bare;
 mod bundle;
 mod cli;
 mod cluster;
