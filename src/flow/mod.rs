@@ -19,9 +19,12 @@ pub mod pki;
 mod problem;
 pub mod request;
 mod reset;
+mod retry;
 pub mod rpms;
 mod state;
 mod tlsclient;
+#[cfg(test)]
+mod wrong_server;
 
 pub use error::FlowError;
 pub use job::{JobReport, Setup, run_job};

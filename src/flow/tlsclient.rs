@@ -4,10 +4,39 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::Agent;
+use ureq::http::Request;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
+use ureq::{Agent, AsSendBody};
 
 use super::pki::KeyPairPem;
+use super::retry;
+
+/// Longest answer that is read.
+const LONGEST: u64 = 64 << 20;
+
+/// Why there was no answer.
+#[derive(Debug)]
+pub(super) struct NoAnswer {
+    pub why: String,
+    /// Asked again, there may be one.
+    pub passes: bool,
+}
+
+impl From<ureq::Error> for NoAnswer {
+    fn from(error: ureq::Error) -> Self {
+        Self { passes: retry::transport_passes(&error), why: error.to_string() }
+    }
+}
+
+/// Sends a request, once; status and text of the answer.
+///
+/// # Errors
+/// When no whole answer comes.
+pub(super) fn send(agent: &Agent, request: Request<impl AsSendBody>) -> Result<(u16, String), NoAnswer> {
+    let mut answer = agent.run(request)?;
+    let status = answer.status().as_u16();
+    Ok((status, answer.body_mut().with_config().limit(LONGEST).read_to_string()?))
+}
 
 /// A client that trusts `ca` only and shows `keys`. HTTP statuses are answers, not errors.
 ///

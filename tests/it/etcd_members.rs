@@ -56,6 +56,46 @@ fn etcd_members_are_added_asked_and_removed_and_the_host_is_given_back() {
     assert!(gone.stderr.contains("is no member of the etcd cluster"), "{}", gone.stderr);
 }
 
+/// In etcdctl's place: the first call of each kind fails as in an election; the first `member add` that reaches the cluster
+/// and the second `member promote` are carried out, and their answer is lost.
+const WRONG_ETCDCTL: &str = r#"#!/bin/sh
+case "$*" in
+*--help*) exec /usr/bin/etcdctl "$@";;
+*"member list"*) kind=list;;
+*"member add"*) kind=add;;
+*"member promote"*) kind=promote;;
+"put "*) kind=put;;
+*) exec /usr/bin/etcdctl "$@";;
+esac
+echo x >>"/root/wrong/$kind"
+case $kind-$(grep -c x "/root/wrong/$kind") in
+list-1|add-1|promote-1|put-1) echo 'Error: etcdserver: leader changed' >&2; exit 1;;
+add-2|promote-2) /usr/bin/etcdctl "$@" >/dev/null || exit 1; echo 'Error: context deadline exceeded' >&2; exit 1;;
+esac
+exec /usr/bin/etcdctl "$@"
+"#;
+
+#[test]
+fn a_member_is_added_once_though_etcd_is_busy_and_answers_are_lost() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(2);
+    let site = Site::with(&["etcd"]);
+    let hosts = targets(&lab);
+    site.run(&lab, &contract_line(&hosts[..1], &[])).expect_ok();
+    let write = format!("mkdir /root/wrong; cat >/usr/local/bin/etcdctl <<'END'\n{WRONG_ETCDCTL}END\n");
+    lab.host(1).sh(&format!("{write}chmod 755 /usr/local/bin/etcdctl"));
+    site.run(&lab, &["etcd", "add", "--host", &hosts[1]]).expect_ok();
+    let calls = |kind: &str| lab.host(1).sh(&format!("grep -c x /root/wrong/{kind}"));
+    assert_eq!((calls("add").as_str(), calls("put").as_str()), ("2", "2"));
+    assert!(calls("promote").parse::<u32>().expect("a number") >= 2);
+    lab.host(1).sh("rm /usr/local/bin/etcdctl");
+    assert_healthy(&lab, 2);
+    let list = etcdctl(lab.host(0), "member list");
+    assert_eq!((list.lines().count(), list.matches("false").count()), (2, 2), "{list}");
+}
+
 #[test]
 fn etcd_is_not_taken_below_its_quorum() {
     if !Lab::here() {

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use crate::host::{Command, Host};
+use crate::flow::retry::{self, Patience, Transient};
+use crate::host::{Command, Host, HostError};
 use crate::plan::{Check, Cx, StepError, Work};
 
 use super::etcdctl::etcdctl;
@@ -28,9 +29,9 @@ const LIST: &str = etcdctl!("etcdctl --command-timeout=10s member list");
 
 impl Listed {
     /// The members as the cluster behind `endpoints` knows them.
-    pub(super) fn all(host: &Host, endpoints: &str) -> Result<Vec<Self>, StepError> {
+    fn all(host: &Host, endpoints: &str, patience: Patience<'_>) -> Result<Vec<Self>, StepError> {
         let command = Command::script(LIST).arg(endpoints).label("etcdctl member list");
-        let text = host.run_ok(&command)?.text();
+        let text = retry::run_ok(host, &command, patience)?.text();
         Ok(text.lines().filter_map(Self::parse).collect())
     }
 
@@ -46,8 +47,8 @@ impl Listed {
         })
     }
 
-    fn find(host: &Host, endpoints: &str, peer_url: &str) -> Result<Option<Self>, StepError> {
-        Ok(Self::all(host, endpoints)?.into_iter().find(|m| m.peer_urls == peer_url))
+    fn find(host: &Host, endpoints: &str, peer_url: &str, patience: Patience<'_>) -> Result<Option<Self>, StepError> {
+        Ok(Self::all(host, endpoints, patience)?.into_iter().find(|m| m.peer_urls == peer_url))
     }
 }
 
@@ -59,24 +60,22 @@ pub(super) struct Join {
     pub peer_url: String,
 }
 
-/// `$2` name, `$3` peer URL, `$4` the id of a member that lost its data, or nothing. etcd refuses to change its members
-/// until all of them have been connected for some seconds (its `HealthInterval` is 5 s): that is waited out.
+/// `$2` name, `$3` peer URL, `$4` the id of a member that lost its data, or nothing.
 const ADD: &str = etcdctl!(
-    r#"end=$(( $(date +%s) + 20 ))
-settled() {
-  until said=$("$@" 2>&1); do
-    case $said in *"unhealthy cluster"*) ;; *) printf '%s\n' "$said" >&2; exit 1;; esac
-    [ "$(date +%s)" -lt "$end" ] || { printf '%s\n' "$said" >&2; exit 1; }
-    sleep 0.5
-  done
-}
-[ -z "$4" ] || settled etcdctl member remove "$4"
+    r#"[ -z "$4" ] || etcdctl member remove "$4" >/dev/null
 if etcdctl member add --help 2>&1 | grep -q -- --learner; then
-  settled etcdctl member add "$2" --learner --peer-urls="$3"
+  etcdctl member add "$2" --learner --peer-urls="$3"
 else
-  settled etcdctl member add "$2" --peer-urls="$3"
+  etcdctl member add "$2" --peer-urls="$3"
 fi"#
 );
+
+/// Besides what always passes: the list that was looked at came from a member that had not heard of the change yet.
+fn passes(error: &StepError) -> bool {
+    let late = ["etcdserver: member not found", "etcdserver: Peer URLs already exists"];
+    error.is_transient()
+        || matches!(error, StepError::Host(HostError::Failed { stderr, .. }) if late.iter().any(|l| stderr.contains(l)))
+}
 
 impl Work for Join {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
@@ -86,20 +85,28 @@ impl Work for Join {
         if cx.wants_detail() {
             return wanted();
         }
-        match Listed::find(host, &self.endpoints, &self.peer_url)? {
+        match Listed::find(host, &self.endpoints, &self.peer_url, Patience::of_step(cx))? {
             None => wanted(),
             Some(member) if !member.started || Found::on(host)?.has_data => Ok(Check::Satisfied),
             Some(member) => Ok(Check::Needed(vec![format!("replace member {}, which lost its data", member.id)])),
         }
     }
 
+    /// The list says before every try whether the last one was heard. etcd also refuses to change its members until all
+    /// of them have been connected for some seconds (its `HealthInterval` is 5 s): that passes.
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         let host = cx.host()?;
-        let lost = Listed::find(host, &self.endpoints, &self.peer_url)?.map(|m| m.id).unwrap_or_default();
-        let add =
-            Command::script(ADD).args([&self.endpoints, &self.name, &self.peer_url, &lost]).label("etcdctl member add");
-        host.run_ok(&add)?;
-        Ok(())
+        let joined = retry::repeat(Patience::of_step(cx), passes, || {
+            let lost = match Listed::find(host, &self.endpoints, &self.peer_url, Patience::ONCE)? {
+                Some(member) if !member.started || Found::on(host)?.has_data => return Ok(()),
+                Some(member) => member.id,
+                None => String::new(),
+            };
+            let add = Command::script(ADD).args([&self.endpoints, &self.name, &self.peer_url, &lost]);
+            host.run_ok(&add.label("etcdctl member add"))?;
+            Ok(())
+        });
+        joined.map_err(retry::GaveUp::into_error)
     }
 }
 
@@ -110,39 +117,41 @@ pub(super) struct Promote {
     pub peer_url: String,
 }
 
-/// `$2` id, `$3` seconds: promotion is refused until the learner has caught up.
-const PROMOTE: &str = etcdctl!(
-    r#"end=$(( $(date +%s) + $3 ))
-until said=$(etcdctl member promote "$2" 2>&1); do
-  [ "$(date +%s)" -lt "$end" ] || { printf '%s\n' "$said" >&2; exit 1; }
-  sleep 0.3
-done"#
-);
+/// `$2` id.
+const PROMOTE: &str = etcdctl!(r#"etcdctl member promote "$2""#);
+
+impl Promote {
+    fn find(&self, host: &Host, patience: Patience<'_>) -> Result<Listed, StepError> {
+        Listed::find(host, &self.endpoints, &self.peer_url, patience)?
+            .ok_or_else(|| StepError::failed("the cluster does not know this member"))
+    }
+}
 
 impl Work for Promote {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
         if cx.wants_detail() {
             return Ok(Check::Needed(vec!["promote it from learner to member".to_owned()]));
         }
-        match Listed::find(cx.host()?, &self.endpoints, &self.peer_url)? {
-            Some(member) if !member.learner => Ok(Check::Satisfied),
-            Some(_) => Ok(Check::Needed(vec!["promote it from learner to member".to_owned()])),
-            None => Err(StepError::failed("the cluster does not know this member")),
+        match self.find(cx.host()?, Patience::of_step(cx))? {
+            member if !member.learner => Ok(Check::Satisfied),
+            _ => Ok(Check::Needed(vec!["promote it from learner to member".to_owned()])),
         }
     }
 
+    /// etcd refuses until the learner has caught up: every refusal passes. The list says before every try whether the last
+    /// one was heard.
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         let host = cx.host()?;
-        let member = Listed::find(host, &self.endpoints, &self.peer_url)?
-            .ok_or_else(|| StepError::failed("the cluster does not know this member"))?;
-        let promote = Command::script(PROMOTE)
-            .arg(&self.endpoints)
-            .arg(&member.id)
-            .arg(CATCH_UP.as_secs().to_string())
-            .timeout(CATCH_UP + Duration::from_secs(30))
-            .label("etcdctl member promote");
-        host.run_ok(&promote)?;
-        Ok(())
+        let refused = |e: &StepError| matches!(e, StepError::Host(HostError::Failed { .. }));
+        let promoted = retry::repeat(Patience::lasting(cx, CATCH_UP), refused, || {
+            let member = self.find(host, Patience::ONCE)?;
+            if member.learner {
+                let promote = Command::script(PROMOTE).arg(&self.endpoints).arg(&member.id);
+                host.run_ok(&promote.label("etcdctl member promote"))?;
+            }
+            Ok(())
+        });
+        promoted.map_err(retry::GaveUp::into_error)
     }
 }
 

@@ -1,28 +1,22 @@
 //! `etcd remove`: members leave a cluster that keeps its quorum; their data is set aside on their hosts, not deleted.
 
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::flow::error::FlowError;
 use crate::flow::job::{Asked, Flow, Scene};
 use crate::flow::kubernetes;
 use crate::flow::problem::Problem;
 use crate::flow::request::EtcdChange;
+use crate::flow::retry::{self, Patience};
 use crate::flow::state::Environment;
 use crate::host::{Command, Target};
 use crate::plan::work::Undo;
 use crate::plan::{Check, Cx, HostState, Plan, RunReport, Step, StepError, Work};
 
-use super::client::Client;
+use super::client::{Client, EtcdError};
 use super::config::{DATA_DIR, login_files, member_keys, service_files};
 use super::state::Cluster;
 use super::status::no_cluster;
-
-/// etcd refuses to change its members until all of them have been connected for some seconds (its
-/// `HealthInterval` is 5 s): right after a member joined or came back.
-const UNSETTLED: &str = "unhealthy cluster";
-const SETTLE: Duration = Duration::from_secs(20);
 
 /// Removes members.
 #[derive(Debug)]
@@ -73,7 +67,7 @@ impl Remove {
 }
 
 /// The members that stay can decide without those that leave, at every moment of it.
-fn check_quorum(known: &Cluster, rest: &Cluster, client: &Client) -> Option<Problem> {
+fn check_quorum(known: &Cluster, rest: &Cluster, client: &Client<'_>) -> Result<(), Problem> {
     let healthy = |cluster: &Cluster| -> Vec<(String, Result<(), String>)> {
         cluster.members.iter().map(|(host, m)| (host.clone(), client.health(&known.client_url(m.address)))).collect()
     };
@@ -81,7 +75,7 @@ fn check_quorum(known: &Cluster, rest: &Cluster, client: &Client) -> Option<Prob
     let up = |members: &[(String, Result<(), String>)]| members.iter().filter(|(_, h)| h.is_ok()).count();
     let quorum = |members: &[(String, Result<(), String>)]| members.len() / 2 + 1;
     if up(&all) >= quorum(&all) && up(&stay) >= quorum(&stay) {
-        return None;
+        return Ok(());
     }
     let down: Vec<String> =
         all.iter().filter_map(|(h, r)| r.as_ref().err().map(|why| format!("{h} ({why})"))).collect();
@@ -92,7 +86,7 @@ fn check_quorum(known: &Cluster, rest: &Cluster, client: &Client) -> Option<Prob
         quorum(&stay),
         down.join(", ")
     );
-    Some(Problem {
+    Err(Problem {
         host: None,
         level: crate::plan::Level::Error,
         text,
@@ -138,8 +132,11 @@ impl Flow for Remove {
 
     fn preflight(&self, scene: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
         let Some(known) = self.known.as_ref().filter(|_| !self.leaving().is_empty()) else { return Ok(Vec::new()) };
-        let client = Client::open(scene.environment, known)?;
-        Ok(check_quorum(known, &self.rest(known), &client).into_iter().collect())
+        let client = Client::open(scene.environment, known, Patience::ONCE)?;
+        let rest = self.rest(known);
+        // A member is not healthy while a leader is being chosen.
+        let quorum = retry::repeat(Patience::SHORT, |_| true, || check_quorum(known, &rest, &client));
+        Ok(quorum.err().map(|gave_up| gave_up.error).into_iter().collect())
     }
 
     fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError> {
@@ -189,39 +186,34 @@ struct Leave {
 }
 
 impl Leave {
-    fn find(&self) -> Result<(Client, Option<String>), StepError> {
+    fn client<'a>(&self, cx: &Cx<'a>) -> Result<Client<'a>, StepError> {
         let (environment, rest) = &*self.access;
-        let client = Client::open(environment, rest).map_err(|e| StepError::failed(e.to_string()))?;
-        let members = client.members().map_err(|why| {
-            StepError::with_help(
-                format!("no etcd member that stays answers this machine: {why}"),
-                "this machine must reach port 2379 of a member; `etcd status` shows them",
-            )
-        })?;
-        let id = members.into_iter().find(|m| m.peer_urls.contains(&self.peer_url)).map(|m| m.id);
-        Ok((client, id))
+        let client = Client::open(environment, rest, Patience::of_step(cx));
+        client.map_err(|e| StepError::failed(e.to_string()))
     }
 }
 
+fn unanswered(why: &EtcdError) -> StepError {
+    StepError::with_help(
+        format!("no etcd member that stays answers this machine: {why}"),
+        "this machine must reach port 2379 of a member; `etcd status` shows them",
+    )
+}
+
 impl Work for Leave {
-    fn check(&self, _: &Cx<'_>) -> Result<Check, StepError> {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
         let change = |id| vec![format!("remove member {id} ({})", self.peer_url)];
-        Ok(self.find()?.1.map_or(Check::Satisfied, |id| Check::Needed(change(id))))
+        let found = self.client(cx)?.find(&self.peer_url).map_err(|why| unanswered(&why))?;
+        Ok(found.map_or(Check::Satisfied, |id| Check::Needed(change(id))))
     }
 
-    fn apply(&self, _: &Cx<'_>) -> Result<(), StepError> {
-        let (client, id) = self.find()?;
-        let Some(id) = id else { return Ok(()) };
-        let end = Instant::now() + SETTLE;
-        loop {
-            match client.remove(&id) {
-                Ok(()) => return Ok(()),
-                Err(why) if why.contains(UNSETTLED) && Instant::now() < end => {
-                    thread::sleep(Duration::from_millis(500))
-                }
-                Err(why) => return Err(StepError::failed(format!("member {id} cannot be removed: {why}"))),
-            }
-        }
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        let removed = self.client(cx)?.remove(&self.peer_url);
+        removed.map_err(|why| StepError::failed(format!("member {} cannot be removed: {why}", self.peer_url)))
+    }
+
+    fn verify(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        self.client(cx)?.await_removed(&self.peer_url).map_err(|why| unanswered(&why))
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::flow::error::FlowError;
+use crate::flow::retry::Patience;
 use crate::flow::state::Environment;
 
 use super::client::Client;
@@ -55,13 +56,16 @@ pub(super) fn no_cluster(environment: &Environment) -> FlowError {
 /// When there is none.
 pub fn status(environment: &Environment) -> Result<Status, FlowError> {
     let cluster = Cluster::load(environment)?.ok_or_else(|| no_cluster(environment))?;
-    let client = Client::open(environment, &cluster)?;
+    let client = Client::open(environment, &cluster, Patience::ONCE)?;
     let mut members = BTreeMap::new();
     let mut alarms = Vec::new();
     for (host, member) in &cluster.members {
         let endpoint = cluster.client_url(member.address);
         let mut status = MemberStatus { name: member.name.clone(), endpoint: endpoint.clone(), ..Default::default() };
-        match client.health(&endpoint).and_then(|()| client.ask(&endpoint, "maintenance/status", &json!({}))) {
+        let said = client
+            .health(&endpoint)
+            .and_then(|()| client.ask(&endpoint, "maintenance/status", &json!({})).map_err(|e| e.to_string()));
+        match said {
             Ok(said) => {
                 status.healthy = true;
                 status.leader = said["leader"] == said["header"]["member_id"];

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::flow::retry::{self, Patience};
 use crate::host::Command;
 use crate::plan::{Check, Cx, StepError, Work};
 
@@ -25,7 +26,8 @@ const HEALTHY: &str = etcdctl!(
 etcdctl endpoint health >/dev/null 2>&1"#
 );
 
-/// `$2` digest, `$3` seconds. The value is drawn by the shell that writes it; the key is gone afterwards.
+/// `$2` digest, `$3` seconds. The value is drawn by the shell that writes it; the key is gone afterwards. Status 70, with
+/// the journal's last lines: waiting was in vain.
 const WRITE_AND_READ: &str = etcdctl!(
     r#"d=/var/lib/sunshine-installer/started
 end=$(( $(date +%s) + $3 ))
@@ -37,20 +39,22 @@ until etcdctl --command-timeout=2s --dial-timeout=${dial}ms endpoint health >/de
   [ $tries -lt 20 ] || dial=2000
   if systemctl is-failed --quiet etcd; then
     echo 'etcd.service failed; its last lines:' >&2
-    journalctl -u etcd -n 12 --no-pager -o cat >&2; exit 1
+    journalctl -u etcd -n 12 --no-pager -o cat >&2; exit 70
   fi
   if [ "$(date +%s)" -ge "$end" ]; then
     echo "etcd does not become healthy; its last lines:" >&2
-    journalctl -u etcd -n 12 --no-pager -o cat >&2; exit 1
+    journalctl -u etcd -n 12 --no-pager -o cat >&2; exit 70
   fi
   sleep 0.05
 done
 key=/sunshine-installer/probe/$(cat /proc/sys/kernel/random/uuid)
 value=$(cat /proc/sys/kernel/random/uuid)
+trap 'etcdctl del "$key" >/dev/null 2>&1 || :' EXIT
 etcdctl put "$key" "$value" >/dev/null
 read=$(etcdctl get --print-value-only "$key")
 etcdctl del "$key" >/dev/null
-[ "$read" = "$value" ] || { echo "wrote $value, read $read" >&2; exit 1; }
+trap - EXIT
+[ "$read" = "$value" ] || { echo "wrote $value, read $read" >&2; exit 70; }
 printf '%s\n' "$2" >"$d/etcd.answered.new"; mv "$d/etcd.answered.new" "$d/etcd.answered""#
 );
 
@@ -73,7 +77,8 @@ impl Work for Answers {
             .arg(ELECTION.as_secs().to_string())
             .timeout(ELECTION + Duration::from_secs(30))
             .label("etcdctl put, get");
-        cx.host()?.run_ok(&command)?;
+        // Another value each time: whether an earlier one was written makes no difference.
+        retry::run_ok(cx.host()?, &command, Patience::of_step(cx))?;
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! The `flannel` network: flanneld of the distribution's package takes its subnet from etcd and tells Docker of it; pods
 //! are on Docker's own bridge (flannel documentation, "configuration"; the package's `flanneld.service`).
 
-use crate::host::Command;
+use crate::flow::retry::{self, Patience};
+use crate::host::{Command, HostError};
 use crate::plan::work::{FileSpec, Files};
 use crate::plan::{Check, Cx, StepError, Work};
 
@@ -82,14 +83,22 @@ impl Work for Configure {
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        let set = cx.host()?.run(&self.command(&self.value()))?;
-        if set.ok() {
-            return Ok(());
+        match retry::run_ok(cx.host()?, &self.command(&self.value()), Patience::of_step(cx)) {
+            Err(HostError::Failed { stderr, .. }) => Err(StepError::with_help(
+                format!("flannel's key cannot be set: {}", stderr.trim()),
+                "flannel needs etcd's version 2 API, which etcd 3.4 and later have switched off (ETCD_ENABLE_V2=true), \
+                 and etcdctl on the nodes; -cni direct needs neither",
+            )),
+            set => Ok(set.map(drop)?),
         }
-        Err(StepError::with_help(
-            format!("flannel's key cannot be set: {}", String::from_utf8_lossy(&set.stderr).trim()),
-            "flannel needs etcd's version 2 API, which etcd 3.4 and later have switched off (ETCD_ENABLE_V2=true), and \
-             etcdctl on the nodes; -cni direct needs neither",
-        ))
+    }
+
+    fn verify(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        let is = retry::run_ok(cx.host()?, &self.command(""), Patience::of_step(cx))?.text();
+        if is == self.value() {
+            Ok(())
+        } else {
+            Err(StepError::NotVerified(vec![format!("set {PREFIX}/config in etcd")]))
+        }
     }
 }

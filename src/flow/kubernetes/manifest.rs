@@ -4,6 +4,7 @@ use payload::{Bundle, Member, MemberKind};
 
 use crate::flow::error::FlowError;
 use crate::flow::request::Network;
+use crate::flow::retry::{self, Patience};
 use crate::host::Command;
 use crate::plan::{Check, Cx, StepError, Work};
 
@@ -61,7 +62,7 @@ impl Work for Apply {
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         let apply = Command::script(APPLY).arg(&self.server).stdin(self.manifest.content.clone());
-        cx.host()?.run_ok(&apply.label("kubectl apply"))?;
+        retry::run_ok(cx.host()?, &apply.label("kubectl apply"), Patience::of_step(cx))?;
         Ok(())
     }
 

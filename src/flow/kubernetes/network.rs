@@ -7,7 +7,8 @@
 //! when it is back.
 
 use crate::flow::request::Network;
-use crate::host::{Command, Secret};
+use crate::flow::retry::{self, Patience};
+use crate::host::{Command, HostError, Secret};
 use crate::plan::work::{FileSpec, Files};
 use crate::plan::{Check, Cx, StepError, Work};
 
@@ -106,12 +107,12 @@ pub(super) struct Publish {
     pub kubeconfig: Secret,
 }
 
-/// `$1` list; the kubeconfig on standard input. Fails when the cluster's list is another one.
+/// `$1` list; the kubeconfig on standard input. Status 70 when the cluster's list is another one.
 const SAME: &str = r#"umask 077
 export HOME=/run/sunshine-installer
 k=$(mktemp) && trap 'rm -f "$k"' EXIT && cat >"$k"
-is=$(kubectl --kubeconfig "$k" --request-timeout=10s -n kube-public get configmap sunshine-cluster -o 'jsonpath={.data.hosts}' 2>/dev/null) || exit 1
-[ "$is" = "$(printf %s "$1")" ]"#;
+is=$(kubectl --kubeconfig "$k" --request-timeout=10s -n kube-public get configmap sunshine-cluster -o 'jsonpath={.data.hosts}') || exit 1
+[ "$is" = "$(printf %s "$1")" ] || exit 70"#;
 /// `$1` objects.
 const APPLY: &str = r#"set -eu
 umask 077
@@ -120,6 +121,11 @@ k=$(mktemp) && trap 'rm -f "$k"' EXIT && cat >"$k"
 printf '%s' "$1" | kubectl --kubeconfig "$k" --request-timeout=30s apply -f -"#;
 
 impl Publish {
+    fn same(&self) -> Command {
+        let same = Command::script(SAME).arg(&self.list).secret_stdin(self.kubeconfig.clone());
+        same.label("kubectl get configmap sunshine-cluster")
+    }
+
     /// The list, and the leave for nodes to read it.
     fn objects(&self) -> String {
         let metadata = serde_json::json!({"name": "sunshine-cluster", "namespace": "kube-public"});
@@ -143,17 +149,28 @@ impl Publish {
     }
 }
 
+const TITLE: &str = "tell the cluster of its hosts";
+
 impl Work for Publish {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
-        let same = Command::script(SAME).arg(&self.list).secret_stdin(self.kubeconfig.clone());
-        let same = cx.host()?.run(&same.label("kubectl get configmap sunshine-cluster"))?.ok();
-        Ok(if same { Check::Satisfied } else { Check::Needed(vec!["tell the cluster of its hosts".to_owned()]) })
+        let same = cx.host()?.run(&self.same())?.ok();
+        Ok(if same { Check::Satisfied } else { Check::Needed(vec![TITLE.to_owned()]) })
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         let apply = Command::script(APPLY).arg(self.objects()).secret_stdin(self.kubeconfig.clone());
-        cx.host()?.run_ok(&apply.label("kubectl apply configmap sunshine-cluster"))?;
+        let apply = apply.label("kubectl apply configmap sunshine-cluster");
+        retry::run_ok(cx.host()?, &apply, Patience::of_step(cx))?;
         Ok(())
+    }
+
+    fn verify(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        match retry::run_ok(cx.host()?, &self.same(), Patience::of_step(cx)) {
+            Err(HostError::Failed { status: retry::FINAL_STATUS, .. }) => {
+                Err(StepError::NotVerified(vec![TITLE.to_owned()]))
+            }
+            asked => Ok(asked.map(drop)?),
+        }
     }
 }
 

@@ -99,7 +99,6 @@ impl Remove {
                 access: Arc::clone(access),
                 node: node.machine.name.clone(),
                 timeout: self.request.drain_timeout.unwrap_or(DRAIN),
-                force: self.request.force,
             };
             plan.push(Step::control(&format!("drain.{host}"), format!("drain node {}", drain.node), drain).weight(10));
         }
@@ -171,7 +170,8 @@ impl Flow for Remove {
             return Ok(plan);
         }
         let keys = ClusterKeys::open(scene.environment, known)?;
-        let access = Arc::new(Access { environment: scene.environment.clone(), cluster: rest });
+        let environment = scene.environment.clone();
+        let access = Arc::new(Access { environment, cluster: rest, force: self.request.force });
         for target in leaving {
             let host = target.address.to_string();
             self.push_host(&mut plan, known, &access, &keys, scene.hosts.get(&host), &host)?;

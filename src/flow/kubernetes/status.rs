@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::flow::error::FlowError;
 use crate::flow::pki::{self, Authority};
+use crate::flow::retry::Patience;
 use crate::flow::state::Environment;
 use crate::flow::{etcd, tlsclient};
 
@@ -77,7 +78,7 @@ impl Status {
 /// When there is none, or no master's API answers.
 pub fn status(environment: &Environment) -> Result<Status, FlowError> {
     let cluster = Cluster::load(environment)?.ok_or_else(|| no_cluster(environment))?;
-    let api = Api::open(environment, &cluster)?;
+    let api = Api::open(environment, &cluster, Patience::SHORT)?;
     let mut components = BTreeMap::new();
     for (host, master) in &cluster.masters {
         let health = api.healthz(&endpoint::of_master(master)).map(|()| "ok".to_owned());
@@ -134,7 +135,7 @@ fn seconds_since(time: &Value) -> Option<i64> {
 }
 
 /// Who leads a component, when its lease is fresh. Before 1.20 the lease was an annotation of an Endpoints object.
-fn leader(api: &Api, name: &str) -> Result<String, String> {
+fn leader(api: &Api<'_>, name: &str) -> Result<String, String> {
     let lease = api.get(&format!("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/{name}"));
     let (holder, renewed) = match lease {
         Ok(lease) => (lease["spec"]["holderIdentity"].clone(), lease["spec"]["renewTime"].clone()),
