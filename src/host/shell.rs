@@ -276,7 +276,9 @@ mod tests {
 
     #[test]
     fn a_command_that_outlives_its_connection_says_the_same_and_ends_alike() {
-        if !nix::unistd::geteuid().is_root() {
+        // It works in /run, where only root may write.
+        if !nix::unistd::geteuid().is_root() && std::env::var("SUNSHINE_NO_LAB").is_ok_and(|value| value == "1") {
+            eprintln!("SKIPPED: only root can run it");
             return;
         }
         let command = Command::script("printf out; printf err >&2; exit 7").outlives_connection();

@@ -5,8 +5,11 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Parser;
 use payload::{Bundle, Inputs, Source};
+use rand::RngExt;
 use serde_json::Value;
 use sunshine_installer::door::bundle::{BundleCommand, BundleCommandError, Console, run};
+
+use crate::chance::seeded;
 
 struct Scratch(tempfile::TempDir);
 
@@ -398,6 +401,7 @@ fn refused(scratch: &Scratch, bytes: &[u8]) -> String {
 
 #[test]
 fn a_byte_flipped_anywhere_stops_verify_and_deploy() {
+    let mut chance = seeded();
     let scratch = Scratch::new();
     // A small executable: every position is one of the whole file's, and a large one would leave no room for the rest.
     let bin = scratch.bundle_of(Utf8Path::new("/bin/true"), None);
@@ -412,16 +416,16 @@ fn a_byte_flipped_anywhere_stops_verify_and_deploy() {
         (size - 1024, size, "footer:"),
     ];
     for (start, end, part) in parts {
-        for draw in 0..6 {
-            let at = usize::try_from(start + rand::random_range(0..end - start)).unwrap();
+        for turn in 0..6 {
+            let at = usize::try_from(start + chance.random_range(0..end - start)).unwrap();
             let mut bytes = intact.clone();
-            bytes[at] ^= 1 << rand::random_range(0..8);
+            bytes[at] ^= 1 << chance.random_range(0..8);
             let said = refused(&scratch, &bytes);
-            assert!(said.contains("is damaged: ") && said.contains(part), "draw {draw}, byte {at}: {said}");
+            assert!(said.contains("is damaged: ") && said.contains(part), "turn {turn}, byte {at}: {said}");
         }
     }
     for _ in 0..6 {
-        let len = rand::random_range(0..intact.len());
+        let len = chance.random_range(0..intact.len());
         assert!(refused(&scratch, &intact[..len]).contains("footer:"), "cut at {len}");
     }
     assert!(refused(&scratch, &[&intact[..], b"\n"].concat()).contains("footer:"));

@@ -6,7 +6,6 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
 use nix::sys::signal::{Signal, kill};
@@ -216,7 +215,6 @@ fn two_interrupts_end_at_once_with_130() {
     let accepted = mute.0.accept().expect("it connects");
     let mut said = BufReader::new(child.stderr.take().expect("its standard error"));
     let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
-    let begun = Instant::now();
     kill(pid, Signal::SIGINT).expect("it is there");
     let mut line = String::new();
     while !line.contains("interrupted") {
@@ -225,7 +223,11 @@ fn two_interrupts_end_at_once_with_130() {
     }
     kill(pid, Signal::SIGTERM).expect("it is there");
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // At once: what becomes of the host was not waited for, and is not told.
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).expect("the rest");
+    child.stdout.take().expect("its output").read_to_string(&mut rest).expect("its output");
+    assert!(!rest.contains("127.0.0.1"), "{rest}");
     drop(accepted);
 }
 

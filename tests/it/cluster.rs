@@ -21,10 +21,13 @@ const INSIDE: [&str; 2] = ["10.244.0.0/16", "10.254.0.0/16"];
 /// What these sites' bundles hold.
 pub(crate) const GROUPS: [&str; 4] = ["etcd", "docker", "kubernetes", "extras"];
 
+/// Only what hangs takes so long.
+const HANGS: Duration = Duration::from_secs(300);
+
 /// Asks the host until the line succeeds, and returns what it printed.
 #[track_caller]
-fn eventually(lab: &Lab, host: usize, line: &str, seconds: u64) -> String {
-    let end = Instant::now() + Duration::from_secs(seconds);
+fn eventually(lab: &Lab, host: usize, line: &str) -> String {
+    let end = Instant::now() + HANGS;
     loop {
         let output = lab.host(host).exec(line);
         if output.ok() {
@@ -38,7 +41,7 @@ fn eventually(lab: &Lab, host: usize, line: &str, seconds: u64) -> String {
 /// Waits until `cluster status` calls everything well, and returns what it says.
 #[track_caller]
 pub(crate) fn whole(site: &Site, lab: &Lab, nodes: usize) -> Value {
-    let end = Instant::now() + Duration::from_secs(120);
+    let end = Instant::now() + HANGS;
     loop {
         let output = site.run(lab, &["cluster", "status", "--json"]);
         let status: Value = serde_json::from_str(&output.stdout).unwrap_or_default();
@@ -58,11 +61,11 @@ pub(crate) fn whole_line() -> Vec<&'static str> {
     line
 }
 
-/// Asks the service from a node until both pods have answered, and returns who did. A minute, for kube-proxy looks only
-/// every half minute whether somebody emptied the packet filter.
+/// Asks the service from a node until both pods have answered, and returns who did. kube-proxy looks only every half
+/// minute whether somebody emptied the packet filter.
 pub(crate) fn askers(lab: &Lab, node: usize, address: &str) -> std::collections::BTreeSet<String> {
     let mut answers = std::collections::BTreeSet::new();
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + HANGS;
     while answers.len() < 2 && Instant::now() < end {
         let output = lab.host(node).exec(&format!("curl -fsS -m 3 http://{address}/"));
         answers.extend(output.stdout.lines().map(str::to_owned));
@@ -113,7 +116,7 @@ fn containerd_runs_the_pods_when_asked_to_and_a_manifest_brings_the_network() {
     let runtime = lab.host(0).sh("kubectl get nodes -o 'jsonpath={.items[*].status.nodeInfo.containerRuntimeVersion}'");
     assert_eq!(runtime.matches("containerd://").count(), 2, "{runtime}");
     lab.host(0).sh("kubectl run there --image=busybox:latest --image-pull-policy=IfNotPresent -- sleep 1000");
-    eventually(&lab, 0, "kubectl wait --for=condition=Ready --timeout=5s pod/there", 60);
+    eventually(&lab, 0, "kubectl wait --for=condition=Ready --timeout=5s pod/there");
 }
 
 #[test]

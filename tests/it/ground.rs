@@ -3,7 +3,6 @@
 #![allow(clippy::expect_used, reason = "helpers of tests: a panic is how a test fails")]
 
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use crate::lab::{Lab, Output};
 
@@ -156,10 +155,9 @@ fn lab_faults_do_what_they_say_and_end() {
     one.sh("echo x >/root/x && sync");
 
     one.freeze();
-    let frozen = Instant::now();
     assert!(!answers());
     one.thaw();
-    assert!(answers() && frozen.elapsed() < Duration::from_secs(20));
+    assert!(answers());
 
     one.set_clock(-86400);
     let skew = one.sh("echo $(($(date +%s) - $(date.real +%s)))");

@@ -2,6 +2,7 @@
 
 mod bare;
 mod bundle;
+mod chance;
 mod cli;
 mod cluster;
 mod ec2;

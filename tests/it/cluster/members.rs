@@ -31,12 +31,12 @@ fn any_one_host_may_be_lost_and_the_first_master_may_leave() {
     // The host that leads; from the two others' loopback the API answers on.
     lab.host(1).kill();
     for host in [0, 2] {
-        eventually(&lab, host, "kubectl get configmap kept", 30);
+        eventually(&lab, host, "kubectl get configmap kept");
     }
     // Until the dead node is known to be dead, a pod may still be given to it.
-    eventually(&lab, 0, "kubectl wait --for=condition=Ready=Unknown --timeout=5s node/host1", 90);
+    eventually(&lab, 0, "kubectl wait --for=condition=Ready=Unknown --timeout=5s node/host1");
     lab.host(0).sh("kubectl run late --image=busybox:latest --image-pull-policy=IfNotPresent -- sleep 1000");
-    eventually(&lab, 2, "kubectl wait --for=condition=Ready --timeout=5s pod/late", 90);
+    eventually(&lab, 2, "kubectl wait --for=condition=Ready --timeout=5s pod/late");
     let output = site.run(&lab, &["cluster", "status"]);
     assert_eq!(output.code, Some(1), "{}", output.stdout);
     assert!(output.stdout.contains("Unhealthy"), "{}", output.stdout);

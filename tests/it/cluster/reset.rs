@@ -32,7 +32,7 @@ fn a_reset_leaves_nothing_of_ours_and_the_line_again_brings_the_data_back() {
     site.run(&lab, &line).expect_ok();
     lab.host(0).sh("kubectl create configmap kept --from-literal=a=b");
     lab.host(0).sh("kubectl run at-work --image=busybox:latest --image-pull-policy=IfNotPresent -- sleep 1000");
-    eventually(&lab, 0, "kubectl wait --for=condition=Ready --timeout=5s pod/at-work", 60);
+    eventually(&lab, 0, "kubectl wait --for=condition=Ready --timeout=5s pod/at-work");
 
     let said = site.run(&lab, &["cluster", "reset"]);
     assert_eq!(said.code, Some(2), "passwords are not kept: {}", said.stderr);
@@ -50,7 +50,7 @@ fn a_reset_leaves_nothing_of_ours_and_the_line_again_brings_the_data_back() {
     site.run(&lab, &line).expect_ok();
     whole(&site, &lab, 2);
     assert_eq!(lab.host(0).sh("kubectl get configmap kept -o 'jsonpath={.data.a}'"), "b");
-    eventually(&lab, 0, "kubectl wait --for=condition=Ready --timeout=5s pod/at-work", 90);
+    eventually(&lab, 0, "kubectl wait --for=condition=Ready --timeout=5s pod/at-work");
 
     site.run(&lab, &["cluster", "reset", "--host", HOSTS[0], HOSTS[1], "--wipe-data"]).expect_ok();
     assert_eq!(lab.host(0).sh("ls -A /var/lib/etcd 2>/dev/null | wc -l"), "0");

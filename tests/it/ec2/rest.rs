@@ -1,7 +1,6 @@
 //! Type 5 of the contract, against moto.
 
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -40,7 +39,7 @@ fn the_contract_s_example_answers_its_object_field_by_field() {
     let started = started.message();
     assert_eq!((&started["environment_progress"], &started["environment_err"]), (&json!(0.0), &json!(0)));
 
-    let done = poll(|| get(&listener, "prod/5"), Duration::from_secs(60));
+    let done = poll(|| get(&listener, "prod/5"));
     assert_eq!(done["environment_status"], "finished", "{done}");
     assert_eq!(done["environment_progress"], json!(100.0));
     assert_eq!((&done["environment_type"], &done["environment_result"]), (&json!(5), &json!(true)));
@@ -55,7 +54,7 @@ fn the_contract_s_example_answers_its_object_field_by_field() {
 
     // Sent again it makes no second set; while they stand, the environment is not forgotten.
     assert_eq!(post(&listener, "prod", &params).status, 200);
-    poll(|| get(&listener, "prod/5"), Duration::from_secs(60));
+    poll(|| get(&listener, "prod/5"));
     assert_eq!(moto.alive().len(), 2);
     let delete = ["-X", "DELETE", &format!("{}/environments/prod", listener.url)];
     let kept = curl(Command::new("curl"), &delete);
@@ -94,7 +93,7 @@ fn refusals_name_the_parameter_and_failures_have_number_4() {
 
     let unknown = json!({"ImageId": "ami-00000000", "certificate_Name": KEY});
     assert_eq!(post(&listener, "prod", &unknown).status, 200);
-    let failed = poll(|| get(&listener, "prod/5"), Duration::from_secs(60));
+    let failed = poll(|| get(&listener, "prod/5"));
     assert_eq!(failed["environment_status"], "stop", "{failed}");
     assert_eq!((&failed["environment_err"], &failed["environment_result"]), (&json!(4), &json!(false)));
     let desc = failed["environment_desc"].as_str().unwrap();
@@ -122,7 +121,7 @@ fn instances_are_made_from_the_page() {
     let browser = Browser::start(&lab);
     browser.width(1280, false);
     browser.open(&listener.url);
-    browser.wait("return !document.getElementById('deploy').hidden", Duration::from_secs(10));
+    browser.wait("return !document.getElementById('deploy').hidden");
     let choose =
         "const kind = document.getElementById('kind'); kind.value = 5; kind.dispatchEvent(new Event('change'))";
     browser.script(choose);
@@ -132,7 +131,7 @@ fn instances_are_made_from_the_page() {
     browser.type_into("#max", "2");
     pictures(&browser, "ec2-form");
     browser.type_into("#region", "\u{e007}");
-    browser.wait("return document.getElementById('status').textContent === 'finished'", Duration::from_secs(30));
+    browser.wait("return document.getElementById('status').textContent === 'finished'");
     assert_eq!(browser.script("return document.querySelectorAll('#instance-rows tr').length"), 1);
     pictures(&browser, "ec2-finished");
     let errors: Vec<_> = browser.console().into_iter().filter(|line| line["level"] != "DEBUG").collect();

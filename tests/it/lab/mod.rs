@@ -29,6 +29,18 @@ fn lab(arguments: &[&str]) -> Output {
     Output::of(Command::new(script()).args(arguments))
 }
 
+/// Whether what a test needs is there; the error says in one sentence what is missing.
+///
+/// Fails the test when it is not there, unless `SUNSHINE_NO_LAB=1` allows to skip it.
+#[track_caller]
+pub(crate) fn present(needed: Result<(), String>) -> bool {
+    let Err(reason) = needed else { return true };
+    let allowed = std::env::var("SUNSHINE_NO_LAB").is_ok_and(|value| value == "1");
+    assert!(allowed, "no lab: {reason}; SUNSHINE_NO_LAB=1 skips the tests that need it");
+    eprintln!("SKIPPED {}: {reason}", std::thread::current().name().unwrap_or("a lab test"));
+    false
+}
+
 /// A set of hosts, removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Lab {
@@ -69,16 +81,10 @@ impl Lab {
         if answer.ok() { Ok(()) } else { Err(answer.stderr.trim().trim_start_matches("lab: ").to_owned()) }
     }
 
-    /// For the first line of a lab test: `if !Lab::here() { return }`. Says loudly that the test was skipped.
+    /// For the first line of a lab test: `if !Lab::here() { return }`. Without a lab the test fails, as a test that was
+    /// not made proves nothing; with `SUNSHINE_NO_LAB=1` it says loudly that it was skipped.
     pub(crate) fn here() -> bool {
-        match Self::available() {
-            Ok(()) => true,
-            Err(reason) => {
-                let test = std::thread::current().name().unwrap_or("a lab test").to_owned();
-                eprintln!("SKIPPED {test}: {reason}");
-                false
-            }
-        }
+        present(Self::available())
     }
 
     /// Boots `hosts` hosts, each with root's password and maintuser's key.

@@ -83,23 +83,15 @@ fn repo_a_dead_default_repository_is_not_waited_for() {
     }
     let lab = Lab::up(1);
     let scratch = Scratch::new();
-    let bundle = scratch.bundle(&[scratch.rpm("alpha", "1", "", 1000), scratch.rpm("beta", "1", "", 1000)]);
-    let (usual, took) = inside(&lab, || {
+    let bundle = scratch.bundle(&[scratch.rpm("alpha", "1", "", 1000)]);
+    inside(&lab, || {
         let server = Server::start(Some(bundle.clone()), &[], listen()).unwrap();
         let mut part = Part::new(&scratch, lab.host(0));
-        let mut timed = |name| {
-            let started = Instant::now();
-            part.run(&server, RouteChoice::Auto, &names(&[name]), &InstallOptions::default()).unwrap();
-            started.elapsed()
-        };
-        let usual = timed("beta");
         lab.host(0).dead_repo();
-        (usual, timed("alpha"))
+        part.run(&server, RouteChoice::Auto, &names(&["alpha"]), &InstallOptions::default()).unwrap();
     });
     lab.host(0).sh("rpm -q alpha");
-    // Beside the same without a dead repository: this machine may be busy.
-    assert!(took < usual * 2 + Duration::from_secs(5), "{took:?}, usually {usual:?}");
-    // Nobody even asked it; whoever does hangs.
+    // Nobody even asked it, so nobody waited; whoever asks hangs.
     lab.assert_no_egress(&[]);
     assert!(!lab.host(0).exec("timeout 5 dnf -q makecache").ok());
 }

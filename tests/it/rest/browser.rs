@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use serde_json::{Value, json};
 
-use super::setup::curl;
-use crate::lab::Lab;
+use super::setup::{HANGS, curl};
+use crate::lab::{Lab, present};
 
 const DRIVER: &str = "http://127.0.0.1:9515";
 
@@ -24,13 +24,10 @@ pub(crate) struct Browser<'a> {
 }
 
 impl<'a> Browser<'a> {
-    /// Whether there is one; says loudly when not.
+    /// Whether there is one: a test that needs it fails without, as [`Lab::here`] says.
     pub(crate) fn here() -> bool {
-        let found = Command::new("chromedriver").arg("--version").stdout(Stdio::null()).status().is_ok();
-        if !found {
-            eprintln!("SKIPPED: chromium and chromium-driver are missing (make deps)");
-        }
-        found
+        let found = Command::new("chromedriver").arg("--version").stdout(Stdio::null()).status();
+        present(found.map(drop).map_err(|e| format!("chromedriver: {e}; `make deps` installs it")))
     }
 
     pub(crate) fn start(lab: &'a Lab) -> Self {
@@ -41,7 +38,7 @@ impl<'a> Browser<'a> {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let driver = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("chromedriver starts");
         let mut browser = Self { lab, driver, session: String::new(), home };
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + HANGS;
         while !lab.run("curl").args(["-s", "-o", "/dev/null", DRIVER]).status().expect("curl").success() {
             assert!(Instant::now() < end, "chromedriver does not answer");
             std::thread::sleep(Duration::from_millis(100));
@@ -115,11 +112,11 @@ impl<'a> Browser<'a> {
 
     /// Waits until a script returns true.
     #[track_caller]
-    pub(crate) fn wait(&self, script: &str, longest: Duration) {
-        let end = Instant::now() + longest;
+    pub(crate) fn wait(&self, script: &str) {
+        let end = Instant::now() + HANGS;
         while self.script(script) != true {
             let page = self.script("return document.body.innerText");
-            assert!(Instant::now() < end, "not within {longest:?}: {script}\n{page}");
+            assert!(Instant::now() < end, "it does not come to {script}\n{page}");
             std::thread::sleep(Duration::from_millis(200));
         }
     }

@@ -1,12 +1,8 @@
 //! The contract's calls against real hosts.
 
-use std::time::Duration;
-
 use super::setup::{Answer, Listener, curl, poll};
 use crate::lab::Lab;
 use crate::site::Site;
-
-const LONG: Duration = Duration::from_secs(400);
 
 fn ask(lab: &Lab, url: &str, arguments: &[&str]) -> Answer {
     curl(lab.run("curl"), &[arguments, &[url]].concat())
@@ -46,7 +42,7 @@ fn a_cluster_is_created_asked_and_listed_and_the_command_line_sees_the_same() {
     assert_eq!(again.status, 409, "{}", again.text);
     assert_eq!(again.message()["environment_result"], false);
 
-    let message = poll(|| ask(&lab, &format!("{here}/1"), &[]), LONG);
+    let message = poll(|| ask(&lab, &format!("{here}/1"), &[]));
     assert_eq!(message["environment_status"], "finished", "{message}");
     assert_eq!(message["environment_progress"], 100.0);
     assert_eq!(lab.host(0).sh("kubectl get nodes --no-headers").matches(" Ready ").count(), 2);
@@ -79,7 +75,7 @@ fn a_cluster_is_created_asked_and_listed_and_the_command_line_sees_the_same() {
             format!(r#"{{"environment_type": {number}, "environment_params": {{"node-host-list": ["10.8.14.202"]}}}}"#);
         let answer = ask(&lab, &here, &["-X", "POST", "-d", &body]);
         assert_eq!(answer.status, 200, "{}", answer.text);
-        let message = poll(|| ask(&lab, &format!("{here}/{number}"), &[]), LONG);
+        let message = poll(|| ask(&lab, &format!("{here}/{number}"), &[]));
         assert_eq!((&message["environment_status"], &message["environment_err"]), (&"finished".into(), &0.into()));
         let now = status();
         assert_eq!(now["nodestatus"].as_object().map(serde_json::Map::len), Some(count), "{now}");
@@ -92,7 +88,7 @@ fn a_cluster_is_created_asked_and_listed_and_the_command_line_sees_the_same() {
             format!(r#"{{"environment_type": {number}, "environment_params": {{"node-host-list": ["{host}"]}}}}"#);
         let answer = ask(&lab, &here, &["-d", &body]);
         assert_eq!(answer.status, 200, "{}", answer.text);
-        let message = poll(|| ask(&lab, &format!("{here}/{number}"), &[]), LONG);
+        let message = poll(|| ask(&lab, &format!("{here}/{number}"), &[]));
         assert_eq!((&message["environment_status"], &message["environment_result"]), (&"stop".into(), &false.into()));
         message["environment_err"].as_u64()
     };
@@ -123,7 +119,7 @@ fn a_task_that_fails_says_where_and_why() {
     let body = r#"{"environment_type": 1, "environment_params": {
         "master-host-list": ["root:wrong-one@10.8.14.200"], "etcd-host-list": ["root:wrong-one@10.8.14.200"]}}"#;
     assert_eq!(ask(&lab, &here, &["-d", body]).status, 200);
-    let message = poll(|| ask(&lab, &format!("{here}/1"), &[]), LONG);
+    let message = poll(|| ask(&lab, &format!("{here}/1"), &[]));
     assert_eq!(message["environment_status"], "stop");
     assert_eq!(message["environment_err"], 1);
     assert!(message["environment_desc"].as_str().is_some_and(|d| d.contains("10.8.14.200")), "{message}");
@@ -149,7 +145,7 @@ fn kept_passwords_are_sealed_and_used_by_later_tasks() {
         if answer.status != 200 {
             return answer.message();
         }
-        poll(|| ask(&lab, &format!("{here}/{number}"), &[]), LONG)
+        poll(|| ask(&lab, &format!("{here}/{number}"), &[]))
     };
     let (first, second) = (r#"["root:111111@10.8.14.200"]"#, r#"["root:111111@10.8.14.201"]"#);
     let listener = Listener::with(&site, &lab, &keep);
@@ -182,6 +178,6 @@ fn kept_passwords_are_sealed_and_used_by_later_tasks() {
     let body = r#"{"environment_type": 1, "environment_params":
         {"master-host-list": ["10.8.14.201"], "etcd-host-list": ["10.8.14.201"]}}"#;
     assert_eq!(ask(&lab, &here, &["-d", body]).status, 200);
-    let message = poll(|| ask(&lab, &format!("{here}/1"), &[]), LONG);
+    let message = poll(|| ask(&lab, &format!("{here}/1"), &[]));
     assert_eq!(message["environment_status"], "finished", "{message}");
 }

@@ -105,18 +105,28 @@ impl Answer {
 }
 
 /// Runs curl (`program` is how it is reached: a lab's network or this machine's) with these arguments.
-pub(crate) fn curl(mut program: Command, arguments: &[&str]) -> Answer {
-    program.args(["--silent", "--show-error", "--max-time", "60", "--path-as-is", "--write-out", "\n%{http_code}"]);
-    let output = Output::of(program.args(arguments));
-    let (text, status) = output.stdout.rsplit_once('\n').unwrap_or_else(|| panic!("{output:?}"));
-    let status = status.parse().unwrap_or_else(|_| panic!("{output:?}"));
-    assert!(output.ok(), "{output:?}");
-    Answer { status, text: text.to_owned() }
+pub(crate) fn curl(program: Command, arguments: &[&str]) -> Answer {
+    try_curl(program, arguments).unwrap_or_else(|output| panic!("{output:?}"))
 }
 
+/// The same where there may be nobody who answers: then curl's own end.
+pub(crate) fn try_curl(mut program: Command, arguments: &[&str]) -> Result<Answer, Output> {
+    program.args(["--silent", "--show-error", "--max-time", "60", "--path-as-is", "--write-out", "\n%{http_code}"]);
+    let output = Output::of(program.args(arguments));
+    if !output.ok() {
+        return Err(output);
+    }
+    let (text, status) = output.stdout.rsplit_once('\n').unwrap_or_else(|| panic!("{output:?}"));
+    let status = status.parse().unwrap_or_else(|_| panic!("{output:?}"));
+    Ok(Answer { status, text: text.to_owned() })
+}
+
+/// Only what hangs takes so long.
+pub(crate) const HANGS: Duration = Duration::from_secs(600);
+
 /// Polls a task's progress until it has ended; it never falls.
-pub(crate) fn poll(ask: impl Fn() -> Answer, longest: Duration) -> Value {
-    let end = Instant::now() + longest;
+pub(crate) fn poll(ask: impl Fn() -> Answer) -> Value {
+    let end = Instant::now() + HANGS;
     let mut progress = 0.0;
     loop {
         let answer = ask();

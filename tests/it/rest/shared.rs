@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use super::browser::Browser;
-use super::setup::{Listener, curl, poll};
+use super::setup::{HANGS, Listener, curl, poll};
 use crate::lab::{Lab, Output};
 use crate::site::Site;
 
@@ -24,7 +24,7 @@ fn a_run_of_the_command_line_holds_off_a_task_and_a_task_holds_off_a_run() {
         "master-host-list": ["root:111111@10.8.14.200"], "etcd-host-list": ["root:111111@10.8.14.200"]}}"#;
 
     let mut run = site.command(&lab, &line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + HANGS;
     while progress().status == 404 {
         assert!(Instant::now() < end, "the run is not seen");
         std::thread::sleep(Duration::from_millis(50));
@@ -35,7 +35,7 @@ fn a_run_of_the_command_line_holds_off_a_task_and_a_task_holds_off_a_run() {
         assert_eq!(answer.status, 409, "{request:?}: {}", answer.text);
         assert!(answer.message()["environment_desc"].as_str().unwrap().contains("in use"), "{}", answer.text);
     }
-    let message = poll(progress, Duration::from_secs(300));
+    let message = poll(progress);
     assert_eq!(message["environment_status"], "finished", "{message}");
     assert!(run.wait().unwrap().success());
 
@@ -61,13 +61,12 @@ fn the_page_asks_for_the_token_and_then_shows_everything() {
     let listener = Listener::with(&site, &lab, &["--token-file", &token.display().to_string()]);
     let browser = Browser::start(&lab);
     browser.open(&listener.url);
-    browser.wait("return !document.getElementById('login').hidden", Duration::from_secs(10));
+    browser.wait("return !document.getElementById('login').hidden");
     assert_eq!(browser.script("return document.getElementById('panes').hidden"), true);
     browser.press("wrong\u{e007}");
-    browser
-        .wait("return document.getElementById('trouble').innerText.includes('not the token')", Duration::from_secs(5));
+    browser.wait("return document.getElementById('trouble').innerText.includes('not the token')");
     assert_eq!(browser.script("return document.getElementById('panes').hidden"), true);
     browser.type_into("#token", "0123456789abcdef0123\u{e007}");
-    browser.wait("return !document.getElementById('deploy').hidden", Duration::from_secs(10));
+    browser.wait("return !document.getElementById('deploy').hidden");
     assert_eq!(browser.script("return document.getElementById('login').hidden"), true);
 }
