@@ -14,6 +14,7 @@ mod firewall;
 mod ground;
 mod host;
 mod lab;
+mod packed;
 mod repo;
 mod rest;
 mod site;

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::lab::{Host, Lab, Output};
+use crate::packed;
 
 /// A folder with a bundle in it, and the state and log of its runs.
 pub(crate) struct Site {
@@ -20,15 +21,7 @@ impl Site {
     /// A bundle of the product under test and these groups of the lab's rpms and images.
     pub(crate) fn with(groups: &[&str]) -> Self {
         let site = Self { folder: tempfile::tempdir().expect("a folder for the site") };
-        let bundler = bundler();
-        let mut command = Command::new(&bundler);
-        command.args(["build", "--quiet", "--deployer"]).arg(product(&site)).arg("--output").arg(site.bundle());
-        for file in Lab::rpms(groups) {
-            let option = if file.extension().is_some_and(|e| e == "rpm") { "--rpms" } else { "--image" };
-            command.arg(option).arg(file);
-        }
-        Output::of(&mut command).expect_ok();
-        std::fs::remove_file(site.path("deployer")).expect("the deployer is in the bundle now");
+        packed::place(groups, &site.bundle());
         site
     }
 
@@ -95,21 +88,6 @@ fn collect(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
             files.push((path.clone(), std::fs::read(&path).expect("a file of ours")));
         }
     }
-}
-
-/// The product without debug symbols, which nothing here reads and which would be copied for every test.
-fn product(site: &Site) -> PathBuf {
-    let stripped = site.path("deployer");
-    Output::of(Command::new("strip").arg("-o").arg(&stripped).arg(env!("CARGO_BIN_EXE_sunshine-installer")))
-        .expect_ok();
-    stripped
-}
-
-/// The bundler lies beside the product when the whole workspace was built, as `make test` does.
-fn bundler() -> PathBuf {
-    let path = Path::new(env!("CARGO_BIN_EXE_sunshine-installer")).with_file_name("sunshine-bundler");
-    assert!(path.exists(), "{} is missing: cargo build --workspace", path.display());
-    path
 }
 
 /// The hosts of a closing event, as host and result.
