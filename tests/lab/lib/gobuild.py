@@ -88,11 +88,15 @@ def compile_all(name, work, folder):
     flags = ["-ldflags", " ".join(["-s", "-w"] + [f"-X {key}={value}" for key, value in recipe.get("values", {}).items()])]
     if recipe.get("tags"):
         flags += ["-tags", recipe["tags"]]
-    total = len(set(sh("go", "list", "-e", "-deps", *(["-test"] if recipe.get("tests") else []), *packages, cwd=module, env=env).split()))
-    commands = [["build", "-o", f"{out}/", *recipe["programs"].values()]] if recipe.get("programs") else []
-    commands += [["test", "-c", "-o", os.path.join(out, binary), package] for binary, package in recipe.get("tests", {}).items()]
+    needed = sh("go", "list", "-e", "-deps", *(["-test"] if recipe.get("tests") else []), *packages, cwd=module, env=env)
+    # With -test also the made-up packages that are compiled for a test only: `NAME [FOR.test]`, `FOR.test`.
+    needed = sorted({line for line in needed.splitlines() if " " not in line and not line.endswith(".test")})
+    commands = [["build", "-v", "-o", f"{out}/", *recipe["programs"].values()]] if recipe.get("programs") else []
+    for binary, package in recipe.get("tests", {}).items():
+        # `go test -c` names no package: what the test needs is compiled before, by a command that does.
+        commands += [["build", "-v", *needed], ["test", "-c", "-o", os.path.join(out, binary), package]]
     for verb, *rest in commands:
-        run("nice", "-n", "10", "go", verb, "-v", *flags, *rest, title=f"compiling {name}", total=total, unit="packages",
+        run("nice", "-n", "10", "go", verb, *flags, *rest, title=f"compiling {name}", total=len(needed), unit="packages",
             cwd=module, env=env)
     for binary, package in recipe.get("programs", {}).items():
         made = os.path.join(out, program_name(package))
