@@ -1,10 +1,4 @@
-//! Hosts on EC2: the real program against moto, which answers as EC2 does, and in front of it a server that answers as AWS
-//! documents where moto has no such answer.
+//! Hosts on EC2 as moto gives them, with real hosts of the lab.
 
-mod create;
-mod errors;
-mod front;
 mod join;
-
-mod moto;
-mod rest;
+mod page;

@@ -1,9 +1,7 @@
 //! Integration tests, by feature, in one binary.
 
 mod bare;
-mod bundle;
 mod chance;
-mod cli;
 mod cluster;
 mod ec2;
 mod etcd;
@@ -15,6 +13,7 @@ mod ground;
 mod host;
 mod lab;
 mod packed;
+mod pure;
 mod repo;
 mod rest;
 mod site;

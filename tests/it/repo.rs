@@ -10,8 +10,7 @@
 mod faults;
 mod held;
 mod install;
-mod readers;
 mod serve;
-mod setup;
+pub(crate) mod setup;
 mod signed;
 mod speed;

@@ -2,9 +2,7 @@
 
 pub(crate) mod browser;
 mod contract;
-mod hostile;
 mod kill;
-mod openapi;
 pub(crate) mod page;
 mod service;
 pub(crate) mod setup;

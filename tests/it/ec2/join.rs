@@ -4,9 +4,9 @@
 
 use std::process::Command;
 
-use super::moto::{Account, KEY, Moto, ask, program};
 use crate::cluster::{GROUPS, HOSTS, whole};
 use crate::lab::{Lab, Output};
+use crate::pure::ec2::moto::{Account, KEY, Moto, ask, program};
 use crate::site::Site;
 
 /// The id of what an answer says was made.

@@ -183,6 +183,9 @@ impl Builder {
     }
 
     pub(crate) fn up(self) -> Lab {
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or_default();
+        assert!(!test.starts_with("pure::"), "{test} boots hosts: its place is outside of tests/it/pure");
         let (count, owner) = (self.hosts.to_string(), std::process::id().to_string());
         let mut arguments = vec!["up", &count, "--name", &self.name, "--owner", &owner];
         arguments.extend(self.arguments.iter().map(String::as_str));

@@ -1,13 +1,13 @@
 //! `repo serve`, as a user runs it.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::setup::Scratch;
-use crate::lab::{Lab, Output};
+use crate::lab::Lab;
 
 /// Ends the server also when a test fails.
 struct Serving(Child);
@@ -50,17 +50,4 @@ fn repo_serve_prints_a_repo_file_that_works_and_ends_when_told() {
     assert!(!log.contains(token), "the token is in the log");
     kill(Pid::from_raw(i32::try_from(serving.0.id()).unwrap()), Signal::SIGTERM).unwrap();
     assert_eq!(serving.0.wait().unwrap().code(), Some(0));
-}
-
-#[test]
-fn repo_serve_without_anything_to_serve_is_a_wrong_command_line() {
-    let scratch = Scratch::new();
-    let serve = |arguments: &[&str]| {
-        let mut serve = Command::new(env!("CARGO_BIN_EXE_sunshine-installer"));
-        Output::of(serve.args(["repo", "serve", "--log-dir", scratch.path("log").as_str()]).args(arguments))
-    };
-    let bare = serve(&[]);
-    assert_eq!(bare.code, Some(2), "{bare:?}");
-    assert!(bare.stderr.contains("nothing to serve") && bare.stderr.contains("--bundle"), "{bare:?}");
-    assert_eq!(serve(&["--listen", "nowhere"]).code, Some(2));
 }

@@ -15,31 +15,31 @@ use sunshine_installer::repo::{HostRepo, InstallOptions, Installed, RepoError, R
 use crate::lab::{self, Lab};
 
 /// Any free port, on every address.
-pub(super) const ANY: &str = "0.0.0.0:0";
+pub(crate) const ANY: &str = "0.0.0.0:0";
 
-pub(super) fn listen() -> SocketAddr {
+pub(crate) fn listen() -> SocketAddr {
     ANY.parse().unwrap()
 }
 
 /// A folder that goes with the test.
-pub(super) struct Scratch(tempfile::TempDir);
+pub(crate) struct Scratch(tempfile::TempDir);
 
 impl Scratch {
-    pub(super) fn new() -> Scratch {
+    pub(crate) fn new() -> Scratch {
         Scratch(tempfile::tempdir().unwrap())
     }
 
-    pub(super) fn path(&self, name: &str) -> Utf8PathBuf {
+    pub(crate) fn path(&self, name: &str) -> Utf8PathBuf {
         Utf8Path::from_path(self.0.path()).unwrap().join(name)
     }
 
     /// A bundle of these rpms. `spoil` may change an rpm's bytes after its metadata was made.
-    pub(super) fn bundle_with(&self, rpms: &[Utf8PathBuf], spoil: &dyn Fn(&str, &mut Vec<u8>)) -> Bundle {
+    pub(crate) fn bundle_with(&self, rpms: &[Utf8PathBuf], spoil: &dyn Fn(&str, &mut Vec<u8>)) -> Bundle {
         self.pack(rpms, &[], spoil)
     }
 
     /// A bundle of these rpms and of keys that they are signed with.
-    pub(super) fn bundle_with_keys(&self, rpms: &[Utf8PathBuf], keys: &[Utf8PathBuf]) -> Bundle {
+    pub(crate) fn bundle_with_keys(&self, rpms: &[Utf8PathBuf], keys: &[Utf8PathBuf]) -> Bundle {
         self.pack(rpms, keys, &|_, _| ())
     }
 
@@ -73,12 +73,12 @@ impl Scratch {
         Bundle::open(&out).unwrap()
     }
 
-    pub(super) fn bundle(&self, rpms: &[Utf8PathBuf]) -> Bundle {
+    pub(crate) fn bundle(&self, rpms: &[Utf8PathBuf]) -> Bundle {
         self.bundle_with(rpms, &|_, _| ())
     }
 
     /// Builds a small package: `extra` are more lines of its spec file, `size` the bytes of noise in it.
-    pub(super) fn rpm(&self, name: &str, version: &str, extra: &str, size: usize) -> Utf8PathBuf {
+    pub(crate) fn rpm(&self, name: &str, version: &str, extra: &str, size: usize) -> Utf8PathBuf {
         let spec = format!(
             "Name: {name}\nVersion: {version}\nRelease: 1\nSummary: test\nLicense: none\nAutoReqProv: no\nBuildArch: noarch\n\
              {extra}\n%description\ntest\n%install\nmkdir -p %{{buildroot}}/opt/{name}\n\
@@ -95,13 +95,13 @@ impl Scratch {
     }
 
     /// Which package [`Scratch::rpm`] makes.
-    pub(super) fn id(&self, name: &str, version: &str) -> RpmId {
+    pub(crate) fn id(&self, name: &str, version: &str) -> RpmId {
         let (name, version) = (name.to_owned(), version.to_owned());
         RpmId { name, epoch: 0, version, release: "1".into(), arch: "noarch".into() }
     }
 
     /// That package, as -f names it.
-    pub(super) fn file(&self, name: &str, version: &str) -> Wanted {
+    pub(crate) fn file(&self, name: &str, version: &str) -> Wanted {
         let file_name = format!("{name}-{version}-1.noarch.rpm");
         Wanted::Rpm { file_name, id: self.id(name, version), local: None }
     }
@@ -111,25 +111,25 @@ impl Scratch {
         Connect { known_hosts: self.path("known_hosts"), ..Connect::default() }
     }
 
-    pub(super) fn session(&self, host: &lab::Host) -> Host {
+    pub(crate) fn session(&self, host: &lab::Host) -> Host {
         let target = Target::parse(&host.target(), &TargetDefaults::default()).unwrap();
         Host::connect(&target, &self.connect()).unwrap()
     }
 }
 
 /// The lab's rpm files of these groups.
-pub(super) fn lab_rpms(groups: &[&str]) -> Vec<Utf8PathBuf> {
+pub(crate) fn lab_rpms(groups: &[&str]) -> Vec<Utf8PathBuf> {
     let files = Lab::rpms(groups).into_iter().filter(|file: &PathBuf| file.extension().is_some_and(|e| e == "rpm"));
     files.map(|file| Utf8PathBuf::from_path_buf(file).unwrap()).collect()
 }
 
-pub(super) fn names(names: &[&str]) -> Vec<Wanted> {
+pub(crate) fn names(names: &[&str]) -> Vec<Wanted> {
     names.iter().map(|name| Wanted::Name((*name).to_owned())).collect()
 }
 
 /// Runs `work` on a thread that lives in the lab's network, as the installer on its control host would. Threads and
 /// sockets made by it live there too.
-pub(super) fn inside<T: Send>(lab: &Lab, work: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn inside<T: Send>(lab: &Lab, work: impl FnOnce() -> T + Send) -> T {
     let network = File::open(format!("/run/netns/lab-{}", lab.name())).unwrap();
     thread::scope(|scope| {
         let done = scope.spawn(|| {
@@ -141,20 +141,20 @@ pub(super) fn inside<T: Send>(lab: &Lab, work: impl FnOnce() -> T + Send) -> T {
 }
 
 /// One host's part of a run: session, facts, repository.
-pub(super) struct Part {
-    pub(super) host: Host,
-    pub(super) facts: Facts,
-    pub(super) notes: Vec<String>,
+pub(crate) struct Part {
+    pub(crate) host: Host,
+    pub(crate) facts: Facts,
+    pub(crate) notes: Vec<String>,
 }
 
 impl Part {
-    pub(super) fn new(scratch: &Scratch, host: &lab::Host) -> Part {
+    pub(crate) fn new(scratch: &Scratch, host: &lab::Host) -> Part {
         let host = scratch.session(host);
         let facts = host.facts().unwrap();
         Part { host, facts, notes: Vec::new() }
     }
 
-    pub(super) fn open(
+    pub(crate) fn open(
         &mut self,
         server: &Server,
         choice: RouteChoice,
@@ -164,7 +164,7 @@ impl Part {
         HostRepo::open(&self.host, &self.facts, server, choice, wanted, &mut |note| notes.push(note))
     }
 
-    pub(super) fn install(
+    pub(crate) fn install(
         &mut self,
         repo: &mut HostRepo,
         wanted: &[Wanted],
@@ -175,7 +175,7 @@ impl Part {
     }
 
     /// Opens, installs and closes.
-    pub(super) fn run(
+    pub(crate) fn run(
         &mut self,
         server: &Server,
         choice: RouteChoice,
@@ -192,7 +192,7 @@ impl Part {
 }
 
 /// Everything on a host that a run may leave behind, apart from the packages themselves.
-pub(super) fn traces(host: &lab::Host) -> String {
+pub(crate) fn traces(host: &lab::Host) -> String {
     host.sh("find /run /var/cache /var/lib/dnf /var/lib/yum /etc /tmp /root -path '*sunshine-installer*' 2>/dev/null; \
          find / -xdev -newer /etc/machine-id -name '*.rpm' 2>/dev/null; \
          find /etc/yum.repos.d -newer /etc/machine-id -type f 2>/dev/null; true")

@@ -1,31 +1,8 @@
-//! The listener as a service: TLS, the stream of events, and the unit that systemd runs.
-
-use std::process::Command;
+//! The listener as a service: the stream of events, and the unit that systemd runs.
 
 use super::setup::{Listener, curl};
 use crate::lab::{Lab, Output};
 use crate::site::Site;
-
-#[test]
-fn tls_is_spoken_with_the_given_certificate_and_nothing_else() {
-    let state = tempfile::tempdir().unwrap();
-    let file = |name: &str| state.path().join(name).display().to_string();
-    let (cert, key) = (file("cert.pem"), file("key.pem"));
-    let mut openssl = Command::new("openssl");
-    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]);
-    openssl.args(["-subj", "/CN=listener", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", &key, "-out", &cert]);
-    Output::of(&mut openssl).expect_ok();
-    let listener = Listener::bare(state.path(), &["--tls-cert", &cert, "--tls-key", &key]);
-    assert!(listener.url.starts_with("https://"), "{}", listener.url);
-    let answer = curl(Command::new("curl"), &["--cacert", &cert, &format!("{}/environments", listener.url)]);
-    assert_eq!(answer.status, 200);
-    let plain = listener.url.replace("https://", "http://");
-    let output = Output::of(Command::new("curl").args(["-s", "--max-time", "10", &plain]));
-    assert!(!output.ok(), "{output:?}");
-    let swapped = Output::of(&mut super::setup::bare(state.path(), &["--tls-cert", &key, "--tls-key", &cert]));
-    assert_eq!(swapped.code, Some(2), "{swapped:?}");
-    assert!(swapped.stderr.contains("no certificate"), "{}", swapped.stderr);
-}
 
 #[test]
 fn events_are_streamed_from_the_newest_tasks_beginning_and_go_on_behind_any_of_them() {

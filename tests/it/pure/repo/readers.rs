@@ -5,8 +5,8 @@ use std::process::Command;
 use camino::Utf8PathBuf;
 use sunshine_installer::repo::Server;
 
-use super::setup::{Scratch, lab_rpms};
 use crate::lab::{Lab, Output};
+use crate::repo::setup::{Scratch, lab_rpms};
 
 /// A server on the loopback with the lab's packages, if they can be had here.
 fn served(scratch: &Scratch) -> Option<(Server, Vec<Utf8PathBuf>)> {

@@ -5,8 +5,8 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::setup::{Answer, Listener, bare, curl};
 use crate::lab::Output;
+use crate::rest::setup::{Answer, Listener, bare, curl};
 
 fn ask(listener: &Listener, path: &str, arguments: &[&str]) -> Answer {
     curl(Command::new("curl"), &[arguments, &[&format!("{}{path}", listener.url)]].concat())
