@@ -23,7 +23,7 @@ fn killed_ten_times_at_random_the_line_still_ends_with_all_ready() {
     let site = Site::with(&GROUPS);
     for kill in 0..KILLS {
         let after = chance.random_range(1..=FURTHEST);
-        let (mut seen, mut last) = (0, String::new());
+        let (mut seen, mut last, mut told) = (0, String::new(), Vec::new());
         let code = site.watch(&lab, &whole_line(), |event| {
             let started = event["event"] == "step_started";
             let satisfied = event["outcome"]["result"] == "satisfied";
@@ -31,10 +31,12 @@ fn killed_ten_times_at_random_the_line_still_ends_with_all_ready() {
             if started {
                 last = event["step"].to_string();
             }
+            told.push(event.to_string());
             seen < after
         });
         eprintln!("kill {kill}: after {after} changed or started step(s), at {last}");
-        assert_eq!(code, None, "kill {kill}: the run ended before it was killed");
+        let end = &told[told.len().saturating_sub(12)..];
+        assert_eq!(code, None, "kill {kill}: the run ended before it was killed: {end:#?}");
     }
     site.run(&lab, &whole_line()).expect_ok();
     whole(&site, &lab, 3);
