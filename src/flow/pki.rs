@@ -99,20 +99,22 @@ impl Authority {
     /// # Errors
     /// When it cannot be made or kept.
     pub fn issue(&self, request: &CertRequest) -> Result<KeyPairPem, PkiError> {
-        let base = self.dir.join(&request.name);
-        let (cert_path, key_path) = (base.with_extension("crt"), base.with_extension("key"));
         let wanted = self.fingerprint(request);
-        let stamp = base.with_extension("for");
-        if std::fs::read_to_string(&stamp).is_ok_and(|s| s == wanted)
-            && let (Ok(cert), Ok(key)) = (read(&cert_path), read(&key_path))
-            && is_fresh(&cert)
+        let place = IssuedFiles::of(&self.dir, &request.name);
+        if let Some(kept) = place.kept(&wanted) {
+            return Ok(kept);
+        }
+        // Names were cut at their last dot once, so that `node.a` and `node.b` shared their files. The certificate that was
+        // written there last is moved to its whole name.
+        if let Some(old) = IssuedFiles::cut(&self.dir, &request.name)
+            && let Some(kept) = old.kept(&wanted)
         {
-            return Ok(KeyPairPem { cert, key: Secret::new(key) });
+            place.save(&kept, &wanted)?;
+            old.remove();
+            return Ok(kept);
         }
         let made = self.make(request)?;
-        save(&key_path, made.key.expose().as_bytes())?;
-        save(&cert_path, made.cert.as_bytes())?;
-        save(&stamp, wanted.as_bytes())?;
+        place.save(&made, &wanted)?;
         Ok(made)
     }
 
@@ -121,7 +123,7 @@ impl Authority {
     /// # Errors
     /// When it cannot be made, kept or read.
     pub fn lasting_key(&self, name: &str) -> Result<KeyPairPem, PkiError> {
-        let path = self.dir.join(name).with_extension("key");
+        let path = self.dir.join(format!("{name}.key"));
         if !path.exists() {
             let made = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256);
             let made = made.map_err(|e| PkiError::Make { name: name.to_owned(), reason: e.to_string() })?;
@@ -235,6 +237,48 @@ pub fn days_left(pki: &Utf8Path) -> Option<i64> {
     kept(pki).first().map(|first| first.days_left)
 }
 
+/// The files of one certificate that was signed.
+struct IssuedFiles {
+    cert: Utf8PathBuf,
+    key: Utf8PathBuf,
+    /// What it was made for: [`Authority::fingerprint`].
+    stamp: Utf8PathBuf,
+}
+
+impl IssuedFiles {
+    fn of(dir: &Utf8Path, name: &str) -> Self {
+        let file = |ending: &str| dir.join(format!("{name}.{ending}"));
+        Self { cert: file("crt"), key: file("key"), stamp: file("for") }
+    }
+
+    /// Those of the name cut at its last dot; `None` when it has none.
+    fn cut(dir: &Utf8Path, name: &str) -> Option<Self> {
+        name.rsplit_once('.').map(|(stem, _)| Self::of(dir, stem))
+    }
+
+    /// What is kept, when it was made for the same request and is not about to end.
+    fn kept(&self, wanted: &str) -> Option<KeyPairPem> {
+        if !std::fs::read_to_string(&self.stamp).is_ok_and(|stamp| stamp == wanted) {
+            return None;
+        }
+        let (cert, key) = (read(&self.cert).ok()?, read(&self.key).ok()?);
+        is_fresh(&cert).then(|| KeyPairPem { cert, key: Secret::new(key) })
+    }
+
+    fn save(&self, made: &KeyPairPem, wanted: &str) -> Result<(), PkiError> {
+        save(&self.key, made.key.expose().as_bytes())?;
+        save(&self.cert, made.cert.as_bytes())?;
+        save(&self.stamp, wanted.as_bytes())
+    }
+
+    /// Deletes them; what is left because that fails is used by nobody.
+    fn remove(&self) {
+        for path in [&self.stamp, &self.cert, &self.key] {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
 fn is_fresh(cert_pem: &str) -> bool {
     let third = i64::try_from(CERT_LIFE.as_secs() / 3).unwrap_or(i64::MAX);
     expires_at(cert_pem).is_some_and(|end| end - OffsetDateTime::now_utc().unix_timestamp() > third)
@@ -280,6 +324,33 @@ mod tests {
         assert_eq!(first.cert, again.cert);
         assert_eq!(first.key.expose(), again.key.expose());
         assert_ne!(first.cert, ca.issue(&request("b")).unwrap().cert);
+    }
+
+    fn named(name: &str) -> CertRequest {
+        CertRequest { name: name.into(), common_name: name.into(), ..request(name) }
+    }
+
+    #[test]
+    fn names_that_differ_behind_a_dot_do_not_share_files() {
+        let (_keep, ca) = authority();
+        let (a, b) = (ca.issue(&named("node.a")).unwrap(), ca.issue(&named("node.b")).unwrap());
+        assert_ne!(a.cert, b.cert);
+        assert_eq!(ca.issue(&named("node.a")).unwrap().cert, a.cert, "made anew: the files were another's");
+        assert_eq!(ca.issue(&named("node.b")).unwrap().cert, b.cert);
+        let names: Vec<String> = kept(ca.dir.parent().unwrap()).into_iter().map(|kept| kept.name).collect();
+        assert!(names.contains(&"etcd/node.a".to_owned()) && names.contains(&"etcd/node.b".to_owned()), "{names:?}");
+    }
+
+    #[test]
+    fn a_certificate_under_a_cut_name_is_still_used() {
+        let (_keep, ca) = authority();
+        let made = ca.issue(&named("node.a")).unwrap();
+        for ending in ["crt", "key", "for"] {
+            let (whole, cut) = (ca.dir.join(format!("node.a.{ending}")), ca.dir.join(format!("node.{ending}")));
+            std::fs::rename(whole, cut).unwrap();
+        }
+        assert_eq!(ca.issue(&named("node.a")).unwrap().cert, made.cert);
+        assert!(ca.dir.join("node.a.crt").is_file() && !ca.dir.join("node.crt").exists());
     }
 
     #[test]
