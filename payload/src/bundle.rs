@@ -2,10 +2,11 @@
 //!
 //! Opening reads the footer and the manifest and nothing else, so it costs the same on every size.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
-use std::sync::{Arc, OnceLock};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -33,6 +34,19 @@ struct Inner {
     manifest: Manifest,
     manifest_bytes: Vec<u8>,
     own_stamp: Option<stamp::Stamp>,
+    /// Members found whole, by name, and what their file was then.
+    whole: Mutex<HashMap<String, FileState>>,
+}
+
+/// What changes when a file does: device, inode, size, and the time of its last change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileState(u64, u64, u64, (i64, i64));
+
+impl FileState {
+    fn of(file: &File) -> io::Result<Self> {
+        let meta = file.metadata()?;
+        Ok(Self(meta.dev(), meta.ino(), meta.len(), (meta.ctime(), meta.ctime_nsec())))
+    }
 }
 
 #[derive(Debug)]
@@ -113,7 +127,9 @@ impl Bundle {
         }
         let manifest = Manifest::decode(&manifest_bytes, &footer)
             .map_err(|what| BundleError::damaged(path, Part::Manifest, what))?;
-        Ok(Self(Arc::new(Inner { path: path.to_owned(), place, footer, manifest, manifest_bytes, own_stamp: None })))
+        let whole = Mutex::default();
+        let inner = Inner { path: path.to_owned(), place, footer, manifest, manifest_bytes, own_stamp: None, whole };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Where it was opened.
@@ -281,8 +297,15 @@ impl Bundle {
         Ok(RangeReader { file: self.deployer_file()?, at: 0, left: self.manifest().deployer.size })
     }
 
-    /// Checks one member's bytes against the manifest.
+    /// Checks one member's bytes against the manifest. A member that this process has found whole is not read again
+    /// while its file is the same.
     pub fn check(&self, member: &Member) -> Result<(), BundleError> {
+        let known = self.0.whole.lock().unwrap_or_else(PoisonError::into_inner).get(&member.name).copied();
+        if let Some(known) = known
+            && FileState::of(self.stored_file(member)?.0.as_ref()).is_ok_and(|now| now == known)
+        {
+            return Ok(());
+        }
         self.check_member(member, &mut |_| ())
     }
 
@@ -296,10 +319,15 @@ impl Bundle {
         if self.is_folder() && file.metadata().map_err(BundleError::io("read", self.path()))?.len() != size {
             return Err(self.damaged_member(member, "its size is not the manifest's"));
         }
+        let before = FileState::of(file).ok();
         let mut hasher = Hasher::new();
         crate::digest::hash_range(&mut hasher, file, at, size, seen).map_err(|e| self.unreadable(member, e))?;
         let found = hasher.finish();
         if found == *sum {
+            if let Some(state) = before {
+                let mut whole = self.0.whole.lock().unwrap_or_else(PoisonError::into_inner);
+                whole.insert(member.name.clone(), state);
+            }
             return Ok(());
         }
         Err(self.damaged_member(member, &format!("its sha256 is {found}, the manifest says {sum}")))

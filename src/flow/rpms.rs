@@ -13,7 +13,7 @@ use super::error::FlowError;
 /// Finds the files given by `-f` and the like (`option` is what the user typed, for the message).
 ///
 /// # Errors
-/// Names every path that is in neither place, every file that is no rpm, and a bundle's damaged member.
+/// Names every path that is in neither place, and every file that is no rpm.
 pub fn from_files(paths: &[String], option: &str, bundle: Option<&Bundle>) -> Result<Vec<Wanted>, FlowError> {
     let mut wanted = Vec::new();
     let mut missing = Vec::new();
@@ -42,7 +42,7 @@ fn find(path: &str, bundle: Option<&Bundle>) -> Result<Option<Wanted>, FlowError
     }
     let Some(bundle) = bundle else { return Ok(None) };
     let Some(member) = bundle.find_rpm_file(&file_name) else { return Ok(None) };
-    bundle.check(member)?;
+    // Its bytes are checked with all of the bundle, before any host is connected to.
     let id = member.rpm.clone();
     Ok(id.map(|id| Wanted::Rpm { file_name, id, local: None }))
 }

@@ -38,6 +38,30 @@ fn every_member_comes_out_as_it_went_in() {
     assert!(bundle.network("calico").is_some() && bundle.network("weave").is_none());
 }
 
+/// Bytes that this thread has read from files: proc(5), `rchar`.
+fn bytes_read() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+    text.lines().find_map(|l| l.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_was_found_whole_is_not_read_again_unless_the_file_changed() {
+    let scratch = Scratch::new();
+    let path = build(&scratch, &recipe());
+    let bundle = Bundle::open(&path).unwrap();
+    let big = bundle.member("rpms/big.rpm").unwrap();
+    bundle.verify(&mut |_| ()).unwrap();
+    let before = bytes_read();
+    bundle.check(big).unwrap();
+    // Reading the counter itself counts.
+    assert!(bytes_read() - before < big.size / 2, "{} bytes were read again", bytes_read() - before);
+
+    let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.seek(SeekFrom::Start(big.offset + 5)).unwrap();
+    std::io::Write::write_all(&mut file, b"damage").unwrap();
+    assert!(bundle.check(big).is_err());
+}
+
 #[test]
 fn large_plain_members_are_aligned_and_text_is_packed() {
     let scratch = Scratch::new();
