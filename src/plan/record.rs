@@ -14,6 +14,7 @@
 //! | `module` | name | `-` it was not loaded |
 //! | `swap` | device | `on` |
 //! | `image` | name | `-` Docker did not know it |
+//! | `ctr-image` | name | `-` containerd did not know it |
 //! | `sebool` | SELinux boolean | `off` |
 //! | `firewall` | zone and port | `-` it was closed |
 

@@ -77,18 +77,27 @@ fn in_full(tag: &str) -> String {
 const MISSING: &str = r#"for i in "$@"; do docker image inspect "$i" >/dev/null 2>&1 || printf '%s\n' "$i"; done"#;
 const CTR_MISSING: &str = r#"there=$(ctr -n k8s.io images ls -q 2>/dev/null)
 for i in "$@"; do printf '%s\n' "$there" | grep -qxF -- "$i" || printf '%s\n' "$i"; done"#;
-const CTR_LOAD: &str = r#"set -eu
-ctr -n k8s.io images import "$1" >/dev/null
-rm -f -- "$1""#;
-const LOAD: &str = r#"set -eu
+/// `$1` kind in the change record, `$2` the archive, then the names that the host did not have. They are recorded before they
+/// are loaded: a run that is killed in between must not leave one that nobody knows of.
+macro_rules! recorded {
+    ($load:literal) => {
+        concat!(
+            r#"set -eu
 umask 077
 d=/var/lib/sunshine-installer
 touch "$d/record"
 t=$(printf '\t')
-docker load -q -i "$1"
-rm -f -- "$1"
-shift
-for i in "$@"; do grep -qF -- "image$t$i$t" "$d/record" || printf 'image\t%s\t-\n' "$i" >>"$d/record"; done"#;
+kind=$1 file=$2; shift 2
+for i in "$@"; do grep -qxF -- "$kind$t$i$t-" "$d/record" || printf '%s\t%s\t-\n' "$kind" "$i" >>"$d/record"; done
+"#,
+            $load,
+            r#"
+rm -f -- "$file""#
+        )
+    };
+}
+const CTR_LOAD: &str = recorded!(r#"ctr -n k8s.io images import "$file" >/dev/null"#);
+const LOAD: &str = recorded!(r#"docker load -q -i "$file""#);
 
 impl LoadImages {
     fn tags(&self, image: &Image) -> Vec<String> {
@@ -123,12 +132,13 @@ impl Work for LoadImages {
             let size = bytes.len() as u64;
             let host = cx.host()?;
             host.upload(&mut bytes.as_ref(), size, &sha256, &path, &FileMeta::mode(0o600), &mut |_| {})?;
+            let new = self.tags(image).into_iter().filter(|tag| missing.contains(tag));
             let load = if self.containerd {
-                Command::script(CTR_LOAD).arg(&path).label("ctr images import")
+                Command::script(CTR_LOAD).args(["ctr-image", &path]).label("ctr images import")
             } else {
-                Command::script(LOAD).arg(&path).args(image.tags.clone()).label("docker load")
+                Command::script(LOAD).args(["image", &path]).label("docker load")
             };
-            host.run_ok(&load.timeout(Duration::from_secs(600)))?;
+            host.run_ok(&load.args(new).timeout(Duration::from_secs(600)))?;
         }
         Ok(())
     }
@@ -137,6 +147,34 @@ impl Work for LoadImages {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Runs a script with `ctr`, `docker` and the state folder of this test; the record it leaves.
+    fn record_after(script: &str, kind: &str, names: &[&str], loads: bool) -> String {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+        for program in ["ctr", "docker"] {
+            std::fs::write(at(program), format!("#!/bin/sh\nexit {}\n", u8::from(!loads))).unwrap();
+            std::fs::set_permissions(at(program), std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        std::fs::write(at("file"), "archive").unwrap();
+        let script = script.replace(crate::plan::RECORD_DIR, &at(""));
+        let path = format!("{}:{}", at(""), std::env::var("PATH").unwrap());
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script, "sh", kind, &at("file")]).args(names).env("PATH", path);
+        assert_eq!(command.status().unwrap().success(), loads);
+        std::fs::read_to_string(at("record")).unwrap()
+    }
+
+    #[test]
+    fn images_are_recorded_before_they_are_loaded_into_docker_and_containerd() {
+        let names = ["docker.io/library/a:1", "docker.io/library/a:12"];
+        for loads in [true, false] {
+            let record = record_after(CTR_LOAD, "ctr-image", &names, loads);
+            assert_eq!(record, "ctr-image\tdocker.io/library/a:1\t-\nctr-image\tdocker.io/library/a:12\t-\n");
+            assert_eq!(record_after(LOAD, "image", &["a:1", "a:1"], loads), "image\ta:1\t-\n");
+        }
+    }
 
     #[test]
     fn short_names_are_written_in_full() {

@@ -33,6 +33,8 @@ fi
 
 set -u
 for u in kubelet kube-proxy; do systemctl stop $u 2>/dev/null; done
+# It would make its interface again.
+recorded 'unit	flanneld\.service	' && systemctl stop flanneld 2>/dev/null
 [ -z "$(pods)" ] || remove_pods
 [ -x /usr/local/sbin/sunshine-cluster ] && { systemctl stop sunshine-cluster sunshine-api 2>/dev/null; /usr/local/sbin/sunshine-cluster stop; }
 command -v kube-proxy >/dev/null 2>&1 && timeout 30 kube-proxy --cleanup >/dev/null 2>&1

@@ -27,11 +27,12 @@ impl Undo {
         match self {
             Self::All { wipe } => {
                 let count = |kind: &str| record.names(kind).count();
-                let mut changes: Vec<String> = ["unit", "file", "package", "sysctl", "module", "swap", "firewall"]
-                    .into_iter()
-                    .filter(|kind| count(kind) > 0)
-                    .map(|kind| format!("give back: {} {kind}(s)", count(kind)))
-                    .collect();
+                let mut changes: Vec<String> =
+                    ["unit", "file", "package", "image", "ctr-image", "sysctl", "module", "swap", "firewall"]
+                        .into_iter()
+                        .filter(|kind| count(kind) > 0)
+                        .map(|kind| format!("give back: {} {kind}(s)", count(kind)))
+                        .collect();
                 if changes.is_empty() && !record.lines.is_empty() {
                     changes.push("forget what was changed here".to_owned());
                 }
@@ -68,5 +69,60 @@ impl Work for Undo {
         };
         cx.host()?.run_ok(&undo)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// Runs the script, for everything, on a record in a folder of this test, with programs that do nothing but write down
+    /// how they were called. Gives what they were called with, what was said, and the record that is left.
+    fn undone(record: &str, programs: &[(&str, &str)]) -> (String, String, Option<String>) {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+        let nothing = ["systemctl", "rpm", "firewall-cmd", "sysctl", "setsebool", "modprobe", "swapon"];
+        for (name, body) in nothing.map(|name| (name, "")).iter().chain(programs) {
+            let script = format!("#!/bin/sh\necho {name} \"$@\" >>{}\n{body}\n", at("calls"));
+            std::fs::write(at(name), script).unwrap();
+            std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        std::fs::create_dir(at("state")).unwrap();
+        std::fs::write(at("state/record"), record).unwrap();
+        let script = UNDO.replace(crate::plan::RECORD_DIR, &at("state")).replace("/run/sunshine-installer", &at("run"));
+        let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+        let output =
+            std::process::Command::new("sh").args(["-c", &script, "sh", "all"]).env("PATH", path).output().unwrap();
+        let calls = std::fs::read_to_string(at("calls")).unwrap_or_default();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (calls, said, std::fs::read_to_string(at("state/record")).ok())
+    }
+
+    const CTR: (&str, &str) = ("ctr", "[ \"$3\" = images ] && [ \"$4\" = ls ] && echo docker.io/library/a:1; exit 0");
+    const IMAGES: &str = "ctr-image\tdocker.io/library/a:1\t-\nctr-image\tdocker.io/library/gone:1\t-\n";
+
+    #[test]
+    fn images_leave_a_containerd_that_was_here_before_while_it_still_runs() {
+        let record = format!("unit\tcontainerd.service\tenabled/active\n{IMAGES}");
+        let (calls, said, left) = undone(&record, &[CTR]);
+        assert_eq!((said.as_str(), left), ("", None), "{calls}");
+        let removed = calls.find("ctr -n k8s.io images rm docker.io/library/a:1").unwrap();
+        assert!(removed < calls.find("systemctl stop").unwrap(), "{calls}");
+        assert!(!calls.contains("rm docker.io/library/gone:1"), "{calls}");
+    }
+
+    #[test]
+    fn images_go_with_a_containerd_of_ours() {
+        let (calls, _, left) = undone(&format!("package\tcontainerd.io.x86_64\t-\n{IMAGES}"), &[CTR]);
+        assert!(!calls.contains("images rm") && left.is_none(), "{calls}");
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_removed_is_named_and_stays_in_the_record() {
+        let (_, said, left) = undone(IMAGES, &[("ctr", "exit 1")]);
+        assert!(said.contains("image docker.io/library/a:1 cannot be removed while containerd does not run"), "{said}");
+        assert_eq!(left.as_deref().map(|text| text.lines().count()), Some(2), "{left:?}");
     }
 }

@@ -39,6 +39,23 @@ file_back() {
     forget file "$1"
   fi
 }
+runtime() { # KIND version | has | rm NAME
+  case $1-$2 in
+  image-version) docker version;;
+  image-has) docker image inspect "$3";;
+  image-rm) docker image rm "$3";;
+  ctr-image-version) ctr version;;
+  ctr-image-has) ctr -n k8s.io images ls -q | grep -xF -- "$3";;
+  ctr-image-rm) ctr -n k8s.io images rm "$3";;
+  esac >/dev/null 2>&1
+}
+drop_image() { # KIND NAME PROGRAM PACKAGE
+  if ! names package | grep -q "^$4\\." && command -v "$3" >/dev/null 2>&1; then
+    runtime "$1" version || { failed "image $2 cannot be removed while $4 does not run"; return 0; }
+    ! runtime "$1" has "$2" || runtime "$1" rm "$2" || { failed "image $2 cannot be removed: a container uses it"; return 0; }
+  fi
+  forget "$1" "$2"
+}
 dirs_back() { # folders of ours that are empty now
   names dir | while IFS= read -r p; do
     if [ ! -d "$p" ]; then forget dir "$p"
@@ -56,6 +73,9 @@ if [ "$what" = some ]; then
   exit $bad
 fi
 
+# Before the units: a runtime that was here before is stopped with them. One that is ours takes its images along.
+for i in $(names image); do drop_image image "$i" docker docker; done
+for i in $(names ctr-image); do drop_image ctr-image "$i" ctr containerd; done
 units=$(names unit); for u in $units; do stop_unit "$u"; done
 names file >"$d/files.$$"
 while IFS= read -r p; do file_back "$p"; done <"$d/files.$$"
@@ -83,10 +103,6 @@ if [ -n "$(names swap)" ]; then
   sed -i 's/^#sunshine-installer# //' /etc/fstab
   for s in $(names swap); do swapon "$s" 2>/dev/null || failed "swap $s cannot be switched on again"; forget swap "$s"; done
 fi
-for i in $(names image); do
-  command -v docker >/dev/null 2>&1 && docker image rm "$i" >/dev/null 2>&1
-  forget image "$i"
-done
 for p in "$@"; do rm -rf -- "$p"; done
 dirs_back
 for u in $again; do systemctl start -- "$u" || failed "$u ran before and does not start again"; done
