@@ -1,5 +1,5 @@
 //! The bundle's own commands: `bundle info|list|verify|extract|repack|sign|sbom`. They work on the running program's
-//! own bundle, or on the one that `--bundle` names. A command and a console flow in, text or JSON flows out.
+//! own bundle, or on the one that is named. A command and a console flow in, text or JSON flows out.
 
 use std::io::{self, Write};
 
@@ -31,9 +31,18 @@ pub enum BundleCommand {
 /// Which bundle.
 #[derive(Clone, Debug, Args)]
 pub struct Which {
-    /// Another bundle, or a folder that one was extracted to, instead of the running program's own.
+    /// The bundle, or a folder that one was extracted to [default: this program's own]
+    #[arg(value_name = "FILE|DIR", conflicts_with = "bundle")]
+    pub file: Option<Utf8PathBuf>,
+    /// The same, as an option
     #[arg(long, value_name = "FILE|DIR")]
     pub bundle: Option<Utf8PathBuf>,
+}
+
+impl Which {
+    fn path(&self) -> Option<&Utf8Path> {
+        self.file.as_deref().or(self.bundle.as_deref())
+    }
 }
 
 /// `bundle info`.
@@ -66,14 +75,15 @@ pub struct VerifyArgs {
 /// `bundle extract`.
 #[derive(Clone, Debug, Args)]
 pub struct ExtractArgs {
-    /// The folder; it must be empty or not be there, except with --only.
-    pub dir: Utf8PathBuf,
+    /// The bundle [default: this program's own], then the folder; it must be empty or not exist, except with --only
+    #[arg(value_name = "[FILE] DIR", required = true, num_args = 1..=2)]
+    pub paths: Vec<Utf8PathBuf>,
     /// Only these members: by member name, file name, or package name.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub only: Vec<String>,
-    /// Which bundle.
-    #[command(flatten)]
-    pub which: Which,
+    /// The bundle, as an option
+    #[arg(long, value_name = "FILE|DIR")]
+    pub bundle: Option<Utf8PathBuf>,
 }
 
 /// `bundle repack`.
@@ -159,6 +169,9 @@ pub enum BundleCommandError {
     /// This program was never packed.
     #[error("this program is a bare deployer: there is no bundle in it")]
     Bare,
+    /// A bundle named by place and by option.
+    #[error("the bundle is named twice: as FILE and with --bundle")]
+    TwoBundles,
     /// A file that `--add` has no place for.
     #[error("cannot add {0}: it is neither a package (.rpm) nor a container image (.tar)")]
     WhatIsIt(Utf8PathBuf),
@@ -175,7 +188,7 @@ impl BundleCommandError {
             Self::Bundle(error) => std::slice::from_ref(error),
             Self::Several(errors) => errors,
             Self::Output(_) => return 1,
-            Self::Bare | Self::WhatIsIt(_) => return 2,
+            Self::Bare | Self::TwoBundles | Self::WhatIsIt(_) => return 2,
         };
         if errors.iter().any(BundleError::is_damage) {
             3
@@ -192,9 +205,9 @@ impl BundleCommandError {
         match self {
             Self::Bundle(error) => error.help(),
             Self::Several(errors) => errors.first().and_then(BundleError::help),
-            Self::Bare => Some("name a bundle with --bundle FILE, or build one with sunshine-bundler".into()),
+            Self::Bare => Some("name a bundle: `bundle info FILE`, or build one with sunshine-bundler".into()),
             Self::WhatIsIt(_) => Some("--manifest NAME=FILE and --addon NAME=FILE take the other kinds".into()),
-            Self::Output(_) => None,
+            Self::TwoBundles | Self::Output(_) => None,
         }
     }
 }
@@ -204,9 +217,9 @@ type Done = Result<(), BundleCommandError>;
 /// Runs the command.
 pub fn run(command: &BundleCommand, console: &mut Console<'_>) -> Done {
     match command {
-        BundleCommand::Info(args) => Ok(text::info(&open(&args.which)?, console)?),
-        BundleCommand::List(args) => Ok(text::list(&open(&args.which)?, console)?),
-        BundleCommand::Sbom(args) => Ok(text::sbom(&open(&args.which)?, console)?),
+        BundleCommand::Info(args) => Ok(text::info(&open(args.which.path())?, console)?),
+        BundleCommand::List(args) => Ok(text::list(&open(args.which.path())?, console)?),
+        BundleCommand::Sbom(args) => Ok(text::sbom(&open(args.which.path())?, console)?),
         BundleCommand::Verify(args) => verify(args, console),
         BundleCommand::Extract(args) => extract(args, console),
         BundleCommand::Repack(args) => repack(args, console),
@@ -214,15 +227,15 @@ pub fn run(command: &BundleCommand, console: &mut Console<'_>) -> Done {
     }
 }
 
-fn open(which: &Which) -> Result<Bundle, BundleCommandError> {
-    match &which.bundle {
+fn open(path: Option<&Utf8Path>) -> Result<Bundle, BundleCommandError> {
+    match path {
         Some(path) => Ok(Bundle::open(path)?),
         None => Bundle::open_self()?.ok_or(BundleCommandError::Bare),
     }
 }
 
 fn verify(args: &VerifyArgs, console: &mut Console<'_>) -> Done {
-    let bundle = open(&args.which)?;
+    let bundle = open(args.which.path())?;
     let key = args.pubkey.as_deref().map(VerifyKey::read).transpose()?;
     let total = bundle.verify_size();
     bundle.verify(&mut |done| (console.progress)(done, total))?;
@@ -231,7 +244,12 @@ fn verify(args: &VerifyArgs, console: &mut Console<'_>) -> Done {
 }
 
 fn extract(args: &ExtractArgs, console: &mut Console<'_>) -> Done {
-    let bundle = open(&args.which)?;
+    let (file, dir) = match (args.paths.as_slice(), &args.bundle) {
+        ([dir], bundle) => (bundle.as_deref(), dir),
+        ([file, dir], None) => (Some(file.as_path()), dir),
+        _ => return Err(BundleCommandError::TwoBundles),
+    };
+    let bundle = open(file)?;
     let mut chosen: Vec<&Member> = Vec::new();
     for word in &args.only {
         let before = chosen.len();
@@ -245,12 +263,12 @@ fn extract(args: &ExtractArgs, console: &mut Console<'_>) -> Done {
         Some(members) => members.iter().map(|m| m.size).sum(),
         None => bundle.manifest().members_size() + bundle.manifest().deployer.size,
     };
-    payload::extract(&bundle, &args.dir, only, &mut |done| (console.progress)(done, total))?;
-    Ok(text::extracted(&bundle, &args.dir, only, console)?)
+    payload::extract(&bundle, dir, only, &mut |done| (console.progress)(done, total))?;
+    Ok(text::extracted(&bundle, dir, only, console)?)
 }
 
 fn repack(args: &RepackArgs, console: &mut Console<'_>) -> Done {
-    let bundle = open(&args.which)?;
+    let bundle = open(args.which.path())?;
     let mut changes = Changes {
         networks: args.manifest.clone(),
         addons: args.addon.clone(),
@@ -286,7 +304,7 @@ fn repack(args: &RepackArgs, console: &mut Console<'_>) -> Done {
 }
 
 fn sign(args: &SignArgs, console: &mut Console<'_>) -> Done {
-    let bundle = open(&args.which)?;
+    let bundle = open(args.which.path())?;
     let mut password = || match &args.key_password_file {
         Some(path) => first_line(path),
         None => (console.ask)(&format!("Password of {}: ", args.key)).map_err(|source| BundleError::Io {

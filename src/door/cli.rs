@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use camino::Utf8PathBuf;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use payload::Bundle;
 
-use crate::flow::FlowError;
 use crate::flow::request::{Job, Operation, RunOptions, check_environment};
+use crate::flow::{FlowError, loss, state_dir};
 use crate::host::{HostKeyPolicy, TargetDefaults};
 use crate::repo::RouteChoice;
 
@@ -20,7 +20,7 @@ use super::etcd::EtcdCommand;
 use super::exit::Exit;
 use super::repo::{self, RepoCommand};
 use super::terminal::{self, Manner};
-use super::{argv, cluster_show, deploy, hosts, legacy, log, serve, start, support};
+use super::{accepts, argv, ask, cluster_show, deploy, hosts, legacy, log, serve, start, support};
 
 /// Turns bare RHEL-family machines into an etcd and Kubernetes cluster where there is no internet.
 #[derive(Debug, Parser)]
@@ -46,44 +46,44 @@ A run that was interrupted or failed goes on where it stopped: run the same line
 Exit codes: 0 done, 1 failed on some host, 2 wrong command line or file, 3 bundle damaged, 130 interrupted.
 Log: /var/log/onekey_deploy/onekey_deploy.log";
 
-/// Options that hold for every command.
+/// Options that several commands share; [`accepts`] says which.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// Events and results as JSON, one a line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     pub(crate) json: bool,
     /// Show remote commands and steps that needed nothing
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = "Output")]
     pub(crate) verbose: bool,
     /// Say only errors and the result
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
     pub(crate) quiet: bool,
     /// Show what would change on each host; change nothing
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Run")]
     pub(crate) dry_run: bool,
     /// How many hosts are worked on at once
-    #[arg(long, global = true, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, global = true, value_name = "N", default_value_t = 64, help_heading = "Run", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) forks: u16,
     /// Which environment: one cluster's state on this machine
-    #[arg(long, global = true, value_name = "ID", default_value = crate::flow::request::DEFAULT_ENVIRONMENT, value_parser = environment)]
+    #[arg(long, global = true, value_name = "ID", default_value = crate::flow::request::DEFAULT_ENVIRONMENT, value_parser = environment, help_heading = "Run")]
     pub(crate) environment: String,
     /// How hosts reach the bundle's packages
-    #[arg(long, global = true, value_name = "auto|http|tunnel|files", default_value = "auto")]
+    #[arg(long, global = true, value_name = "auto|http|tunnel|files", default_value = "auto", help_heading = "Run")]
     pub(crate) repo_route: RouteChoice,
     /// What to do with a host whose key is not known
-    #[arg(long, global = true, value_enum, default_value = "accept-new")]
+    #[arg(long, global = true, value_enum, default_value = "accept-new", help_heading = "Run")]
     host_key: HostKey,
     /// Replace a newer installed version by the bundle's older one
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Run")]
     pub(crate) allow_downgrade: bool,
     /// Keep the environment's passwords, sealed with the key in this file (mode 0600; made when it is not there)
-    #[arg(long, global = true, value_name = "KEYFILE")]
+    #[arg(long, global = true, value_name = "KEYFILE", help_heading = "Run")]
     pub(crate) keep_credentials: Option<Utf8PathBuf>,
     /// Folder of the log [default: /var/log/onekey_deploy]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Output")]
     pub(crate) log_dir: Option<Utf8PathBuf>,
     /// Folder for a dry run's copy of the state [default: the system's temporary folder, else /var/tmp]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Run")]
     pub(crate) work_dir: Option<Utf8PathBuf>,
 }
 
@@ -187,9 +187,14 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 }
 
 fn today(args: Vec<OsString>) -> Exit {
-    match Cli::try_parse_from(args) {
-        Ok(cli) => run(cli),
-        Err(e) => said_by_clap(&e),
+    let read = accepts::command().try_get_matches_from(args).and_then(|m| Ok((Cli::from_arg_matches(&m)?, m)));
+    let (cli, matches) = match read {
+        Ok(read) => read,
+        Err(e) => return said_by_clap(&e),
+    };
+    match accepts::check(&matches) {
+        Ok(()) => run(cli),
+        Err(e) => start::refuse(&e, cli.global.manner()),
     }
 }
 
@@ -206,7 +211,7 @@ fn run(cli: Cli) -> Exit {
     let result = match command {
         Command::Completion { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "sunshine-installer", &mut script);
+            clap_complete::generate(shell, &mut accepts::visible(), "sunshine-installer", &mut script);
             terminal::print(&String::from_utf8_lossy(&script));
             return Exit::Done;
         }
@@ -226,11 +231,11 @@ fn run(cli: Cli) -> Exit {
         Command::Cluster(ClusterCommand::Certs(CertsCommand::Status)) => cluster_show::certificates(&global),
         Command::Etcd(command) => credentials.defaults().and_then(|login| {
             let operation = command.operation(&login)?;
-            operate(operation, login, command.source(), &global)
+            operate(operation, login, command.source(), command.yes(), &global)
         }),
         Command::Cluster(command) => credentials.defaults().and_then(|login| {
             let operation = command.operation(&login)?;
-            operate(operation, login, command.source(), &global)
+            operate(operation, login, command.source(), command.yes(), &global)
         }),
     };
     result.unwrap_or_else(|e| start::refuse(&e, manner))
@@ -249,21 +254,36 @@ pub(crate) fn begin(job: &Job, bundle: Option<Bundle>, global: &Global) -> Exit 
     start::start(job, bundle, global.manner(), global.work_dir.as_deref())
 }
 
-/// Runs one operation.
+/// Runs one operation, once the person at the terminal has agreed to what it takes away; `yes` is their answer.
 fn operate(
     operation: Option<Operation>,
     login: TargetDefaults,
     source: Option<&Source>,
+    yes: bool,
     global: &Global,
 ) -> Result<Exit, FlowError> {
     let options = RunOptions { login, ..global.options() };
     let job = Job { operations: operation.into_iter().collect(), options };
     let bundle = source.map_or(Ok(None), Source::open)?;
+    if !yes && !global.dry_run && ask::is_possible() {
+        for operation in &job.operations {
+            let lost = loss(operation, &state_dir(), &global.environment)?;
+            if !lost.is_empty() && !ask::agreed(&lost, "Go on?") {
+                return Ok(declined(global));
+            }
+        }
+    }
     Ok(begin(&job, bundle, global))
 }
 
+/// The person at the terminal did not agree.
+pub(crate) fn declined(global: &Global) -> Exit {
+    terminal::Terminal::new(global.manner()).say("nothing was changed");
+    Exit::Interrupted
+}
+
 fn man(of: &[String], manner: Manner) -> Exit {
-    let mut command = Cli::command();
+    let mut command = accepts::command();
     // Gives each command its whole name.
     command.build();
     for word in of {
@@ -307,7 +327,7 @@ fn bundle_main(command: &BundleCommand, global: &Global) -> Exit {
     let terminal = terminal::Terminal::new(global.manner());
     let bar = terminal.progress();
     let mut progress = |done: u64, total: u64| bar.show(done, total);
-    let mut ask = |text: &str| rpassword::prompt_password(text);
+    let mut ask = |text: &str| ask::secret(text);
     let mut out = std::io::stdout();
     let mut console = bundle::Console { out: &mut out, json: global.json, progress: &mut progress, ask: &mut ask };
     let result = bundle::run(command, &mut console);
@@ -327,7 +347,7 @@ fn bundle_main(command: &BundleCommand, global: &Global) -> Exit {
 
 /// Whether `name` is an option that holds beside the `-K` form's own, and how many values it takes.
 pub(crate) fn program_wide(name: &str) -> Option<usize> {
-    let command = Cli::command();
+    let command = accepts::command();
     let deploy = command.find_subcommand("deploy");
     let own = command.get_arguments().chain(deploy.into_iter().flat_map(clap::Command::get_arguments));
     let found = own.into_iter().find(|arg| {
@@ -339,11 +359,6 @@ pub(crate) fn program_wide(name: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
 
     #[test]
     fn program_wide_options_are_known_with_their_values() {

@@ -154,6 +154,9 @@ pub(crate) struct RemoveArgs {
     /// Go on when a drain does not end in time, and when a host does not answer: nothing is undone on it then
     #[arg(long)]
     force: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
     /// The longest a drain may take
     #[arg(long, value_name = "SECONDS")]
     drain_timeout: Option<u64>,
@@ -169,6 +172,9 @@ pub(crate) struct ResetArgs {
     /// Delete etcd's data too: of these hosts, or of all
     #[arg(long, value_name = "HOST", num_args = 0..)]
     wipe_data: Option<Vec<String>>,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
     #[command(flatten)]
     source: Source,
 }
@@ -184,6 +190,15 @@ impl ClusterCommand {
             Self::Certs(CertsCommand::Renew(args)) => &args.source,
             Self::Status | Self::Kubeconfig(_) | Self::Certs(CertsCommand::Status) => return None,
         })
+    }
+
+    /// Whether the question before something is lost is answered.
+    pub(crate) fn yes(&self) -> bool {
+        match self {
+            Self::Remove(args) => args.yes,
+            Self::Reset(args) => args.yes,
+            _ => false,
+        }
     }
 
     /// The work that the words ask for; `None` for a question.

@@ -1,8 +1,6 @@
 //! Credentials given once for all hosts, and how a host's text becomes a target. Every secret can come from a file or, on
 //! a terminal, from a prompt, so that none needs to be typed as an argument.
 
-use std::io::IsTerminal;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -10,6 +8,8 @@ use clap::Args;
 
 use crate::flow::FlowError;
 use crate::host::{Auth, Secret, Target, TargetDefaults};
+
+use super::ask;
 
 /// Credentials for hosts that name none of their own.
 #[derive(Debug, Clone, Default, Args)]
@@ -88,13 +88,13 @@ pub(crate) fn unlock(auth: &mut Auth) -> Result<(), FlowError> {
 }
 
 fn ask_passphrase(key: &Utf8Path) -> Result<Secret, FlowError> {
-    if !std::io::stdin().is_terminal() {
+    if !ask::is_possible() {
         return Err(FlowError::request_with_help(
             format!("--ssh-key {key}: the key is encrypted, and there is no terminal to ask for its passphrase on"),
             "put the passphrase into a file of mode 0600: --ssh-key-passphrase-file FILE",
         ));
     }
-    let typed = rpassword::prompt_password(format!("passphrase of {key}: "));
+    let typed = ask::secret(&format!("passphrase of {key}: "));
     typed.map(Secret::new).map_err(|e| FlowError::request(format!("--ssh-key {key}: {e}")))
 }
 
@@ -114,10 +114,10 @@ pub(crate) fn is_locked(text: &str) -> bool {
 fn from_file(file: Option<&Utf8PathBuf>, option: &str, prompt: &str) -> Result<Option<Secret>, FlowError> {
     let Some(path) = file else { return Ok(None) };
     if path == "-" {
-        if !std::io::stdin().is_terminal() {
+        if !ask::is_possible() {
             return Err(FlowError::request(format!("{option} -: there is no terminal to ask on")));
         }
-        let typed = rpassword::prompt_password(prompt);
+        let typed = ask::secret(prompt);
         return typed.map(|p| Some(Secret::new(p))).map_err(|e| FlowError::request(format!("{option} -: {e}")));
     }
     let text = std::fs::read_to_string(path).map_err(|e| FlowError::request(format!("{option} {path}: {e}")))?;

@@ -1,6 +1,5 @@
 //! `ec2 create|status|terminate`.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,8 @@ use crate::flow::request::{ClusterChange, Job, Operation, RunOptions, check_envi
 use crate::flow::{Environment, FlowError, kubernetes, state_dir};
 use crate::plan::{Events, Interrupt};
 
-use super::cli::{Global, Source, begin, open_log};
+use super::ask;
+use super::cli::{Global, Source, begin, declined, open_log};
 use super::cluster_show::table;
 use super::credentials::{Credentials, targets};
 use super::exit::Exit;
@@ -295,7 +295,7 @@ fn terminate(args: &TerminateArgs, global: &Global) -> Result<Exit, FlowError> {
     }
     let access = args.access.access();
     if !args.yes && !global.dry_run && !agreed(&options.environment, &access)? {
-        return Ok(Exit::Done);
+        return Ok(declined(global));
     }
     let operations = vec![Operation::Ec2Terminate(Ec2Terminate { access })];
     Ok(begin(&Job { operations, options }, None, global))
@@ -303,7 +303,7 @@ fn terminate(args: &TerminateArgs, global: &Global) -> Result<Exit, FlowError> {
 
 /// Shows what would go, and asks.
 fn agreed(name: &str, access: &Access) -> Result<bool, FlowError> {
-    if !std::io::stdin().is_terminal() {
+    if !ask::is_possible() {
         return Err(FlowError::request_with_help(
             "there is no terminal to ask on whether to terminate them",
             "--yes terminates without asking; --dry-run shows what would go",
@@ -314,16 +314,9 @@ fn agreed(name: &str, access: &Access) -> Result<bool, FlowError> {
     if alive.is_empty() {
         return Ok(true);
     }
-    terminal::print(&listing(&alive));
-    terminal::print(&format!(
-        "Terminate these {} instances of environment {name}? Their disks go with them. [y/N] ",
-        alive.len()
-    ));
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    let yes = read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
-    if !yes {
-        terminal::print("nothing was terminated\n");
-    }
-    Ok(yes)
+    let lines = [
+        format!("Environment {name}: {} instance(s) are terminated, and their disks are deleted:", alive.len()),
+        listing(&alive).trim_end().to_owned(),
+    ];
+    Ok(ask::agreed(&lines, "Go on?"))
 }

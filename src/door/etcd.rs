@@ -44,6 +44,9 @@ pub(crate) struct CreateArgs {
     /// Delete etcd data on this host that is not this cluster's
     #[arg(long, value_name = "HOST", num_args = 1..)]
     wipe_data: Vec<String>,
+    /// Do not ask before data is deleted
+    #[arg(long, short)]
+    yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +65,9 @@ pub(crate) struct RemoveArgs {
     /// Remove a member also when its host does not answer; nothing is undone on it then
     #[arg(long)]
     force: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -79,6 +85,15 @@ impl EtcdCommand {
             Self::Remove(args) => &args.members.source,
             Self::Status => return None,
         })
+    }
+
+    /// Whether the question before something is lost is answered.
+    pub(crate) fn yes(&self) -> bool {
+        match self {
+            Self::Create(args) => args.yes,
+            Self::Remove(args) => args.yes,
+            Self::Add(_) | Self::Status => false,
+        }
     }
 
     /// The work that the words ask for; `None` for a question.

@@ -3,11 +3,12 @@
 
 use std::ffi::OsString;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 use crate::flow::FlowError;
 use crate::flow::request::{Job, RunOptions};
 
+use super::accepts;
 use super::cli::{self, Cli, Command};
 use super::exit::Exit;
 use super::terminal::{self, Manner};
@@ -59,7 +60,8 @@ fn begin(words: &[String]) -> Result<Exit, FlowError> {
     let parsed = onekey::parse(words, cli::program_wide)?;
     // The program-wide options and those of `deploy` are read by today's parser.
     let line = ["sunshine-installer".to_owned(), "deploy".to_owned()].into_iter().chain(parsed.global.iter().cloned());
-    let cli = match Cli::try_parse_from(line) {
+    let read = accepts::command().try_get_matches_from(line).and_then(|m| Cli::from_arg_matches(&m));
+    let cli = match read {
         Ok(cli) => cli,
         Err(e) => return Ok(cli::said_by_clap(&e)),
     };

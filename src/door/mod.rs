@@ -1,7 +1,9 @@
 //! The doors: what users and programs call. Each reads words and gives one [`crate::flow::request::Job`]; a door
 //! translates, it has no logic of its own.
 
+mod accepts;
 mod argv;
+mod ask;
 pub mod bundle;
 mod bundle_text;
 mod cli;

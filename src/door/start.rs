@@ -44,7 +44,7 @@ pub(crate) fn start(job: &Job, bundle: Option<Bundle>, manner: Manner, work_dir:
         recorder.failed(&e.to_string(), e.help().as_deref());
     }
     match &result {
-        Ok(report) => terminal.close(report),
+        Ok(report) => terminal.close(report, job.options.dry_run),
         Err(e) => terminal.error(&e.to_string(), e.help().as_deref()),
     }
     exit::of_job(&result)

@@ -123,7 +123,7 @@ impl Terminal {
     }
 
     /// The closing table, and how to use what was made.
-    pub(crate) fn close(&mut self, report: &JobReport) {
+    pub(crate) fn close(&mut self, report: &JobReport, dry_run: bool) {
         if let Some(bars) = &self.voice.bars {
             let _ = bars.clear();
         }
@@ -134,7 +134,7 @@ impl Terminal {
             return;
         }
         if !report.hosts.is_empty() {
-            self.voice.out(&closing_table(&report.hosts).to_string());
+            self.voice.out(&closing_table(&report.hosts, dry_run).to_string());
         }
         for line in &report.advice {
             self.voice.out(line);
@@ -203,12 +203,12 @@ pub(crate) fn print(text: &str) {
 }
 
 /// The table of hosts at the end of a run.
-fn closing_table(hosts: &[HostResult]) -> Table {
+fn closing_table(hosts: &[HostResult], dry_run: bool) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header([
         "host",
         "result",
-        "changed",
+        if dry_run { "would change" } else { "changed" },
         "time",
         "repository",
     ]);
@@ -386,11 +386,13 @@ mod tests {
         let host =
             |host: &str, result| HostResult { host: host.into(), result, changed: 3, took_ms: 1240, route: None };
         let hosts = [host("10.8.14.200", HostState::Ok), host("主机.example", HostState::Unreachable)];
-        let text = closing_table(&hosts).to_string();
+        let text = closing_table(&hosts, false).to_string();
         for word in ["10.8.14.200", "ok", "主机.example", "UNREACHABLE", "1.2 s"] {
             assert!(text.contains(word), "{text}");
         }
-        let narrow = closing_table(&hosts).set_width(48).to_string();
+        assert!(text.contains(" changed") && !text.contains("would change"), "{text}");
+        assert!(closing_table(&hosts, true).to_string().contains("would change"));
+        let narrow = closing_table(&hosts, false).set_width(48).to_string();
         assert!(narrow.lines().all(|l| l.chars().count() <= 48), "{narrow}");
     }
 }

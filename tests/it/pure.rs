@@ -1,6 +1,7 @@
 //! Tests that boot no host of the lab. They run beside those that do, which wait for each other: `.config/nextest.toml` tells
 //! them apart by this module's name, and [`crate::lab`] refuses to boot a host for a test in here.
 
+mod ask;
 mod bundle;
 mod cli;
 pub(crate) mod ec2;

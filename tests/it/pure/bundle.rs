@@ -94,6 +94,27 @@ fn failure(args: &[&str]) -> (u8, String) {
 }
 
 #[test]
+fn the_bundle_is_named_by_place_or_by_option() {
+    let scratch = Scratch::new();
+    let bin = scratch.bundle();
+    for command in ["info", "list", "verify", "sbom"] {
+        assert_eq!(bundle(&[command, bin.as_str()]), bundle(&[command, "--bundle", bin.as_str()]), "{command}");
+        assert!(Line::try_parse_from(["bundle", command, bin.as_str(), "--bundle", bin.as_str()]).is_err());
+    }
+    let dir = scratch.path("by place");
+    bundle(&["extract", bin.as_str(), dir.as_str()]);
+    assert_eq!(bundle(&["list", dir.as_str()]), bundle(&["list", bin.as_str()]));
+    let (code, said) = failure(&["extract", bin.as_str(), "x", "--bundle", bin.as_str()]);
+    assert_eq!((code, said.contains("named twice")), (2, true), "{said}");
+    let new = scratch.path("new.bin");
+    bundle(&["repack", bin.as_str(), "--product-version", "9.9.9", "-o", new.as_str()]);
+    assert_eq!(
+        json(&["info", new.as_str()])["product_version"],
+        json(&["info", "--bundle", new.as_str()])["product_version"]
+    );
+}
+
+#[test]
 fn an_extracted_folder_says_the_same_as_the_bundle() {
     let scratch = Scratch::new();
     let bin = scratch.bundle();

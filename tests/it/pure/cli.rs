@@ -61,6 +61,9 @@ fn wrong_lines_end_with_2_and_a_sentence() {
     refused(&["--ssh-key", "/nonexistent", "hosts", "check", "h"], 2, "/nonexistent: no such file");
     refused(&["--ssh-sudo-pw-file", "/nonexistent", "hosts", "check", "h"], 2, "--ssh-sudo-pw-file /nonexistent");
     refused(&["etcd", "create", "--host", "h", "--bundle", "/nonexistent"], 2, "/nonexistent");
+    refused(&["bundle", "verify", "--ssh-key", "/k"], 2, "--ssh-key is not an option of `bundle verify`");
+    refused(&["--ssh-user", "root", "bundle", "info"], 2, "--ssh-user is not an option of `bundle info`");
+    refused(&["cluster", "status", "--dry-run"], 2, "--dry-run is not an option of `cluster status`");
     refused(&["deploy"], 2, "there is no conf.ini");
     k(&[], "there is no conf.ini");
     refused(&["-K", "onekey_deploy"], 2, "it is onekey_deploy_ctl");
@@ -126,6 +129,10 @@ fn help_teaches() {
         ("help_cluster_create", &["cluster", "create", "-h"]),
         ("help_hosts_exec", &["hosts", "exec", "-h"]),
         ("help_ec2_create", &["ec2", "create", "-h"]),
+        ("help_bundle_verify", &["bundle", "verify", "-h"]),
+        ("help_cluster_reset", &["cluster", "reset", "-h"]),
+        ("help_cluster_status", &["cluster", "status", "-h"]),
+        ("help_serve", &["serve", "-h"]),
     ] {
         let output = run(line);
         assert_eq!(output.status.code(), Some(0), "{line:?}");

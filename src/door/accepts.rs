@@ -1,0 +1,224 @@
+//! Which of the shared options each command accepts. They are defined once ([`super::cli::Global`],
+//! [`super::credentials::Credentials`]) and may stand before or behind the command's name; a command's help shows those
+//! that it accepts, the others are refused.
+
+use std::collections::BTreeSet;
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command, CommandFactory};
+
+use crate::flow::FlowError;
+
+use super::cli::Cli;
+
+/// What every command accepts: how much is printed, in what form, and where the log lies.
+const OUTPUT: &[&str] = &["json", "verbose", "quiet", "log_dir"];
+const ENVIRONMENT: &[&str] = &["environment"];
+const DRY_RUN: &[&str] = &["dry_run", "work_dir"];
+/// How hosts are reached, and how many at once.
+const HOSTS: &[&str] = &["forks", "host_key"];
+const PACKAGES: &[&str] = &["repo_route", "allow_downgrade"];
+const KEEP: &[&str] = &["keep_credentials"];
+const LOGIN: &[&str] = &[
+    "ssh_user",
+    "ssh_key",
+    "ssh_key_passphrase_file",
+    "ssh_password_file",
+    "ssh_sudo_pw",
+    "ssh_sudo_pw_file",
+    "ssh_agent",
+];
+
+/// The shared options of one command, beside [`OUTPUT`].
+fn of(command: &[&str]) -> &'static [&'static [&'static str]] {
+    match command {
+        ["deploy"]
+        | ["etcd", "create" | "add" | "remove"]
+        | ["cluster", "create" | "add" | "remove" | "reset"]
+        | ["cluster", "certs", "renew"]
+        | ["ec2", "create"] => &[ENVIRONMENT, DRY_RUN, HOSTS, PACKAGES, KEEP, LOGIN],
+        ["hosts", _] => &[&["dry_run"], HOSTS, LOGIN],
+        ["serve"] => &[HOSTS, PACKAGES, KEEP],
+        ["ec2", "terminate"] => &[ENVIRONMENT, DRY_RUN],
+        ["etcd" | "cluster" | "ec2", ..] => &[ENVIRONMENT],
+        _ => &[],
+    }
+}
+
+fn accepts(command: &[&str], option: &str) -> bool {
+    OUTPUT.contains(&option) || of(command).iter().any(|group| group.contains(&option))
+}
+
+/// The command line's grammar: each command hides the shared options that it does not accept.
+pub(crate) fn command() -> Command {
+    let root = Cli::command();
+    let shared = shared(&root);
+    narrowed(root, &mut Vec::new(), &shared).0
+}
+
+/// The same without what is hidden: completions would offer it.
+pub(crate) fn visible() -> Command {
+    fn copy(command: &Command, inherited: &[&Arg]) -> Command {
+        let own = command.get_arguments().filter(|arg| !arg.is_hide_set());
+        let hidden = |arg: &&&Arg| command.get_arguments().all(|own| own.get_id() != arg.get_id());
+        let args: Vec<&Arg> = own.chain(inherited.iter().filter(hidden).copied()).collect();
+        let about = command.get_about().cloned().unwrap_or_default();
+        let copied = Command::new(command.get_name().to_owned()).about(about);
+        let copied = copied.args(args.iter().map(|arg| (*arg).clone().global(false)));
+        let below: Vec<&Arg> = args.into_iter().filter(|arg| arg.is_global_set()).collect();
+        copied.subcommands(command.get_subcommands().map(|sub| copy(sub, &below)))
+    }
+    copy(&command(), &[])
+}
+
+fn shared(root: &Command) -> Vec<Arg> {
+    root.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect()
+}
+
+/// Hides what a command does not accept, and in a group of commands what none of them does. clap leaves an option that
+/// a command defines itself as that command has it. Returns what is accepted too.
+fn narrowed(mut command: Command, path: &mut Vec<String>, shared: &[Arg]) -> (Command, BTreeSet<String>) {
+    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    let mut accepted = BTreeSet::new();
+    for name in &names {
+        command = command.mut_subcommand(name, |sub| {
+            path.push(name.clone());
+            let (sub, below) = narrowed(sub, path, shared);
+            path.pop();
+            accepted.extend(below);
+            sub
+        });
+    }
+    if names.is_empty() {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let ids = shared.iter().map(|arg| arg.get_id().as_str());
+        accepted = ids.filter(|id| accepts(&path, id)).map(str::to_owned).collect();
+    }
+    if !path.is_empty() {
+        let others = shared.iter().filter(|arg| !accepted.contains(arg.get_id().as_str()));
+        command = command.args(others.map(|arg| arg.clone().hide(true)));
+    }
+    (command, accepted)
+}
+
+/// Refuses shared options that were given to a command that does not accept them.
+pub(crate) fn check(matches: &ArgMatches) -> Result<(), FlowError> {
+    let mut levels = vec![matches];
+    let mut path = Vec::new();
+    while let Some((name, below)) = levels.last().and_then(|m| m.subcommand()) {
+        path.push(name);
+        levels.push(below);
+    }
+    for arg in shared(&Cli::command()) {
+        let id = arg.get_id().as_str();
+        let given = |m: &&ArgMatches| m.value_source(id) == Some(ValueSource::CommandLine);
+        if !accepts(&path, id) && levels.iter().any(given) {
+            let (command, option) = (path.join(" "), arg.get_long().unwrap_or(id));
+            return Err(FlowError::request_with_help(
+                format!("--{option} is not an option of `{command}`"),
+                format!("`{command} --help` lists its options"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn help(words: &[&str]) -> String {
+        let line = [&["sunshine-installer"], words, &["--help"]].concat();
+        command().try_get_matches_from(line).unwrap_err().to_string()
+    }
+
+    fn checked(line: &[&str]) -> Result<(), FlowError> {
+        check(&command().try_get_matches_from([&["sunshine-installer"], line].concat()).unwrap())
+    }
+
+    /// Every command with no command below it.
+    fn leaves(command: &Command, path: &[String], found: &mut Vec<Vec<String>>) {
+        for sub in command.get_subcommands() {
+            let path = [path, &[sub.get_name().to_owned()]].concat();
+            if sub.has_subcommands() { leaves(sub, &path, found) } else { found.push(path) }
+        }
+    }
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        command().debug_assert();
+        visible().debug_assert();
+    }
+
+    #[test]
+    fn every_name_in_the_lists_is_an_option() {
+        let root = Cli::command();
+        let ids: BTreeSet<String> = shared(&root).iter().map(|arg| arg.get_id().to_string()).collect();
+        let listed: BTreeSet<String> = [OUTPUT, ENVIRONMENT, DRY_RUN, HOSTS, PACKAGES, KEEP, LOGIN]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(ids, listed);
+    }
+
+    #[test]
+    fn help_shows_exactly_what_is_accepted() {
+        let root = Cli::command();
+        let mut found = Vec::new();
+        leaves(&root, &[], &mut found);
+        assert!(found.len() > 20, "{found:?}");
+        for path in found {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            let text = help(&path);
+            for arg in shared(&root) {
+                let long = format!("--{}", arg.get_long().unwrap());
+                let shown = text.split_whitespace().any(|word| word.trim_end_matches(',') == long);
+                // `--ssh-key` may be named in another option's text.
+                if accepts(&path, arg.get_id().as_str()) {
+                    assert!(shown, "{path:?} {long}: {text}");
+                } else {
+                    let listed = text.lines().any(|l| l.trim_start().starts_with(&format!("{long} ")));
+                    assert!(!listed, "{path:?} {long}: {text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_accepted_is_refused_before_and_behind_the_command() {
+        for line in [
+            &["--ssh-key", "k", "bundle", "verify"][..],
+            &["bundle", "--ssh-key", "k", "verify"],
+            &["bundle", "verify", "--ssh-key", "k"],
+            &["etcd", "status", "--dry-run"],
+            &["hosts", "check", "h", "--repo-route", "tunnel"],
+            &["serve", "--environment", "e"],
+        ] {
+            let error = checked(line).unwrap_err();
+            assert!(error.to_string().contains("is not an option of `"), "{line:?}: {error}");
+        }
+        for line in [
+            &["--json", "--log-dir", "/l", "bundle", "verify"][..],
+            &["--forks", "3", "--ssh-key", "k", "deploy", "--dry-run"],
+            &["--environment", "e", "cluster", "status", "-v"],
+            &["ec2", "terminate", "--dry-run"],
+        ] {
+            checked(line).unwrap();
+        }
+    }
+
+    #[test]
+    fn completions_offer_what_is_accepted() {
+        let grammar = visible();
+        let at = |path: [&str; 2]| {
+            let group = grammar.find_subcommand(path[0]).unwrap();
+            let ids: Vec<String> =
+                group.find_subcommand(path[1]).unwrap().get_arguments().map(|arg| arg.get_id().to_string()).collect();
+            ids
+        };
+        assert!(at(["etcd", "create"]).contains(&"ssh_key".to_owned()));
+        assert!(at(["bundle", "verify"]).contains(&"json".to_owned()));
+        assert!(!at(["bundle", "verify"]).contains(&"ssh_key".to_owned()));
+    }
+}
