@@ -20,7 +20,7 @@ use super::images::{self, Image};
 use super::manifest::{self, Manifest};
 use super::plan::{Means, make_plan};
 use super::state::{Cluster, Machine, Node};
-use super::{access, endpoint, flannel, preflight, version};
+use super::{access, dns, endpoint, flannel, preflight, version};
 
 const HAPROXY: &str = "haproxy";
 const KEEPALIVED: &str = "keepalived";
@@ -162,11 +162,16 @@ impl Create {
                 containerd: self.containerd(scene.bundle),
                 balanced: false,
                 standing: false,
+                dns: None,
                 masters: BTreeMap::new(),
                 nodes: BTreeMap::new(),
             },
         };
         cluster.balanced = self.balanced(scene.bundle);
+        // Manifests are applied by a master of this run.
+        if !self.request.masters.is_empty() {
+            cluster.dns = dns::address(&self.manifests).or(cluster.dns);
+        }
         if !self.adding {
             cluster.settings.registry_mirrors.clone_from(&self.request.settings.registry_mirrors);
             cluster.settings.insecure_registries.clone_from(&self.request.settings.insecure_registries);
@@ -283,6 +288,9 @@ impl Flow for Create {
         };
         self.images = images::in_bundle(bundle)?;
         self.manifests = manifest::in_bundle(bundle, &self.network)?;
+        if self.known.is_none() {
+            dns::check(&self.manifests, &self.request.settings)?;
+        }
         self.others = self.masters_to_tell(asked)?;
         self.choose_packages(bundle)?;
         let mut problems = preflight::check_kept(self.known.as_ref(), &self.request);

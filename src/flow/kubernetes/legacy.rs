@@ -62,7 +62,7 @@ pub(super) fn scheduler(kubeconfig: &str) -> Vec<String> {
 
 /// The kubelet's, beside those that are the same in all versions: it has no configuration file yet.
 pub(super) fn kubelet(cluster: &Cluster, cgroup_driver: &str, server: &str) -> Vec<String> {
-    vec![
+    let mut args = vec![
         format!("--api-servers={server}"),
         "--require-kubeconfig=true".to_owned(),
         "--anonymous-auth=false".to_owned(),
@@ -71,11 +71,15 @@ pub(super) fn kubelet(cluster: &Cluster, cgroup_driver: &str, server: &str) -> V
         format!("--tls-cert-file={PKI}/kubelet.crt"),
         format!("--tls-private-key-file={PKI}/kubelet.key"),
         format!("--cgroup-driver={cgroup_driver}"),
-        format!("--cluster-domain={}", cluster.settings.cluster_domain),
         "--healthz-bind-address=127.0.0.1".to_owned(),
         "--read-only-port=0".to_owned(),
         "--node-status-update-frequency=5s".to_owned(),
-    ]
+    ];
+    if let Some(dns) = cluster.dns {
+        args.push(format!("--cluster-dns={dns}"));
+        args.push(format!("--cluster-domain={}", cluster.settings.cluster_domain));
+    }
+    args
 }
 
 #[cfg(test)]

@@ -16,6 +16,17 @@ pub(super) struct Manifest {
     content: Vec<u8>,
 }
 
+impl Manifest {
+    #[cfg(test)]
+    pub(super) fn new(name: &str, content: String) -> Self {
+        Self { name: name.to_owned(), content: content.into_bytes() }
+    }
+
+    pub(super) fn content(&self) -> &[u8] {
+        &self.content
+    }
+}
+
 /// Whether a member is the network manifest of this name: `calico`, in whatever folder and with whatever ending.
 pub(super) fn is_network(member: &Member, name: &str) -> bool {
     let file = member.file_name();

@@ -6,6 +6,7 @@
 mod access;
 mod api;
 mod create;
+mod dns;
 mod drain;
 mod endpoint;
 mod flannel;

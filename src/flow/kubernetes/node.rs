@@ -74,7 +74,7 @@ pub(super) fn kubelet_files(
 
 /// A KubeletConfiguration (kubelet.config.k8s.io/v1beta1), as JSON, which is YAML too.
 fn kubelet_config(cluster: &Cluster, facts: &Facts) -> String {
-    let config = serde_json::json!({
+    let mut config = serde_json::json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "authentication": {
@@ -84,7 +84,6 @@ fn kubelet_config(cluster: &Cluster, facts: &Facts) -> String {
         },
         "authorization": {"mode": "Webhook"},
         "cgroupDriver": cgroup_driver(facts),
-        "clusterDomain": cluster.settings.cluster_domain,
         "tlsCertFile": format!("{PKI}/kubelet.crt"),
         "tlsPrivateKeyFile": format!("{PKI}/kubelet.key"),
         "healthzBindAddress": "127.0.0.1",
@@ -94,6 +93,10 @@ fn kubelet_config(cluster: &Cluster, facts: &Facts) -> String {
         "nodeStatusUpdateFrequency": "2s",
         "nodeStatusReportFrequency": "5m",
     });
+    if let Some(dns) = cluster.dns {
+        config["clusterDNS"] = serde_json::json!([dns]);
+        config["clusterDomain"] = cluster.settings.cluster_domain.clone().into();
+    }
     format!("{config:#}\n")
 }
 
@@ -113,4 +116,30 @@ pub(super) fn proxy_files(cluster: &Cluster, keys: &ClusterKeys, node: &Machine)
         never_gives_up("kube-proxy", ""),
         options("/etc/kubernetes/proxy", &[], "KUBE_PROXY_ARGS", &args),
     ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(minor: u32, dns: Option<&str>) -> String {
+        let cluster: Cluster = serde_json::from_value(serde_json::json!({
+            "settings": {"cluster_domain": "corp.example"}, "network": "direct", "minor": minor, "dns": dns,
+            "etcd": {"endpoints": [], "tls": false}, "masters": {}, "nodes": {},
+        }))
+        .unwrap();
+        if cluster.is_legacy() {
+            return legacy::kubelet(&cluster, "systemd", "https://127.0.0.1:8443").join("\n");
+        }
+        kubelet_config(&cluster, &Facts::default())
+    }
+
+    #[test]
+    fn the_kubelet_gets_a_domain_with_a_dns_server_or_neither() {
+        for minor in [5, 20] {
+            let (without, with) = (config(minor, None), config(minor, Some("10.254.0.10")));
+            assert!(!without.contains("corp.example") && !without.to_lowercase().contains("dns"), "{without}");
+            assert!(with.contains("corp.example") && with.contains("10.254.0.10"), "{with}");
+        }
+    }
 }

@@ -30,6 +30,9 @@ pub struct Cluster {
     /// Its API has answered; from now on masters join it, or are restarted, one after another.
     #[serde(default)]
     pub standing: bool,
+    /// Where pods ask for names: the DNS service that an addon of the bundle brought.
+    #[serde(default)]
+    pub dns: Option<Ipv4Addr>,
     /// By host, as the user names it.
     pub masters: BTreeMap<String, Machine>,
     pub nodes: BTreeMap<String, Node>,
