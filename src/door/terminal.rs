@@ -136,6 +136,9 @@ impl Terminal {
         if !report.hosts.is_empty() {
             self.voice.out(&closing_table(&report.hosts, dry_run).to_string());
         }
+        for line in &report.remarks {
+            self.voice.out(&format!("warning: {line}"));
+        }
         for line in &report.advice {
             self.voice.out(line);
         }

@@ -27,6 +27,7 @@ use crate::repo::{InstallOptions, Server, Wanted};
 use super::connect::connect_all;
 use super::error::FlowError;
 use super::logins::Logins;
+use super::older::older;
 use super::operations::flows_of;
 use super::packages::{Repository, close_repositories, open_repository};
 use super::problem::Problem;
@@ -53,6 +54,8 @@ pub struct JobReport {
     pub hosts: Vec<HostResult>,
     /// How to use what was made, a line each.
     pub advice: Vec<String>,
+    /// What to know of the hosts beside the table, a line each.
+    pub remarks: Vec<String>,
 }
 
 /// What a flow's own methods get to see.
@@ -314,6 +317,9 @@ fn work(
             merge(wanted.entry(host).or_insert_with(Vec::new), packages);
         }
     }
+    let older = older(&wanted, &hosts, bundle);
+    let remarks = older.iter().map(Problem::line).collect();
+    problems.extend(older);
     // Before the preflight: the repository makes its key meanwhile.
     let repository = start_repository(&wanted, &scene)?;
     for flow in flows.iter() {
@@ -324,7 +330,7 @@ fn work(
     }
     let result = stop_at_problems(problems, &setup.events).and_then(|()| run_plan(job, setup, flows, &scene));
     close_repositories(&hosts, &setup.events, job.options.dry_run);
-    result
+    result.map(|report| JobReport { remarks, ..report })
 }
 
 /// A dry run looks with what the user may read; a run would stop here.
@@ -387,5 +393,5 @@ fn run_plan(job: &Job, setup: &Setup, flows: &mut [Box<dyn Flow>], scene: &Scene
         }
     }
     let RunReport { hosts, interrupted, ok, control_ok: _ } = report;
-    Ok(JobReport { ok, interrupted, hosts, advice })
+    Ok(JobReport { ok, interrupted, hosts, advice, remarks: Vec::new() })
 }

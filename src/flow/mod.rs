@@ -14,6 +14,7 @@ mod job;
 pub mod kubernetes;
 mod logins;
 mod loss;
+mod older;
 mod operations;
 mod packages;
 pub mod pki;

@@ -17,6 +17,11 @@ impl Problem {
         Self { host: Some(host.to_owned()), level: Level::Error, text: text.into(), help: Some(help.into()) }
     }
 
+    /// `HOST: TEXT`.
+    pub(super) fn line(&self) -> String {
+        self.host.as_ref().map_or_else(|| self.text.clone(), |host| format!("{host}: {}", self.text))
+    }
+
     /// Told, and no reason to stop.
     pub fn info(host: &str, text: impl Into<String>) -> Self {
         Self { host: Some(host.to_owned()), level: Level::Info, text: text.into(), help: None }
