@@ -17,7 +17,7 @@ const ENVIRONMENT: &[&str] = &["environment"];
 const DRY_RUN: &[&str] = &["dry_run", "work_dir"];
 /// How hosts are reached, and how many at once.
 const HOSTS: &[&str] = &["forks", "host_key"];
-const PACKAGES: &[&str] = &["repo_route", "allow_downgrade"];
+const PACKAGES: &[&str] = &["repo_route", "allow_downgrade", "reinstall"];
 const KEEP: &[&str] = &["keep_credentials"];
 const LOGIN: &[&str] = &[
     "ssh_user",

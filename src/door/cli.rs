@@ -76,6 +76,9 @@ pub(crate) struct Global {
     /// Replace a newer installed version by the bundle's older one
     #[arg(long, global = true, help_heading = "Run")]
     pub(crate) allow_downgrade: bool,
+    /// Install packages given as files (-f, --rpm) again where they are in that version already
+    #[arg(long, global = true, help_heading = "Run")]
+    pub(crate) reinstall: bool,
     /// Keep the environment's passwords, sealed with the key in this file (mode 0600; made when it is not there)
     #[arg(long, global = true, value_name = "KEYFILE", help_heading = "Run")]
     pub(crate) keep_credentials: Option<Utf8PathBuf>,
@@ -113,6 +116,7 @@ impl Global {
                 HostKey::Strict => HostKeyPolicy::Strict,
             },
             allow_downgrade: self.allow_downgrade,
+            reinstall: self.reinstall,
             keep_credentials: self.keep_credentials.clone(),
             ..RunOptions::default()
         }

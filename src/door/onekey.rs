@@ -344,7 +344,8 @@ sunshine-installer -K onekey_deploy_ctl [OPERATION OPTION…]… [--json] [-v] [
       -cni NAME                   flannel, direct, or a network manifest in the bundle
       -cp create|add_nodes|del_nodes
       --add-master-host-list, --add-node-host-list, --del-master-host-list, --del-node-host-list HOST…
-  both: --ssh-user USER --ssh-key FILE --ssh-sudo-pw PASSWORD
+  both: --reinstall               the RPM files again, where they are installed already
+        --ssh-user USER --ssh-key FILE --ssh-sudo-pw PASSWORD
 
 HOST is user:password@address[:port], or [user@]address[:port] with a key. Each option also with one dash or two, and
 with =. An RPM that is not on this machine is looked up in the bundle by its file name. A list ends at the next option.

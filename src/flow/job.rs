@@ -297,6 +297,7 @@ fn work(
     }
     let install = InstallOptions {
         allow_downgrade: job.options.allow_downgrade,
+        force_reinstall: job.options.reinstall,
         // Several operations on one line try their packages together, and install them one after the other.
         hold: flows.len() == 1 && !job.options.dry_run,
         ..InstallOptions::default()
@@ -357,7 +358,7 @@ fn start_repository(
     wanted: &BTreeMap<String, Vec<Wanted>>,
     scene: &Scene<'_>,
 ) -> Result<Option<Repository>, FlowError> {
-    let mut needed = super::packages::missing(wanted, scene.hosts);
+    let mut needed = super::packages::missing(wanted, scene.hosts, &scene.install);
     needed.retain(|name, _| scene.hosts.get(name).is_some_and(|h| h.host.is_root()));
     if needed.is_empty() {
         return Ok(None);

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::thread;
 
 use crate::plan::{Events, Level, RunHost, RunHosts};
-use crate::repo::{HostRepo, RepoError, Route, Server, Transaction, Wanted};
+use crate::repo::{HostRepo, InstallOptions, RepoError, Route, Server, Transaction, Wanted};
 
 use super::job::Scene;
 use super::problem::Problem;
@@ -18,9 +18,13 @@ pub(super) struct Repository {
 }
 
 /// Hosts that lack something, with all they want: one transaction brings it.
-pub(super) fn missing(wanted: &BTreeMap<String, Vec<Wanted>>, hosts: &RunHosts) -> BTreeMap<String, Vec<Wanted>> {
-    let lacks =
-        |name: &str, packages: &[Wanted]| hosts.get(name).is_some_and(|h| packages.iter().any(|w| !is_there(h, w)));
+pub(super) fn missing(
+    wanted: &BTreeMap<String, Vec<Wanted>>,
+    hosts: &RunHosts,
+    options: &InstallOptions,
+) -> BTreeMap<String, Vec<Wanted>> {
+    let needs = |host: &RunHost, wanted: &Wanted| !is_there(host, wanted) || wanted.is_again(options);
+    let lacks = |name: &str, packages: &[Wanted]| hosts.get(name).is_some_and(|h| packages.iter().any(|w| needs(h, w)));
     wanted.iter().filter(|(name, packages)| lacks(name, packages)).map(|(n, p)| (n.clone(), p.clone())).collect()
 }
 

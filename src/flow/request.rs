@@ -34,6 +34,8 @@ pub struct RunOptions {
     /// Longest wait for a host to answer the first connection.
     pub connect_timeout: Duration,
     pub allow_downgrade: bool,
+    /// Install packages given as files again where they are in that version already.
+    pub reinstall: bool,
     /// Keep credentials for later operations on the environment, sealed with this key file (mode 0600).
     pub keep_credentials: Option<Utf8PathBuf>,
     /// Credentials given once for all hosts, for those of the environment that the request does not name.
@@ -50,6 +52,7 @@ impl Default for RunOptions {
             host_key: HostKeyPolicy::AcceptNew,
             connect_timeout: Duration::from_secs(10),
             allow_downgrade: false,
+            reinstall: false,
             keep_credentials: None,
             login: TargetDefaults::default(),
         }

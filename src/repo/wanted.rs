@@ -29,6 +29,12 @@ impl Wanted {
         }
     }
 
+    /// Whether it is installed again where it is there already.
+    #[must_use]
+    pub fn is_again(&self, options: &InstallOptions) -> bool {
+        options.force_reinstall && matches!(self, Wanted::Rpm { .. })
+    }
+
     /// Whether these installed packages are what is wanted.
     pub(super) fn is_met_by(&self, there: &[RpmId]) -> bool {
         match self {

@@ -55,6 +55,8 @@ impl Packages {
                     let evr = format!("{}:{}-{}", id.epoch, id.version, id.release);
                     if !evrs.contains(&evr.as_str()) {
                         missing.push(format!("install {id} (there is {})", evrs.join(", ")));
+                    } else if wanted.is_again(&self.options) {
+                        missing.push(format!("install {id} again"));
                     }
                 }
                 (Wanted::Name(_), Some(_)) => {}
