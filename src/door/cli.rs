@@ -79,7 +79,8 @@ pub(crate) struct Global {
     /// Install packages given as files (-f, --rpm) again where they are in that version already
     #[arg(long, global = true, help_heading = "Run")]
     pub(crate) reinstall: bool,
-    /// Keep the environment's passwords, sealed with the key in this file (mode 0600; made when it is not there)
+    /// Keep the environment's passwords, sealed with the key in this file (mode 0600; made when it is not there), and use
+    /// those kept for hosts that are given without one
     #[arg(long, global = true, value_name = "KEYFILE", help_heading = "Run")]
     pub(crate) keep_credentials: Option<Utf8PathBuf>,
     /// Folder of the log [default: /var/log/onekey_deploy]

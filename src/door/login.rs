@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::flow::request::{Job, Operation};
-use crate::host::{Secret, Target};
+use crate::host::{Auth, Secret, Target};
 use crate::store::vault::Vault;
 use crate::store::{Store, StoreError};
 
@@ -65,10 +65,15 @@ impl Secrets {
 pub(crate) fn learn<'a>(login: &mut Login, secrets: &mut Secrets, targets: impl IntoIterator<Item = &'a Target>) {
     for target in targets {
         let address = target.address.to_string();
+        let own = HostLogin { user: target.user.clone(), port: target.port };
+        // A password belongs to its user and port.
+        if login.hosts.get(&address).is_some_and(|before| *before != own) {
+            secrets.passwords.remove(&address);
+        }
         if let Some(password) = &target.auth.password {
             secrets.passwords.insert(address.clone(), password.clone());
         }
-        login.hosts.insert(address, HostLogin { user: target.user.clone(), port: target.port });
+        login.hosts.insert(address, own);
     }
 }
 
@@ -106,6 +111,22 @@ pub(crate) fn keep(
     store.keep_login(environment, &serde_json::to_string(login).unwrap_or_default(), sealed.as_deref())
 }
 
+/// The sealed logins of an environment, for a run that names its key file; none when the file is not there yet.
+pub(crate) fn sealed(state: &Utf8Path, key_file: &Utf8Path, environment: &str) -> Result<Vec<Target>, StoreError> {
+    // Opening makes what is missing, and a dry run must not.
+    if !key_file.exists() || !Store::is_there(state) {
+        return Ok(Vec::new());
+    }
+    let vault = Vault::open(key_file)?;
+    let (login, secrets) = kept(&Store::open(state)?, Some(&vault), environment)?;
+    let target = |(host, own): (String, HostLogin)| {
+        let password = secrets.passwords.get(&host)?.clone();
+        let auth = Auth { password: Some(password), sudo_password: secrets.sudo.clone(), ..Auth::default() };
+        Some(Target { user: own.user, address: host.parse().ok()?, port: own.port, auth })
+    };
+    Ok(login.hosts.into_iter().filter_map(target).collect())
+}
+
 /// What was kept; the secrets only where there is a vault.
 pub(crate) fn kept(store: &Store, vault: Option<&Vault>, environment: &str) -> Result<(Login, Secrets), StoreError> {
     let Some(kept) = store.login(environment)? else { return Ok((Login::default(), Secrets::default())) };
@@ -124,6 +145,46 @@ mod tests {
     use super::*;
     use crate::flow::request::{EtcdCreate, RunOptions};
     use crate::host::TargetDefaults;
+
+    fn target(text: &str) -> Target {
+        Target::parse(text, &TargetDefaults::default()).unwrap()
+    }
+
+    #[test]
+    fn a_sealed_password_is_used_for_its_own_user_address_and_port_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        let key = root.join("key");
+        let store = Store::open(root).unwrap();
+        let (mut login, mut secrets) = (Login::default(), Secrets::default());
+        learn(&mut login, &mut secrets, &[target("m:geheim@10.8.14.200:2222")]);
+        keep(&store, Some(&Vault::open(&key).unwrap()), "e", &login, &secrets).unwrap();
+        let kept = sealed(root, &key, "e").unwrap();
+        let password = |text: &str| {
+            let mut target = target(text);
+            target.complete(&kept);
+            target.auth.password.map(|p| p.expose().to_owned())
+        };
+        assert_eq!(password("m@10.8.14.200:2222").as_deref(), Some("geheim"));
+        assert_eq!(password("m:own@10.8.14.200:2222").as_deref(), Some("own"));
+        for other in ["root@10.8.14.200:2222", "m@10.8.14.200", "m@10.8.14.201:2222"] {
+            assert_eq!(password(other), None, "{other}");
+        }
+        assert!(sealed(root, &key, "another").unwrap().is_empty());
+        assert!(sealed(root, &root.join("no-key"), "e").unwrap().is_empty() && !root.join("no-key").exists());
+        drop(Vault::open(&root.join("wrong")).unwrap());
+        assert!(sealed(root, &root.join("wrong"), "e").is_err());
+    }
+
+    #[test]
+    fn another_user_does_not_inherit_the_password() {
+        let (mut login, mut secrets) = (Login::default(), Secrets::default());
+        learn(&mut login, &mut secrets, &[target("m:geheim@10.8.14.200")]);
+        learn(&mut login, &mut secrets, &[target("m@10.8.14.200")]);
+        assert!(secrets.passwords.contains_key("10.8.14.200"));
+        learn(&mut login, &mut secrets, &[target("root@10.8.14.200")]);
+        assert!(secrets.passwords.is_empty());
+    }
 
     #[test]
     fn passwords_are_kept_only_with_a_vault() {

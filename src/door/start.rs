@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use payload::Bundle;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::flow::request::Job;
+use crate::flow::request::{Job, Operation};
 use crate::flow::{FlowError, JobReport, Setup, run_job, state_dir};
 use crate::plan::{Event, Events, Interrupt};
 use crate::store::vault::Vault;
@@ -24,6 +24,10 @@ use super::workdir::remove_all;
 /// Runs a job to its end and tells how it went. A dry run works on a copy of the state, made below `work_dir`.
 pub(crate) fn start(job: &Job, bundle: Option<Bundle>, manner: Manner, work_dir: Option<&Utf8Path>) -> Exit {
     let mut terminal = Terminal::new(manner);
+    let job = &match with_sealed(job) {
+        Ok(job) => job,
+        Err(e) => return refuse(&FlowError::request(format!("--keep-credentials: {e}")), manner),
+    };
     let key_file = job.options.keep_credentials.as_deref().filter(|_| !job.options.dry_run);
     let vault = match key_file.map(Vault::open).transpose() {
         Ok(vault) => vault,
@@ -48,6 +52,18 @@ pub(crate) fn start(job: &Job, bundle: Option<Bundle>, manner: Manner, work_dir:
         Err(e) => terminal.error(&e.to_string(), e.help().as_deref()),
     }
     exit::of_job(&result)
+}
+
+/// The job, its hosts completed with the passwords that earlier runs kept.
+fn with_sealed(job: &Job) -> Result<Job, StoreError> {
+    let mut job = job.clone();
+    if let Some(key_file) = &job.options.keep_credentials {
+        job.options.sealed = login::sealed(&state_dir(), key_file, &job.options.environment)?;
+        for target in job.operations.iter_mut().flat_map(Operation::targets_mut) {
+            target.complete(&job.options.sealed);
+        }
+    }
+    Ok(job)
 }
 
 fn rehearse(

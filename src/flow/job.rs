@@ -116,7 +116,7 @@ impl Asked<'_> {
         let mut missing = Vec::new();
         for host in hosts {
             let named = also.iter().find(|t| t.address.to_string() == *host).cloned();
-            match named.or_else(|| kept.target(host, &self.options.login)) {
+            match named.or_else(|| kept.target(host, &self.options.login, &self.options.sealed)) {
                 Some(target) => found.push(target),
                 None => missing.push(host.as_str()),
             }
@@ -126,7 +126,8 @@ impl Asked<'_> {
         }
         Err(FlowError::request_with_help(
             format!("no credentials for {}: {why}", missing.join(", ")),
-            "name those hosts too, with their passwords (`--help` says where), or give --ssh-key",
+            "name those hosts too, with their passwords (`--help` says where), or give --ssh-key, or --keep-credentials \
+             with the key file of an earlier run",
         ))
     }
 }

@@ -59,14 +59,16 @@ impl Logins {
 
     /// The way to a host: as it was last logged in to, with what the line gives for all hosts put first. `None` when
     /// nothing at hand could prove who we are.
-    pub fn target(&self, host: &str, given: &TargetDefaults) -> Option<Target> {
+    pub fn target(&self, host: &str, given: &TargetDefaults, sealed: &[Target]) -> Option<Target> {
         let kept = self.0.get(host);
         let address = host.parse().ok()?;
         let user = given.user.clone().or_else(|| kept.map(|l| l.user.clone())).unwrap_or_else(|| "root".to_owned());
         let port = given.port.or(kept.map(|l| l.port)).unwrap_or(22);
         let key = given.auth.key.clone().or_else(|| kept.and_then(|l| l.key.clone()));
         let auth = Auth { key, ..given.auth.clone() };
-        let proves = auth.key.is_some() || auth.password.is_some() || auth.agent;
-        proves.then_some(Target { user, address, port, auth })
+        let mut target = Target { user, address, port, auth };
+        target.complete(sealed);
+        let proves = target.auth.key.is_some() || target.auth.password.is_some() || target.auth.agent;
+        proves.then_some(target)
     }
 }

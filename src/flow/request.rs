@@ -38,6 +38,9 @@ pub struct RunOptions {
     pub reinstall: bool,
     /// Keep credentials for later operations on the environment, sealed with this key file (mode 0600).
     pub keep_credentials: Option<Utf8PathBuf>,
+    /// Logins that were kept sealed with the environment: for the same user, address and port only, where the request gives
+    /// no password.
+    pub sealed: Vec<Target>,
     /// Credentials given once for all hosts, for those of the environment that the request does not name.
     pub login: TargetDefaults,
 }
@@ -54,6 +57,7 @@ impl Default for RunOptions {
             allow_downgrade: false,
             reinstall: false,
             keep_credentials: None,
+            sealed: Vec::new(),
             login: TargetDefaults::default(),
         }
     }
@@ -91,6 +95,26 @@ pub enum Operation {
     CertsRenew(Vec<Target>),
     Ec2Create(Box<Ec2Create>),
     Ec2Terminate(Ec2Terminate),
+}
+
+impl Operation {
+    /// Every host that the request names.
+    pub fn targets_mut(&mut self) -> Vec<&mut Target> {
+        match self {
+            Self::EtcdCreate(request) => request.members.iter_mut().collect(),
+            Self::EtcdAdd(change) | Self::EtcdRemove(change) => change.members.iter_mut().collect(),
+            Self::ClusterCreate(r) => r.masters.iter_mut().chain(&mut r.nodes).chain(&mut r.etcd).collect(),
+            Self::ClusterAdd(c) => {
+                c.masters.iter_mut().chain(&mut c.nodes).chain(&mut c.etcd).chain(&mut c.also).collect()
+            }
+            Self::ClusterRemove(c) => {
+                c.masters.iter_mut().chain(&mut c.nodes).chain(&mut c.etcd).chain(&mut c.also).collect()
+            }
+            Self::ClusterReset(request) => request.hosts.iter_mut().collect(),
+            Self::CertsRenew(hosts) => hosts.iter_mut().collect(),
+            Self::Ec2Create(_) | Self::Ec2Terminate(_) => Vec::new(),
+        }
+    }
 }
 
 /// An etcd cluster of these members.

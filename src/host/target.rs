@@ -82,6 +82,20 @@ impl Target {
         self == other
     }
 
+    /// Takes the passwords of the login among `kept` that is this very one: the same user at the same address and port.
+    /// What was given counts before what was kept.
+    pub fn complete(&mut self, kept: &[Self]) {
+        let same = |k: &&Self| k.address == self.address && k.port == self.port && k.user == self.user;
+        if self.auth.password.is_none()
+            && let Some(found) = kept.iter().find(same)
+        {
+            self.auth.password.clone_from(&found.auth.password);
+            if self.auth.sudo_password.is_none() {
+                self.auth.sudo_password.clone_from(&found.auth.sudo_password);
+            }
+        }
+    }
+
     /// `address:port`, as a connection needs it.
     pub fn socket(&self) -> String {
         format!("{}:{}", self.address.before_port(), self.port)

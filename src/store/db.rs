@@ -151,6 +151,11 @@ impl Store {
         })
     }
 
+    /// Whether a file is kept below `root`; nothing is made.
+    pub fn is_there(root: &Utf8Path) -> bool {
+        root.join(FILE).exists()
+    }
+
     /// What [`Store::keep_login`] kept.
     ///
     /// # Errors
