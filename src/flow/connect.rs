@@ -5,14 +5,19 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::host::{Connect, Host, HostError, Target, Watch};
-use crate::plan::{Event, Events, Level, RunHost, RunHosts, millis};
+use crate::plan::{Event, Events, Level, Owner, RunHost, RunHosts, millis, take_lease};
 
 use super::job::Setup;
 use super::problem::Problem;
 use super::request::RunOptions;
 
 /// The hosts that answered, and a problem for each that did not.
-pub(super) fn connect_all(targets: &[Target], options: &RunOptions, setup: &Setup) -> (RunHosts, Vec<Problem>) {
+pub(super) fn connect_all(
+    targets: &[Target],
+    options: &RunOptions,
+    setup: &Setup,
+    owner: &Owner,
+) -> (RunHosts, Vec<Problem>) {
     let connect = Connect {
         host_key: options.host_key,
         known_hosts: setup.state_root.join("known_hosts"),
@@ -27,11 +32,11 @@ pub(super) fn connect_all(targets: &[Target], options: &RunOptions, setup: &Setu
         for _ in 0..targets.len().min(options.forks.max(1)) {
             scope.spawn(|| {
                 while let Some(target) = targets.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let result = reach(target, &connect);
+                    let result = reach(target, &connect, owner, options.dry_run);
                     let mut found = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     match result {
                         Ok(host) => drop(found.0.insert(target.address.to_string(), host)),
-                        Err(e) => found.1.push(problem(target, &e)),
+                        Err(problem) => found.1.push(problem),
                     }
                 }
             });
@@ -48,10 +53,20 @@ fn watch(events: Arc<Events>) -> Watch {
     })
 }
 
-fn reach(target: &Target, connect: &Connect) -> Result<RunHost, HostError> {
-    let host = Host::connect(target, connect)?;
-    let facts = host.facts()?;
-    Ok(RunHost::new(host, facts))
+fn reach(target: &Target, connect: &Connect, owner: &Owner, dry_run: bool) -> Result<RunHost, Problem> {
+    let failed = |e: HostError| problem(target, &e);
+    let host = Host::connect(target, connect).map_err(failed)?;
+    let facts = host.facts().map_err(failed)?;
+    // A dry run changes nothing, and looks whoever is at work.
+    if !dry_run && let Some(holder) = take_lease(&host, owner).map_err(failed)? {
+        return Err(Problem {
+            host: Some(target.address.to_string()),
+            level: Level::Error,
+            text: format!("another run is working on this host: {holder}"),
+            help: Some("wait until it has ended; the lease of one that died ends by itself within a minute".to_owned()),
+        });
+    }
+    Ok(RunHost::new(host, facts, owner.clone()))
 }
 
 fn problem(target: &Target, error: &HostError) -> Problem {

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use camino::Utf8PathBuf;
@@ -19,8 +20,8 @@ use payload::Bundle;
 
 use crate::host::Target;
 use crate::plan::{
-    Event, Events, HostResult, HostState, Interrupt, Journal, Level, Plan, RunHost, RunHosts, RunLock, RunMode,
-    RunReport, millis, run,
+    Event, Events, HostResult, HostState, Interrupt, Journal, LeaseKeeper, Level, Owner, Plan, RunHost, RunHosts,
+    RunLock, RunMode, RunReport, millis, run,
 };
 use crate::repo::{InstallOptions, Server, Wanted};
 
@@ -277,7 +278,7 @@ fn work(
     if let Some(bundle) = bundle {
         bundle.verify(&mut |_| {})?;
     }
-    let (hosts, unconnected) = connect_all(targets, &job.options, setup);
+    let (hosts, unconnected) = connect_all(targets, &job.options, setup, &owner(environment, job)?);
     // A host that is given up may be dead.
     for problem in unconnected {
         let host = problem.host.clone().unwrap_or_default();
@@ -296,6 +297,21 @@ fn work(
             targets.iter().filter(|t| hosts.contains_key(&t.address.to_string())).cloned().collect();
         Logins::keep(environment, &reached)?;
     }
+    thread::scope(|scope| {
+        let _keeper = (!job.options.dry_run).then(|| LeaseKeeper::start(scope, &hosts));
+        work_on(job, setup, environment, flows, &hosts, problems)
+    })
+}
+
+/// Everything from the preflight to the end of the plan, on the hosts that answered.
+fn work_on(
+    job: &Job,
+    setup: &Setup,
+    environment: &Environment,
+    flows: &mut [Box<dyn Flow>],
+    hosts: &RunHosts,
+    mut problems: Vec<Problem>,
+) -> Result<JobReport, FlowError> {
     let install = InstallOptions {
         allow_downgrade: job.options.allow_downgrade,
         force_reinstall: job.options.reinstall,
@@ -305,8 +321,8 @@ fn work(
     };
     let scene = Scene {
         environment,
-        bundle,
-        hosts: &hosts,
+        bundle: setup.bundle.as_ref(),
+        hosts,
         events: &setup.events,
         options: &job.options,
         install,
@@ -319,7 +335,7 @@ fn work(
             merge(wanted.entry(host).or_insert_with(Vec::new), packages);
         }
     }
-    let older = older(&wanted, &hosts, bundle);
+    let older = older(&wanted, hosts, scene.bundle);
     let remarks = older.iter().map(Problem::line).collect();
     problems.extend(older);
     // Before the preflight: the repository makes its key meanwhile.
@@ -331,8 +347,13 @@ fn work(
         problems.extend(open_repository(repository, &scene));
     }
     let result = stop_at_problems(problems, &setup.events).and_then(|()| run_plan(job, setup, flows, &scene));
-    close_repositories(&hosts, &setup.events, job.options.dry_run);
+    close_repositories(hosts, &setup.events, job.options.dry_run);
     result.map(|report| JobReport { remarks, ..report })
+}
+
+/// In whose name hosts' change records are written. A dry run writes none, and makes no id.
+fn owner(environment: &Environment, job: &Job) -> Result<Owner, FlowError> {
+    Ok(Owner::of(if job.options.dry_run { environment.name.clone() } else { environment.id()? }))
 }
 
 /// A dry run looks with what the user may read; a run would stop here.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::thread;
 
-use crate::plan::{Events, Level, RunHost, RunHosts};
+use crate::plan::{Events, Level, RunHost, RunHosts, release_lease};
 use crate::repo::{HostRepo, InstallOptions, RepoError, Route, Server, Transaction, Wanted};
 
 use super::job::Scene;
@@ -109,6 +109,10 @@ pub(super) fn close_repositories(hosts: &RunHosts, events: &Events, dry_run: boo
                     let text = format!("the temporary repository could not be taken off this host: {e}");
                     let help = Some("the next run on this host clears it".to_owned());
                     events.note(Some(run_host.host.name()), Level::Warning, text, help);
+                }
+                // Where it cannot be released it ends with the connection.
+                if !dry_run {
+                    drop(release_lease(&run_host.host, &run_host.owner));
                 }
             });
         }

@@ -63,6 +63,24 @@ impl Environment {
         ))
     }
 
+    /// What hosts' change records call this environment: its name, and a part chosen at random once, since another control
+    /// host may have an environment of the same name.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub fn id(&self) -> Result<String, FlowError> {
+        let path = self.dir.join("id");
+        let fail = |source| FlowError::State { path: path.clone(), source };
+        match std::fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(fail(e)),
+            _ => {}
+        }
+        let id = format!("{}-{}", self.name, hex::encode(rand::random::<[u8; 8]>()));
+        write_private(&path, id.as_bytes()).map_err(fail)?;
+        Ok(id)
+    }
+
     pub fn pki(&self, purpose: &str) -> Utf8PathBuf {
         self.dir.join("pki").join(purpose)
     }

@@ -199,6 +199,27 @@ impl Host {
         out: &mut dyn FnMut(&[u8]),
         stall: Option<Duration>,
     ) -> Result<Output, HostError> {
+        let mut wire = self.wire()?;
+        self.stream_over(&mut wire, command, stdin, out, stall)
+    }
+
+    /// Runs a command unless another is running over this connection, or the connection broke.
+    ///
+    /// # Errors
+    /// As [`Host::run`].
+    pub fn run_if_idle(&self, command: &Command) -> Option<Result<Output, HostError>> {
+        let mut wire = self.wire.try_lock().ok().filter(|wire| !wire.is_broken())?;
+        Some(self.stream_over(&mut wire, command, &mut command.stdin_bytes(), &mut |_| {}, None))
+    }
+
+    fn stream_over(
+        &self,
+        wire: &mut Wire,
+        command: &Command,
+        stdin: &mut dyn io::Read,
+        out: &mut dyn FnMut(&[u8]),
+        stall: Option<Duration>,
+    ) -> Result<Output, HostError> {
         let begun = Instant::now();
         let (prefix, password) = match &self.root {
             Root::Sudo if command.as_root => ("sudo -n -- ", String::new()),
@@ -211,7 +232,6 @@ impl Host {
         let deadline = begun + command.timeout + Duration::from_secs(8);
         let mut stderr = Vec::new();
         let result = {
-            let mut wire = self.wire()?;
             // A session that was idle may have been ended by the host (ClientAliveCountMax) or by a firewall. As long as
             // no channel is open nothing has been started, so it can safely be made anew.
             let channel = match wire.open_channel(deadline) {

@@ -68,6 +68,16 @@ impl Command {
         command
     }
 
+    /// A script with a head that others share: functions, variables. Messages name it by its own first line.
+    pub fn script_with(head: &'static str, text: &'static str) -> Self {
+        let label = Self::script(text).label;
+        Self {
+            words: ["sh".to_owned(), "-c".to_owned(), format!("{head}{text}"), "sh".to_owned()].into(),
+            label,
+            ..Self::new("sh")
+        }
+    }
+
     /// What the user typed after `hosts exec … --`: a line for the host's own shell, meant to be interpreted there.
     pub fn user_line(line: &str) -> Self {
         let mut command = Self::new("sh");
@@ -272,6 +282,15 @@ mod tests {
         assert_eq!(command.to_string(), "set -e … 'a b'");
         assert!(!format!("{command:?}").contains("hunter2"));
         assert_eq!(Command::new("echo").arg("a\n\x1b[2J").to_string(), "echo 'a\\n\\u{1b}[2J'");
+    }
+
+    #[test]
+    fn a_script_with_a_head_runs_both_and_is_called_by_its_own_first_line() {
+        let command = Command::script_with("say() { echo \"$1 $2\"; }\nfirst=$1; shift\n", "say \"$first\" \"$1\"")
+            .args(["a b", "c"]);
+        let output = std::process::Command::new("/bin/sh").args(["-c", &command.line("")]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "a b c\n");
+        assert!(command.to_string().starts_with("say"), "{command}");
     }
 
     #[test]

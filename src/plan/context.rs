@@ -9,6 +9,7 @@ use crate::repo::HostRepo;
 
 use super::error::StepError;
 use super::event::{Event, Events};
+use super::record::Owner;
 
 /// A host of this run: connected, its facts read.
 #[derive(Debug)]
@@ -17,11 +18,13 @@ pub struct RunHost {
     pub facts: Facts,
     /// Its view of the temporary repository; `None` when nothing is to be installed on it.
     pub repo: Mutex<Option<HostRepo>>,
+    /// In whose name its change record is written.
+    pub owner: Owner,
 }
 
 impl RunHost {
-    pub fn new(host: Host, facts: Facts) -> Self {
-        Self { host, facts, repo: Mutex::new(None) }
+    pub fn new(host: Host, facts: Facts, owner: Owner) -> Self {
+        Self { host, facts, repo: Mutex::new(None), owner }
     }
 
     /// The repository's way to this host, when it has one.
@@ -74,6 +77,14 @@ impl<'a> Cx<'a> {
     /// As [`Cx::run_host`].
     pub fn host(&self) -> Result<&'a Host, StepError> {
         Ok(&self.run_host()?.host)
+    }
+
+    /// In whose name the change record of this step's host is written.
+    ///
+    /// # Errors
+    /// As [`Cx::run_host`].
+    pub fn owner(&self) -> Result<&'a Owner, StepError> {
+        Ok(&self.run_host()?.owner)
     }
 
     /// The connection to another host of the run.

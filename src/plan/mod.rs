@@ -7,6 +7,7 @@ mod error;
 mod event;
 mod executor;
 mod journal;
+mod lease;
 mod record;
 mod step;
 pub mod work;
@@ -17,5 +18,6 @@ pub use event::{Event, Events, Failure, HostResult, HostState, Level, Listener, 
 pub(crate) use executor::millis;
 pub use executor::{RunMode, RunReport, run};
 pub use journal::{Journal, LastRun, LockError, RunLock};
-pub use record::{RECORD_DIR, Record, RecordLine, keep_files};
+pub use lease::{Holder, LeaseKeeper, release_lease, take_lease};
+pub use record::{Owner, RECORD_DIR, Record, RecordLine, keep_files};
 pub use step::{Check, Plan, Step, StepId, Work};

@@ -1,8 +1,12 @@
-//! What was changed on a host, kept on that host, so that it can be given back as it was.
+//! What was changed on a host, kept on that host, so that it can be undone.
 //!
 //! `/var/lib/sunshine-installer/record` has a line for every object that a run made or altered, written *before* the
-//! object is touched: `KIND<TAB>NAME<TAB>BEFORE`. An altered file's first version lies in `backup/`. A line is written
-//! once; what a second run does to the same object does not matter to how it was before the first.
+//! object is touched; an altered file's first version lies in `backup/`. A line is written once: what a second run does to
+//! the same object does not matter to how it was before the first. `record.sh` is the only writer.
+//!
+//! Format 2: a line `format<TAB>2<TAB>-`, then `KIND<TAB>NAME<TAB>BEFORE<TAB>ENVIRONMENT<TAB>VERSION<TAB>DIGEST`, where DIGEST is the
+//! first 16 hex digits of the sha256 of everything before its tab. Lines above the first are of format 1, which had
+//! `KIND<TAB>NAME<TAB>BEFORE` alone.
 //!
 //! | kind | name | before |
 //! | --- | --- | --- |
@@ -18,15 +22,21 @@
 //! | `sebool` | SELinux boolean | `off` |
 //! | `firewall` | zone and port | `-` it was closed |
 
+use sha2::{Digest, Sha256};
+
 use crate::host::{Command, Host, HostError};
 
 /// The folder on a host that holds its record.
 pub const RECORD_DIR: &str = "/var/lib/sunshine-installer";
 
+const DIGEST_DIGITS: usize = 16;
+
 /// A host's record, oldest line first.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Record {
     pub lines: Vec<RecordLine>,
+    /// Numbers of the lines that are not what was written; they are ignored.
+    pub damaged: Vec<usize>,
 }
 
 /// One object.
@@ -35,6 +45,8 @@ pub struct RecordLine {
     pub kind: String,
     pub name: String,
     pub before: String,
+    /// `None` where format 1 did not say.
+    pub owner: Option<Owner>,
 }
 
 impl Record {
@@ -50,15 +62,19 @@ impl Record {
     // A last line without its end was being written when the power went: its object was not touched yet.
     fn parse(text: &str) -> Self {
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        let lines = whole.lines().filter_map(|line| {
-            let mut parts = line.splitn(3, '\t');
-            Some(RecordLine {
-                kind: parts.next()?.to_owned(),
-                name: parts.next()?.to_owned(),
-                before: parts.next()?.to_owned(),
-            })
-        });
-        Self { lines: lines.collect() }
+        let mut record = Self::default();
+        let mut format = 1;
+        for (index, line) in whole.lines().enumerate() {
+            if line.starts_with("format\t") {
+                format = 2;
+                continue;
+            }
+            match if format == 1 { read_first_format(line) } else { read_line(line) } {
+                Some(line) => record.lines.push(line),
+                None => record.damaged.push(index + 1),
+            }
+        }
+        record
     }
 
     /// The names recorded of one kind, newest first: the order to undo them in.
@@ -67,16 +83,51 @@ impl Record {
     }
 }
 
+fn read_first_format(line: &str) -> Option<RecordLine> {
+    let mut parts = line.splitn(3, '\t').map(str::to_owned);
+    Some(RecordLine { kind: parts.next()?, name: parts.next()?, before: parts.next()?, owner: None })
+}
+
+fn read_line(line: &str) -> Option<RecordLine> {
+    let (content, digest) = line.rsplit_once('\t')?;
+    if !hex::encode(Sha256::digest(content)).starts_with(digest) || digest.len() != DIGEST_DIGITS {
+        return None;
+    }
+    let (content, version) = content.rsplit_once('\t')?;
+    let (content, environment) = content.rsplit_once('\t')?;
+    let owner = Owner { environment: environment.to_owned(), version: version.to_owned() };
+    Some(RecordLine { owner: Some(owner), ..read_first_format(content)? })
+}
+
+/// Who writes: the environment's id and this product's version, as two columns of every line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// [`crate::flow::Environment::id`]: other control hosts may have an environment of the same name.
+    pub environment: String,
+    pub version: String,
+}
+
+impl Owner {
+    /// This program, working for an environment.
+    pub fn of(environment: impl Into<String>) -> Self {
+        Self { environment: environment.into(), version: env!("CARGO_PKG_VERSION").to_owned() }
+    }
+
+    /// A script that changes the host: it may call `note KIND NAME BEFORE`, knows the record's folder as `$d`, and its
+    /// arguments begin behind the owner's.
+    pub fn script(&self, text: &'static str) -> Command {
+        Command::script_with(HEAD, text).arg(format!("{}\t{}", self.environment, self.version))
+    }
+}
+
+const HEAD: &str = include_str!("record.sh");
+
 const KEEP_FILES: &str = r#"set -eu
-umask 077
-d=/var/lib/sunshine-installer
-t=$(printf '\t')
-mkdir -p "$d/backup"; touch "$d/record"
-note() { grep -qF -- "$1$t$2$t" "$d/record" || printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$d/record"; }
+mkdir -p "$d/backup"
 dirs() { case $1 in ''|"$d") return 0;; esac; [ -d "$1" ] || { dirs "${1%/*}"; note dir "$1" -; }; }
 for p; do
   shift
-  grep -qF -- "file$t$p$t" "$d/record" && continue
+  recorded file "$p" && continue
   dirs "${p%/*}"
   if [ -e "$p" ]; then
     b=$d/backup/$(printf %s "$p" | sha256sum | cut -d' ' -f1)
@@ -93,11 +144,11 @@ sync -- "$d/record" "$@" 2>/dev/null || sync
 ///
 /// # Errors
 /// When the host cannot be asked, or its disk is full.
-pub fn keep_files(host: &Host, paths: &[&str]) -> Result<(), HostError> {
+pub fn keep_files(host: &Host, owner: &Owner, paths: &[&str]) -> Result<(), HostError> {
     if paths.is_empty() {
         return Ok(());
     }
-    host.run_ok(&Command::script(KEEP_FILES).args(paths.iter().copied()))?;
+    host.run_ok(&owner.script(KEEP_FILES).args(paths.iter().copied()).label("record the files that will change"))?;
     Ok(())
 }
 
@@ -105,12 +156,97 @@ pub fn keep_files(host: &Host, paths: &[&str]) -> Result<(), HostError> {
 mod tests {
     use super::*;
 
+    /// Runs the head and a script on this machine, with the record's folder in `dir`.
+    fn run(dir: &std::path::Path, owner: &Owner, text: &str, arguments: &[&str]) {
+        let script = format!("{HEAD}{text}").replace(RECORD_DIR, dir.to_str().unwrap());
+        let mut command = std::process::Command::new("/bin/sh");
+        command.args(["-c", &script, "sh", &format!("{}\t{}", owner.environment, owner.version)]).args(arguments);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    fn read(dir: &std::path::Path) -> Record {
+        Record::parse(&std::fs::read_to_string(dir.join("record")).unwrap())
+    }
+
     #[test]
-    fn a_line_cut_short_does_not_count() {
-        let record = Record::parse("file\t/etc/a\t-\nfile\t/etc/b\tkept\nunit\tetcd");
-        assert_eq!(record.lines.len(), 2);
-        let names: Vec<_> = record.names("file").map(|l| l.name.as_str()).collect();
-        assert_eq!(names, ["/etc/b", "/etc/a"]);
+    fn what_the_shell_writes_is_read_with_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let owner = Owner::of("default-1a2b");
+        run(
+            dir.path(),
+            &owner,
+            r#"for u; do note unit "$u" disabled/inactive; done"#,
+            &["etcd.service", "etcd.service", "-n a"],
+        );
+        let record = read(dir.path());
+        assert!(record.damaged.is_empty());
+        assert_eq!(record.lines.len(), 2, "a line is written once: {record:?}");
+        assert_eq!(
+            (record.lines[0].before.as_str(), record.lines[0].owner.as_ref()),
+            ("disabled/inactive", Some(&owner))
+        );
+        assert_eq!(record.lines[1].name, "-n a");
+        // A kind that ends like another is another.
+        run(dir.path(), &owner, "note ctr-image a -; note image a -; note image a/b -", &[]);
+        assert_eq!(read(dir.path()).names("image").count(), 2);
+    }
+
+    #[test]
+    fn a_value_with_tabs_is_kept_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        run(dir.path(), &Owner::of("e"), r#"note sysctl net.ipv4.tcp_rmem "$1""#, &["4096\t131072\t6291456"]);
+        assert_eq!(read(dir.path()).lines[0].before, "4096\t131072\t6291456");
+    }
+
+    #[test]
+    fn a_record_of_the_first_format_is_read_and_continued() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("record"), "file\t/etc/a\t-\nfile\t/etc/b\tkept\nunit\tetcd").unwrap();
+        run(dir.path(), &Owner::of("e"), "note file /etc/b kept; note file /etc/c -", &[]);
+        let record = read(dir.path());
+        let names: Vec<_> = record.names("file").map(|l| (l.name.as_str(), l.owner.is_some())).collect();
+        assert_eq!(names, [("/etc/c", true), ("/etc/b", false), ("/etc/a", false)]);
+        assert!(record.damaged.is_empty());
+    }
+
+    #[test]
+    fn a_torn_last_line_is_dropped_wherever_it_was_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("record");
+        run(dir.path(), &Owner::of("e"), "note file /etc/a -; note file /etc/b kept", &[]);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let last = whole.trim_end().rfind('\n').unwrap() + 1;
+        for cut in last + 1..whole.len() {
+            for end in ["", "\n"] {
+                // A cut behind the last digit with an end is the line itself.
+                let torn = format!("{}{end}", &whole[..cut]);
+                if torn == whole {
+                    continue;
+                }
+                std::fs::write(&path, &torn).unwrap();
+                assert!(read(dir.path()).names("file").all(|l| l.name == "/etc/a"), "{torn:?}");
+                run(dir.path(), &Owner::of("e"), "note file /etc/c -", &[]);
+                let record = read(dir.path());
+                let names: Vec<_> = record.names("file").map(|l| l.name.as_str()).collect();
+                assert!(
+                    names == ["/etc/c", "/etc/a"] || names == ["/etc/c", "/etc/b", "/etc/a"],
+                    "{torn:?}: {names:?}"
+                );
+                assert!(record.damaged.is_empty(), "{torn:?}: {record:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_changed_line_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        run(dir.path(), &Owner::of("e"), "note file /etc/a kept; note file /etc/b -", &[]);
+        let path = dir.path().join("record");
+        let changed = std::fs::read_to_string(&path).unwrap().replace("/etc/a", "/etc/x");
+        std::fs::write(&path, changed).unwrap();
+        let record = read(dir.path());
+        assert_eq!((record.damaged.as_slice(), record.lines.len()), ([2].as_slice(), 1));
     }
 
     #[test]

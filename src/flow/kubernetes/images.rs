@@ -83,12 +83,8 @@ macro_rules! recorded {
     ($load:literal) => {
         concat!(
             r#"set -eu
-umask 077
-d=/var/lib/sunshine-installer
-touch "$d/record"
-t=$(printf '\t')
 kind=$1 file=$2; shift 2
-for i in "$@"; do grep -qxF -- "$kind$t$i$t-" "$d/record" || printf '%s\t%s\t-\n' "$kind" "$i" >>"$d/record"; done
+for i in "$@"; do note "$kind" "$i" -; done
 "#,
             $load,
             r#"
@@ -134,9 +130,9 @@ impl Work for LoadImages {
             host.upload(&mut bytes.as_ref(), size, &sha256, &path, &FileMeta::mode(0o600), &mut |_| {})?;
             let new = self.tags(image).into_iter().filter(|tag| missing.contains(tag));
             let load = if self.containerd {
-                Command::script(CTR_LOAD).args(["ctr-image", &path]).label("ctr images import")
+                cx.owner()?.script(CTR_LOAD).args(["ctr-image", &path]).label("ctr images import")
             } else {
-                Command::script(LOAD).args(["image", &path]).label("docker load")
+                cx.owner()?.script(LOAD).args(["image", &path]).label("docker load")
             };
             host.run_ok(&load.args(new).timeout(Duration::from_secs(600)))?;
         }

@@ -41,11 +41,6 @@ done
 [ "$(awk 'NR>1' /proc/swaps | wc -l)" = 0 ] || echo 'switch swap off'"#;
 
 const SET: &str = r#"set -eu
-umask 077
-d=/var/lib/sunshine-installer
-t=$(printf '\t')
-mkdir -p "$d"; touch "$d/record"
-note() { grep -qF -- "$1$t$2$t" "$d/record" || printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$d/record"; }
 while [ "$1" != -- ]; do
   grep -qw "^$1" /proc/modules || note module "$1" -
   modprobe "$1"
@@ -78,7 +73,7 @@ impl Work for Kernel {
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        cx.host()?.run_ok(&Command::script(SET).args(arguments()).label("modprobe, sysctl, swapoff"))?;
+        cx.host()?.run_ok(&cx.owner()?.script(SET).args(arguments()).label("modprobe, sysctl, swapoff"))?;
         Ok(())
     }
 }
@@ -89,10 +84,7 @@ pub(super) struct SeBool(pub &'static str);
 
 const SEBOOL_IS: &str = r#"getsebool "$1" 2>/dev/null | grep -q -- '--> on$'"#;
 const SEBOOL_SET: &str = r#"set -eu
-umask 077
-d=/var/lib/sunshine-installer
-mkdir -p "$d"; touch "$d/record"
-grep -qF -- "$(printf 'sebool\t%s\t' "$1")" "$d/record" || printf 'sebool\t%s\toff\n' "$1" >>"$d/record"
+note sebool "$1" off
 setsebool -P "$1" on"#;
 
 impl Work for SeBool {
@@ -102,7 +94,7 @@ impl Work for SeBool {
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        cx.host()?.run_ok(&Command::script(SEBOOL_SET).arg(self.0).label("setsebool -P"))?;
+        cx.host()?.run_ok(&cx.owner()?.script(SEBOOL_SET).arg(self.0).label("setsebool -P"))?;
         Ok(())
     }
 }

@@ -93,10 +93,8 @@ pub(super) struct CniFolder;
 
 const CNI_THERE: &str = r#"[ -e /opt/cni/bin/bridge ] || [ ! -e /usr/libexec/cni/bridge ]"#;
 const CNI_LINK: &str = r#"set -eu
-umask 077
-d=/var/lib/sunshine-installer
-mkdir -p "$d" /opt/cni; touch "$d/record"
-grep -qF -- "$(printf 'file\t/opt/cni/bin\t')" "$d/record" || printf 'file\t/opt/cni/bin\t-\n' >>"$d/record"
+mkdir -p /opt/cni
+note file /opt/cni/bin -
 chmod 755 /opt/cni
 ln -s /usr/libexec/cni /opt/cni/bin"#;
 
@@ -107,7 +105,7 @@ impl Work for CniFolder {
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        cx.host()?.run_ok(&Command::script(CNI_LINK).label("link /opt/cni/bin"))?;
+        cx.host()?.run_ok(&cx.owner()?.script(CNI_LINK).label("link /opt/cni/bin"))?;
         Ok(())
     }
 }

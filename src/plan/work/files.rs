@@ -159,7 +159,7 @@ impl Work for Files {
         let host = cx.host()?;
         let differing = self.differing(host)?;
         let paths: Vec<_> = differing.iter().map(|(f, _)| f.path.as_str()).collect();
-        keep_files(host, &paths)?;
+        keep_files(host, cx.owner()?, &paths)?;
         let new = differing.iter().map(|(f, _)| NewFile { path: &f.path, content: &f.content, meta: &f.meta });
         let new: Vec<_> = new.collect();
         Ok(host.write_files(&new)?)

@@ -12,12 +12,8 @@ const CLOSED: &str = r#"for p in "$@"; do
 done"#;
 
 const OPEN: &str = r#"set -eu
-umask 077
-d=/var/lib/sunshine-installer
-t=$(printf '\t')
-mkdir -p "$d"; touch "$d/record"
 for p in "$@"; do
-  grep -qF -- "firewall$t$p$t" "$d/record" || printf 'firewall\t%s\t-\n' "$p" >>"$d/record"
+  note firewall "$p" -
   firewall-cmd -q --add-port="$p"
   firewall-cmd -q --permanent --add-port="$p"
 done"#;
@@ -31,7 +27,7 @@ impl Work for FirewallPorts {
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         let closed = Command::script(CLOSED).args(&self.0).label("firewall-cmd --query-port");
         let ports: Vec<_> = cx.host()?.run_ok(&closed)?.text().lines().map(str::to_owned).collect();
-        cx.host()?.run_ok(&Command::script(OPEN).args(ports).label("firewall-cmd --add-port"))?;
+        cx.host()?.run_ok(&cx.owner()?.script(OPEN).args(ports).label("firewall-cmd --add-port"))?;
         Ok(())
     }
 }

@@ -17,9 +17,6 @@ const LOOK: &str = r#"rpm -q --qf '%{NAME}\t%{EPOCHNUM}:%{VERSION}-%{RELEASE}\t%
 
 /// Before a transaction: which packages are there. A list that a killed run left is older, and stays.
 const BEFORE: &str = r#"set -eu
-umask 077
-d=/var/lib/sunshine-installer
-mkdir -p "$d"
 [ -e "$d/packages.before" ] || {
   rpm -qa --qf '%{NAME}.%{ARCH}\n' | sort -u >"$d/packages.before.new"
   mv "$d/packages.before.new" "$d/packages.before"
@@ -27,10 +24,7 @@ mkdir -p "$d"
 
 /// After it: what is new goes into the record.
 const AFTER: &str = r#"set -eu
-d=/var/lib/sunshine-installer
-rpm -qa --qf '%{NAME}.%{ARCH}\n' | sort -u | comm -13 "$d/packages.before" - | while IFS= read -r p; do
-  grep -qF -- "$(printf 'package\t%s\t' "$p")" "$d/record" 2>/dev/null || printf 'package\t%s\t-\n' "$p" >>"$d/record"
-done
+rpm -qa --qf '%{NAME}.%{ARCH}\n' | sort -u | comm -13 "$d/packages.before" - | while IFS= read -r p; do note package "$p" -; done
 rm -f "$d/packages.before""#;
 
 impl Packages {
@@ -77,10 +71,10 @@ impl Work for Packages {
         let repo = slot
             .as_mut()
             .ok_or_else(|| StepError::failed("a package went missing between the first look at the host and now"))?;
-        run_host.host.run_ok(&Command::script(BEFORE))?;
+        run_host.host.run_ok(&run_host.owner.script(BEFORE).label("list the packages that are there"))?;
         let installed = repo.install(&run_host.host, &self.wanted, &self.options, &mut |line| cx.note(line));
         // Also after a failed transaction: whatever of it did get installed is ours to take back.
-        run_host.host.run_ok(&Command::script(AFTER))?;
+        run_host.host.run_ok(&run_host.owner.script(AFTER).label("record the packages that came"))?;
         installed?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::host::Command;
-use crate::plan::{Check, Cx, Record, StepError, Work};
+use crate::plan::{Check, Cx, RECORD_DIR, Record, StepError, Work};
 
 /// How much of the record is given back.
 #[derive(Debug, Clone)]
@@ -51,6 +51,9 @@ impl Work for Undo {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
         let host = cx.host()?;
         let record = Record::read(host)?;
+        for number in &record.damaged {
+            cx.note(format!("line {number} of {RECORD_DIR}/record is damaged: it is ignored, and what it named stays"));
+        }
         let mut changes = self.there(&record);
         if let Self::All { wipe } = self {
             // Data may be there without a record.
@@ -62,7 +65,7 @@ impl Work for Undo {
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        let undo = Command::script(UNDO).timeout(Duration::from_secs(300)).label("give back what was changed");
+        let undo = cx.owner()?.script(UNDO).timeout(Duration::from_secs(300)).label("give back what was changed");
         let undo = match self {
             Self::All { wipe } => undo.arg("all").args(wipe.clone()),
             Self::Some { units, files } => undo.arg("some").args(units.clone()).arg("--").args(files.clone()),

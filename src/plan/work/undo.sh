@@ -1,10 +1,17 @@
 # Gives back what this host's record says was changed: everything, or the units and files named.
 # $1 all | some; for all: data folders to delete; for some: UNIT… -- FILE…
 set -u
-d=/var/lib/sunshine-installer
 r=$d/record
-[ -f "$r" ] || exit 0
 what=$1; shift
+# As Record::parse does: lines that are not what was written do not count. They are set aside.
+format=1 damaged=
+while IFS= read -r l; do
+  case $l in "format$t"*) format=2;; *) [ $format = 1 ] || intact "$l" || { printf '%s\n' "$l" >>"$r.damaged"; damaged=1; continue; };; esac
+  printf '%s\n' "$l"
+done <"$r" >"$r.new"
+if [ -n "$damaged" ]; then mv -fT "$r.new" "$r"; else rm -f "$r.new"; fi
+# What packages' own scripts write is not only root's.
+umask 022
 bad=0
 failed() { printf '%s\n' "$1" >&2; bad=1; }
 forget() { # KIND NAME: its line is taken out, once it is given back

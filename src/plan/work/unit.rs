@@ -56,12 +56,9 @@ cat "$d/started/$1" 2>/dev/null || { [ -d "$d" ] && [ ! -x "$d" ] && echo shut; 
 /// `$1` unit, `$2` digest of its configuration, `$3` nothing or `--no-block`.
 const START: &str = ask!(
     r#"set -eu
-umask 077
-d=/var/lib/sunshine-installer
-t=$(printf '\t')
-mkdir -p "$d/started"; touch "$d/record"
+mkdir -p "$d/started"
 ask "$1"
-grep -qF -- "unit$t$1$t" "$d/record" || printf 'unit\t%s\t%s/%s\n' "$1" "$enabled" "$active" >>"$d/record"
+note unit "$1" "$enabled/$active"
 # Having systemd read all its units again takes longer than the rest: only where this one needs it.
 systemctl enable --no-reload -- "$1" >/dev/null 2>&1 || systemctl enable -- "$1"
 [ "$known" = yes ] || systemctl daemon-reload
@@ -103,7 +100,7 @@ impl Work for Unit {
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         let wait = if self.wait { "" } else { "--no-block" };
-        let start = Command::script(START).args([self.name.as_str(), &self.config, wait]).timeout(self.timeout);
+        let start = cx.owner()?.script(START).args([self.name.as_str(), &self.config, wait]).timeout(self.timeout);
         cx.host()?.run_ok(&start.label("systemctl enable, start"))?;
         Ok(())
     }

@@ -1,0 +1,32 @@
+# The head of every script that changes a host: the only writer of its change record (see record.rs for the format).
+# $1 names the owner, ENVIRONMENT TAB VERSION; it is shifted away.
+umask 077
+d=/var/lib/sunshine-installer
+t=$(printf '\t')
+owner=$1
+shift
+mkdir -p "$d"
+sum() { s=$(printf %s "$1" | sha256sum); printf %.16s "$s"; }
+intact() { case $1 in *"$t"*"$t"*"$t"*"$t"*"$t"*) [ "$(sum "${1%"$t"*}")" = "${1##*"$t"}" ];; *) false;; esac; }
+drop_last() { sed '$d' "$d/record" >"$d/record.new" && mv -fT "$d/record.new" "$d/record"; }
+# Lines above the one that names the format are an older version's and have no digest. A last line that was cut short by a
+# power cut is dropped: its object was not touched yet.
+record_open() {
+  [ -e "$d/record" ] || : >"$d/record"
+  if grep -q "^format${t}2${t}" "$d/record"; then
+    last=$(tail -n 1 "$d/record")
+    case $last in "format$t"*) ;; *) intact "$last" || drop_last;; esac
+    [ -z "$(tail -c 1 "$d/record")" ] || echo >>"$d/record"
+  else
+    [ -z "$(tail -c 1 "$d/record")" ] || drop_last
+    printf 'format\t2\t-\n' >>"$d/record"
+  fi
+}
+recorded() { K=$1 N=$2 awk -F'\t' '$1 == ENVIRON["K"] && $2 == ENVIRON["N"] {found = 1; exit} END {exit !found}' "$d/record"; }
+# note KIND NAME BEFORE: recorded once, before the object is touched.
+note() {
+  recorded "$1" "$2" && return 0
+  set -- "$1$t$2$t$3$t$owner"
+  printf '%s\t%s\n' "$1" "$(sum "$1")" >>"$d/record"
+}
+record_open
