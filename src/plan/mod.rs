@@ -19,5 +19,7 @@ pub(crate) use executor::millis;
 pub use executor::{RunMode, RunReport, run};
 pub use journal::{Journal, LastRun, LockError, RunLock};
 pub use lease::{Holder, LeaseKeeper, release_lease, take_lease};
+#[cfg(test)]
+pub(crate) use record::HEAD as RECORD_HEAD;
 pub use record::{Owner, RECORD_DIR, Record, RecordLine, keep_files};
 pub use step::{Check, Plan, Step, StepId, Work};

@@ -120,7 +120,7 @@ impl Owner {
     }
 }
 
-const HEAD: &str = include_str!("record.sh");
+pub(crate) const HEAD: &str = include_str!("record.sh");
 
 const KEEP_FILES: &str = r#"set -eu
 mkdir -p "$d/backup"
