@@ -3,6 +3,7 @@
 # make conformance   specs of Kubernetes' own conformance suite on a cluster of the lab (builds the suite first: minutes)
 # make bundle  dist/sunshine-installer-VERSION.bin from install_rpm/
 # make release the deployer alone, portable to CentOS 7
+# make bench-plan  what resolving and scheduling a plan costs, a line for each number of hosts
 # make lint    formatting, clippy; licences, bans and sources of dependencies (no advisories: deny.toml says why)
 
 SHELL := /bin/sh
@@ -13,7 +14,7 @@ PORTABLE := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-gnu/release/sunshine-instal
 BUNDLER := $(CARGO_TARGET_DIR)/release/sunshine-bundler
 BUNDLE := dist/sunshine-installer-$(VERSION).bin
 
-.PHONY: demo test conformance lint bundle release deps clean
+.PHONY: demo test conformance lint bundle release deps clean bench-plan
 
 deps:
 	@scripts/need binutils procps curl gcc make perl python3 python3-venv rpm createrepo-c dnf zypper makeself openssl openssh-client openssh-server sshpass zstd minisign gnupg chromium chromium-driver
@@ -38,6 +39,10 @@ lint:
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --no-default-features -- -D warnings
 	scripts/deny
+
+# The cloud has no part in it, and takes longest to build.
+bench-plan:
+	@cargo bench --quiet --locked --no-default-features --bench plan
 
 clean:
 	rm -rf dist

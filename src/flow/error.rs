@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 
 use crate::flow::pki::PkiError;
-use crate::plan::LockError;
+use crate::plan::{LockError, PlanError};
 use crate::repo::RepoError;
 
 /// A job that did not get to run, or not to its end. The kind decides the exit code.
@@ -23,6 +23,9 @@ pub enum FlowError {
     Lock(#[from] LockError),
     #[error(transparent)]
     Repo(#[from] RepoError),
+    /// The plan is wrong in itself; nothing of it was begun.
+    #[error("the plan is wrong: {0}")]
+    Plan(#[from] PlanError),
     /// Hosts are not fit for it, nothing was changed; every problem was already sent as an event. Exit code 1.
     #[error("{problems} problem(s) found on the hosts; nothing was changed")]
     Preflight { problems: usize },
@@ -48,6 +51,9 @@ impl FlowError {
                 Some("wait until that run has ended, or name another --environment".into())
             }
             Self::Repo(e) => e.help(),
+            Self::Plan(_) => {
+                Some("this is a defect of this program: report it with the output of `support-bundle`".into())
+            }
             Self::Preflight { .. } => Some("mend what is listed above and run the same line again".into()),
             _ => None,
         }

@@ -408,7 +408,7 @@ fn run_plan(job: &Job, setup: &Setup, flows: &mut [Box<dyn Flow>], scene: &Scene
         plan.extend(flow.plan(scene)?);
     }
     let mode = RunMode { forks: job.options.forks, dry_run: job.options.dry_run };
-    let report = run(&plan, scene.hosts, &setup.events, &setup.interrupt, mode);
+    let report = run(&plan, scene.hosts, &setup.events, &setup.interrupt, mode)?;
     let mut advice = Vec::new();
     if !job.options.dry_run {
         for flow in flows.iter_mut() {

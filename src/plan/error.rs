@@ -1,9 +1,25 @@
-//! Why a step did not do what it should.
+//! Why a step did not do what it should, or a plan cannot be run at all.
 
 use crate::host::HostError;
 use crate::repo::RepoError;
 
 use super::event::Failure;
+use super::step::StepId;
+
+/// A plan whose edges cannot be resolved: a defect of whatever made it, found before anything is begun.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    #[error("step {step} waits for {after}, which is not in the plan")]
+    Unresolved { step: StepId, after: StepId },
+    #[error("step {step} stands twice in the plan")]
+    Twice { step: StepId },
+    #[error("steps wait for each other: {}", list(steps))]
+    Cycle { steps: Vec<StepId> },
+}
+
+fn list(steps: &[StepId]) -> String {
+    steps.iter().map(StepId::as_str).collect::<Vec<_>>().join(", ")
+}
 
 /// A step's failure. The executor adds host and step; `help` says what the operator can do.
 #[derive(Debug, thiserror::Error)]

@@ -5,18 +5,22 @@
 //! 3. A step is *check*; when needed *apply*, then *verify*. What holds is skipped.
 //! 4. A failed step ends its own host's lane and blocks what waits for it, nothing else.
 //! 5. An interrupt lets running steps end and starts no other.
+//!
+//! Which step is next is decided by [`super::scheduler`] over the edges that [`super::graph`] resolved.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::mpsc;
-use std::thread;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::host::HostError;
 
 use super::context::{Cx, Interrupt, RunHosts};
-use super::error::StepError;
-use super::event::{Event, Events, HostResult, HostState, Outcome};
-use super::step::{Check, Plan, Step, StepId};
+use super::error::{PlanError, StepError};
+use super::event::{Event, Events, Failure, HostResult, HostState, Outcome};
+use super::graph::Graph;
+use super::scheduler::{Board, Runner, State, drive};
+use super::step::{Check, Plan, Step};
 
 /// How a plan went.
 #[derive(Debug)]
@@ -31,58 +35,163 @@ pub struct RunReport {
 /// How to run a plan.
 #[derive(Debug, Clone, Copy)]
 pub struct RunMode {
-    /// Hosts worked on at once.
+    /// Steps run at once, each on another host.
     pub forks: usize,
     /// Check only, and tell what would change.
     pub dry_run: bool,
 }
 
 /// Runs every step of `plan` on `hosts`.
-pub fn run(plan: &Plan, hosts: &RunHosts, events: &Events, interrupt: &Interrupt, mode: RunMode) -> RunReport {
-    events.send(&Event::Planned { steps: plan.steps.len(), weight: plan.weight(), hosts: plan.weight_by_host() });
-    let (done_tx, done_rx) = mpsc::channel::<(usize, Outcome, Duration)>();
-    let mut board = Board::new(plan);
-    thread::scope(|scope| {
-        loop {
-            if !interrupt.is_set() {
-                while let Some(index) = board.next_ready(mode.forks.max(1)) {
-                    let step = &plan.steps[index];
-                    let done = done_tx.clone();
-                    scope.spawn(move || {
-                        let begun = Instant::now();
-                        let outcome = run_step(step, hosts, events, interrupt, mode.dry_run);
-                        // The receiver lives until every step has answered.
-                        let _ = done.send((index, outcome, begun.elapsed()));
-                    });
-                }
-            }
-            if board.running == 0 {
-                break;
-            }
-            let Ok((index, outcome, took)) = done_rx.recv() else { break };
-            finish(&mut board, events, index, outcome, took);
-        }
-    });
-    board.report(hosts, interrupt.is_set())
+///
+/// # Errors
+/// When the plan's edges cannot be resolved; no step was begun.
+pub fn run(
+    plan: &Plan,
+    hosts: &RunHosts,
+    events: &Events,
+    interrupt: &Interrupt,
+    mode: RunMode,
+) -> Result<RunReport, PlanError> {
+    let work = |step: &Step| run_step(step, hosts, events, interrupt, mode.dry_run);
+    let mut report = run_with(plan, events, interrupt, mode.forks, &work)?;
+    for result in &mut report.hosts {
+        result.route = hosts.get(&result.host).and_then(super::context::RunHost::route);
+    }
+    Ok(report)
 }
 
-fn finish(board: &mut Board<'_>, events: &Events, index: usize, outcome: Outcome, took: Duration) {
-    send_finished(events, &board.plan.steps[index], outcome.clone(), took);
-    for blocked in board.done(index, outcome, took) {
-        let by = board.blocked_by(blocked);
-        send_finished(events, &board.plan.steps[blocked], Outcome::Blocked { by }, Duration::ZERO);
+/// Schedules every step of `plan`; what running a step means is `work`'s matter, `forks` of them at once. For [`run`], and
+/// to see what scheduling itself does and costs.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(
+    plan: &Plan,
+    events: &Events,
+    interrupt: &Interrupt,
+    forks: usize,
+    work: &(dyn Fn(&Step) -> Outcome + Sync),
+) -> Result<RunReport, PlanError> {
+    let graph = Graph::resolve(plan)?;
+    events.send(&Event::Planned { steps: plan.steps.len(), weight: plan.weight(), hosts: plan.weight_by_host() });
+    let running =
+        Running { plan, graph: &graph, events, work, lanes: Mutex::new(vec![Lane::default(); graph.lanes()]) };
+    let board = drive(&graph, forks, interrupt, &running);
+    Ok(running.report(&board, interrupt.is_set()))
+}
+
+/// What a lane's steps came to.
+#[derive(Debug, Clone, Default)]
+struct Lane {
+    changed: usize,
+    took_ms: u64,
+    /// Its failed step, if one failed, and whether that lost the host.
+    failed: Option<bool>,
+    /// The failed step's own words when it could not even begin.
+    not_begun: Option<String>,
+}
+
+struct Running<'a> {
+    plan: &'a Plan,
+    graph: &'a Graph,
+    events: &'a Events,
+    work: &'a (dyn Fn(&Step) -> Outcome + Sync),
+    lanes: Mutex<Vec<Lane>>,
+}
+
+impl Runner for Running<'_> {
+    fn run(&self, index: usize) -> bool {
+        let step = &self.plan.steps[index];
+        let begun = Instant::now();
+        // A step that panics must not leave the others waiting for it forever.
+        let outcome = catch_unwind(AssertUnwindSafe(|| (self.work)(step))).unwrap_or_else(|_| ended_unexpectedly());
+        let took = begun.elapsed();
+        let good = matches!(outcome, Outcome::Satisfied | Outcome::Changed);
+        self.keep(index, &outcome, took);
+        self.send_finished(step, outcome, took);
+        good
+    }
+
+    fn blocked(&self, index: usize, cause: usize) {
+        let own_words = self.lanes()[self.graph.lane_of(cause)].not_begun.clone();
+        let step = &self.plan.steps[cause];
+        let by = own_words.unwrap_or_else(|| match &step.host {
+            Some(host) => format!("{} on {host} failed", step.title),
+            None => format!("{} failed", step.title),
+        });
+        self.send_finished(&self.plan.steps[index], Outcome::Blocked { by }, Duration::ZERO);
     }
 }
 
-fn send_finished(events: &Events, step: &Step, outcome: Outcome, took: Duration) {
-    events.send(&Event::StepFinished {
-        host: step.host.clone(),
-        step: step.id.to_string(),
-        title: step.title.clone(),
-        outcome,
-        weight: step.weight,
-        took_ms: millis(took),
-    });
+impl Running<'_> {
+    fn lanes(&self) -> MutexGuard<'_, Vec<Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, index: usize, outcome: &Outcome, took: Duration) {
+        let lane = &mut self.lanes()[self.graph.lane_of(index)];
+        lane.took_ms += millis(took);
+        match outcome {
+            Outcome::Satisfied => {}
+            Outcome::Changed => lane.changed += 1,
+            Outcome::Failed { failure } => lane.failed = Some(failure.unreachable),
+            Outcome::Blocked { by } => lane.not_begun = Some(by.clone()),
+        }
+    }
+
+    fn send_finished(&self, step: &Step, outcome: Outcome, took: Duration) {
+        self.events.send(&Event::StepFinished {
+            host: step.host.clone(),
+            step: step.id.to_string(),
+            title: step.title.clone(),
+            outcome,
+            weight: step.weight,
+            took_ms: millis(took),
+        });
+    }
+
+    /// A run that was to end, and did not come to its own end, was interrupted: also when the step that was running gave up
+    /// for that reason and nothing else was waiting but what needs it.
+    fn report(&self, board: &Board<'_>, to_end: bool) -> RunReport {
+        let lanes = self.lanes();
+        let mut results: BTreeMap<&str, HostResult> = BTreeMap::new();
+        let mut control_ok = true;
+        for (i, step) in self.plan.steps.iter().enumerate() {
+            let state = board.state(i);
+            let Some(name) = step.host.as_deref() else {
+                control_ok &= state == State::Good;
+                continue;
+            };
+            let entry = results.entry(name).or_insert_with(|| lanes[self.graph.lane_of(i)].result(name));
+            // The first step of a lane that was not done says what became of the host.
+            if entry.result == HostState::Ok {
+                entry.result = match state {
+                    State::Good => HostState::Ok,
+                    State::Bad | State::Blocked(_) => HostState::Blocked,
+                    State::Waiting | State::Running => HostState::Untouched,
+                };
+            }
+        }
+        let ok = board.is_good();
+        RunReport { hosts: results.into_values().collect(), interrupted: to_end && !ok, ok, control_ok }
+    }
+}
+
+impl Lane {
+    fn result(&self, host: &str) -> HostResult {
+        let result = match self.failed {
+            None => HostState::Ok,
+            Some(false) => HostState::Failed,
+            Some(true) => HostState::Unreachable,
+        };
+        HostResult { host: host.to_owned(), result, changed: self.changed, took_ms: self.took_ms, route: None }
+    }
+}
+
+fn ended_unexpectedly() -> Outcome {
+    let error = "the step ended unexpectedly".to_owned();
+    let help = Some("this is a defect of this program: report it with the output of `support-bundle`".to_owned());
+    Outcome::Failed { failure: Failure { error, help, unreachable: false } }
 }
 
 /// Whole milliseconds; a run never lasts long enough to fill 64 bits of them.
@@ -128,148 +237,11 @@ fn check_apply_verify(step: &Step, cx: &Cx<'_>, dry_run: bool) -> Result<Outcome
     Ok(Outcome::Changed)
 }
 
-/// Where every step stands.
-struct Board<'p> {
-    plan: &'p Plan,
-    state: Vec<State>,
-    took: Vec<Duration>,
-    index: HashMap<&'p StepId, usize>,
-    busy: HashSet<Option<&'p str>>,
-    running: usize,
-}
-
-#[derive(Clone, PartialEq)]
-enum State {
-    Waiting,
-    Running,
-    Done(Outcome),
-}
-
-impl State {
-    fn is_good(&self) -> bool {
-        matches!(self, Self::Done(Outcome::Satisfied | Outcome::Changed))
-    }
-}
-
-impl<'p> Board<'p> {
-    fn new(plan: &'p Plan) -> Self {
-        Self {
-            plan,
-            state: vec![State::Waiting; plan.steps.len()],
-            took: vec![Duration::ZERO; plan.steps.len()],
-            index: plan.steps.iter().enumerate().map(|(i, s)| (&s.id, i)).collect(),
-            busy: HashSet::new(),
-            running: 0,
-        }
-    }
-
-    /// The next step that may start now, marked as running.
-    fn next_ready(&mut self, forks: usize) -> Option<usize> {
-        if self.running >= forks {
-            return None;
-        }
-        let mut seen = self.busy.clone();
-        let found = (0..self.plan.steps.len()).find(|&i| {
-            let step = &self.plan.steps[i];
-            // Only the first waiting step of a lane may start.
-            self.state[i] == State::Waiting && seen.insert(step.host.as_deref()) && self.needs_hold(step)
-        })?;
-        self.state[found] = State::Running;
-        self.busy.insert(self.plan.steps[found].host.as_deref());
-        self.running += 1;
-        Some(found)
-    }
-
-    // A step that names one which is not in this plan waits for nothing: it was left out because it is not needed.
-    fn needs_hold(&self, step: &Step) -> bool {
-        step.after.iter().all(|id| self.index.get(id).is_none_or(|&i| self.state[i].is_good()))
-    }
-
-    /// Takes a result in; returns the steps that can never start because of it.
-    fn done(&mut self, index: usize, outcome: Outcome, took: Duration) -> Vec<usize> {
-        self.running -= 1;
-        self.busy.remove(&self.plan.steps[index].host.as_deref());
-        self.took[index] = took;
-        self.state[index] = State::Done(outcome);
-        let mut blocked = Vec::new();
-        // Steps stand in an order in which nothing waits for a later one, so one pass finds all; a lane's own order too.
-        for i in 0..self.plan.steps.len() {
-            if self.state[i] == State::Waiting && self.stopper(i).is_some() {
-                self.state[i] = State::Done(Outcome::Blocked { by: String::new() });
-                blocked.push(i);
-            }
-        }
-        blocked
-    }
-
-    /// The ended step that keeps step `i` from ever starting.
-    fn stopper(&self, i: usize) -> Option<usize> {
-        let step = &self.plan.steps[i];
-        let lane = (0..i).find(|&j| self.plan.steps[j].host == step.host && self.ended_badly(j));
-        lane.or_else(|| step.after.iter().filter_map(|id| self.index.get(id).copied()).find(|&j| self.ended_badly(j)))
-    }
-
-    fn ended_badly(&self, i: usize) -> bool {
-        matches!(self.state[i], State::Done(Outcome::Failed { .. } | Outcome::Blocked { .. }))
-    }
-
-    /// The failed step at the root of why step `i` was not tried, in words.
-    fn blocked_by(&self, i: usize) -> String {
-        let mut at = i;
-        while let Some(next) = self.stopper(at) {
-            at = next;
-            if matches!(self.state[at], State::Done(Outcome::Failed { .. })) {
-                break;
-            }
-        }
-        let step = &self.plan.steps[at];
-        match &step.host {
-            Some(host) => format!("{} on {host} failed", step.title),
-            None => format!("{} failed", step.title),
-        }
-    }
-
-    /// A run that was to end, and did not come to its own end, was interrupted: also when the step that was running gave up
-    /// for that reason and nothing else was waiting but what needs it.
-    fn report(&self, hosts: &RunHosts, to_end: bool) -> RunReport {
-        let mut results: BTreeMap<&str, HostResult> = BTreeMap::new();
-        for (i, step) in self.plan.steps.iter().enumerate() {
-            let Some(name) = step.host.as_deref() else { continue };
-            let entry = results.entry(name).or_insert_with(|| HostResult {
-                host: name.to_owned(),
-                result: HostState::Ok,
-                changed: 0,
-                took_ms: 0,
-                route: hosts.get(name).and_then(super::context::RunHost::route),
-            });
-            entry.took_ms += millis(self.took[i]);
-            match &self.state[i] {
-                State::Done(Outcome::Changed) => entry.changed += 1,
-                State::Done(Outcome::Satisfied) => {}
-                State::Done(Outcome::Failed { failure }) => {
-                    entry.result = if failure.unreachable { HostState::Unreachable } else { HostState::Failed };
-                }
-                State::Done(Outcome::Blocked { .. }) if entry.result == HostState::Ok => {
-                    entry.result = HostState::Blocked;
-                }
-                State::Done(Outcome::Blocked { .. }) => {}
-                State::Waiting | State::Running if entry.result == HostState::Ok => {
-                    entry.result = HostState::Untouched;
-                }
-                State::Waiting | State::Running => {}
-            }
-        }
-        let ok = self.state.iter().all(State::is_good);
-        let control = |(i, step): (usize, &Step)| step.host.is_some() || self.state[i].is_good();
-        let control_ok = self.plan.steps.iter().enumerate().all(control);
-        RunReport { hosts: results.into_values().collect(), interrupted: to_end && !ok, ok, control_ok }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use super::super::step::StepId;
     use super::*;
 
     /// Work that needs no host: it writes its name down.
@@ -306,7 +278,8 @@ mod tests {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&seen);
         events.listen(move |e: &Event| sink.lock().unwrap().push(e.clone()));
-        let report = run(plan, &RunHosts::new(), &events, &Interrupt::default(), RunMode { forks: 4, dry_run });
+        let mode = RunMode { forks: 4, dry_run };
+        let report = run(plan, &RunHosts::new(), &events, &Interrupt::default(), mode).unwrap();
         let seen = seen.lock().unwrap().clone();
         (report, seen)
     }
@@ -371,7 +344,7 @@ mod tests {
         plan.push(Step::control("wait", "wait", Wait));
         plan.push(Step::control("next", "next", Wait).after([StepId::control("wait")]));
         let mode = RunMode { forks: 1, dry_run: false };
-        let report = run(&plan, &RunHosts::new(), &Events::new(), &Interrupt::default(), mode);
+        let report = run(&plan, &RunHosts::new(), &Events::new(), &Interrupt::default(), mode).unwrap();
         assert!(report.interrupted && !report.ok);
     }
 
@@ -381,8 +354,86 @@ mod tests {
         let interrupt = Interrupt::default();
         interrupt.set();
         let plan = plan(&said, "");
-        let report = run(&plan, &RunHosts::new(), &Events::new(), &interrupt, RunMode { forks: 1, dry_run: false });
+        let mode = RunMode { forks: 1, dry_run: false };
+        let report = run(&plan, &RunHosts::new(), &Events::new(), &interrupt, mode).unwrap();
         assert!(report.interrupted && !report.ok);
         assert!(said.lock().unwrap().is_empty());
+    }
+
+    /// Steps that wait for a failed one of another host, and steps after them.
+    fn two_lanes() -> Plan {
+        let mut plan = Plan::default();
+        for host in ["a", "b"] {
+            for what in ["1", "2", "3"] {
+                let step = Step::on(host, what, format!("do {what}"), Wait);
+                let after = (host == "b" && what == "2").then(|| StepId::on("a", "2"));
+                plan.push(step.after(after));
+            }
+        }
+        plan
+    }
+
+    fn with(plan: &Plan, work: impl Fn(&Step) -> Outcome + Sync) -> (RunReport, Vec<Event>) {
+        let events = Events::new();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&seen);
+        events.listen(move |e: &Event| sink.lock().unwrap().push(e.clone()));
+        let report = run_with(plan, &events, &Interrupt::default(), 2, &work).unwrap();
+        let seen = seen.lock().unwrap().clone();
+        (report, seen)
+    }
+
+    fn failed(unreachable: bool) -> Outcome {
+        Outcome::Failed { failure: Failure { error: "no".to_owned(), help: None, unreachable } }
+    }
+
+    #[test]
+    fn a_failure_ends_its_lane_and_blocks_the_lanes_that_wait_for_it() {
+        let plan = two_lanes();
+        let (report, events) =
+            with(&plan, |s| if s.id == StepId::on("a", "2") { failed(true) } else { Outcome::Changed });
+        let states: Vec<_> = report.hosts.iter().map(|h| (h.host.as_str(), h.result, h.changed)).collect();
+        assert_eq!(states, [("a", HostState::Unreachable, 1), ("b", HostState::Blocked, 1)]);
+        let blocked = outcomes(&events).into_iter().filter(|o| o.ends_with(r#"Blocked { by: "do 2 on a failed" }"#));
+        assert_eq!(blocked.count(), 3);
+        assert!(!report.ok && report.control_ok && !report.interrupted);
+    }
+
+    #[test]
+    fn a_step_without_a_connection_says_so_to_those_that_wait_for_it() {
+        let (report, events) = {
+            let events = Events::new();
+            let seen = Arc::new(Mutex::new(Vec::new()));
+            let sink = Arc::clone(&seen);
+            events.listen(move |e: &Event| sink.lock().unwrap().push(e.clone()));
+            let mode = RunMode { forks: 2, dry_run: false };
+            let report = run(&two_lanes(), &RunHosts::new(), &events, &Interrupt::default(), mode).unwrap();
+            let seen = seen.lock().unwrap().clone();
+            (report, seen)
+        };
+        assert!(report.hosts.iter().all(|h| h.result == HostState::Blocked));
+        assert!(outcomes(&events).contains(&r#"a/3 Blocked { by: "no connection to a" }"#.to_owned()));
+    }
+
+    #[test]
+    fn a_step_that_panics_is_a_failed_step() {
+        let plan = two_lanes();
+        let (report, events) = with(&plan, |s| {
+            assert!(s.id != StepId::on("b", "1"), "on purpose");
+            Outcome::Satisfied
+        });
+        let states: Vec<_> = report.hosts.iter().map(|h| (h.host.as_str(), h.result)).collect();
+        assert_eq!(states, [("a", HostState::Ok), ("b", HostState::Failed)]);
+        assert!(outcomes(&events).iter().any(|o| o.starts_with("b/1 Failed") && o.contains("ended unexpectedly")));
+    }
+
+    #[test]
+    fn a_plan_that_cannot_be_resolved_begins_nothing() {
+        let mut plan = two_lanes();
+        plan.push(Step::control("x", "x", Wait).after([StepId::on("c", "1")]));
+        let events = Events::new();
+        events.listen(|e: &Event| panic!("{e:?}"));
+        let error = run_with(&plan, &events, &Interrupt::default(), 2, &|_| Outcome::Changed).unwrap_err();
+        assert_eq!(error.to_string(), "step /x waits for c/1, which is not in the plan");
     }
 }

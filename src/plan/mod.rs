@@ -6,20 +6,22 @@ mod context;
 mod error;
 mod event;
 mod executor;
+mod graph;
 mod journal;
 mod lease;
 mod record;
+mod scheduler;
 mod step;
 pub mod work;
 
 pub use context::{Cx, Interrupt, RunHost, RunHosts};
-pub use error::StepError;
+pub use error::{PlanError, StepError};
 pub use event::{Event, Events, Failure, HostResult, HostState, Level, Listener, Outcome};
 pub(crate) use executor::millis;
-pub use executor::{RunMode, RunReport, run};
+pub use executor::{RunMode, RunReport, run, run_with};
 pub use journal::{Journal, LastRun, LockError, RunLock};
 pub use lease::{Holder, LeaseKeeper, release_lease, take_lease};
 #[cfg(test)]
 pub(crate) use record::HEAD as RECORD_HEAD;
 pub use record::{Owner, RECORD_DIR, Record, RecordLine, keep_files};
-pub use step::{Check, Plan, Step, StepId, Work};
+pub use step::{Check, Edge, Plan, Step, StepId, Work};

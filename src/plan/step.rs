@@ -5,21 +5,24 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use super::context::Cx;
 use super::error::StepError;
 
 /// Names a step within a plan: `HOST/what`, or `/what` for work on the control host.
+///
+/// Many steps wait for the same few: a clone shares the text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StepId(String);
+pub struct StepId(Arc<str>);
 
 impl StepId {
     pub fn on(host: &str, what: &str) -> Self {
-        Self(format!("{host}/{what}"))
+        Self(format!("{host}/{what}").into())
     }
 
     pub fn control(what: &str) -> Self {
-        Self(format!("/{what}"))
+        Self(format!("/{what}").into())
     }
 
     pub fn as_str(&self) -> &str {
@@ -30,6 +33,24 @@ impl StepId {
 impl fmt::Display for StepId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// What a step waits for, beside the earlier steps of its own lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edge {
+    /// That step is in the plan; a plan without it is wrong, and is not run.
+    After(StepId),
+    /// That step may have been left out, since it is not needed; then nothing is waited for.
+    AfterIfPresent(StepId),
+}
+
+impl Edge {
+    /// The step that is waited for.
+    pub fn id(&self) -> &StepId {
+        match self {
+            Self::After(id) | Self::AfterIfPresent(id) => id,
+        }
     }
 }
 
@@ -75,7 +96,7 @@ pub struct Step {
     /// What the operator reads while it runs: "install etcd".
     pub title: String,
     /// Steps that must have ended well before this one starts, beside the earlier ones of its own host.
-    pub after: Vec<StepId>,
+    pub after: Vec<Edge>,
     /// Its share of the progress, in rough seconds of a common host.
     pub weight: u64,
     pub work: Box<dyn Work>,
@@ -104,9 +125,17 @@ impl Step {
         }
     }
 
+    /// Waits for these steps, which the plan must have.
     #[must_use]
     pub fn after(mut self, ids: impl IntoIterator<Item = StepId>) -> Self {
-        self.after.extend(ids);
+        self.after.extend(ids.into_iter().map(Edge::After));
+        self
+    }
+
+    /// Waits for those of these steps that the plan has: another operation of the same job may have brought them, or not.
+    #[must_use]
+    pub fn after_if_present(mut self, ids: impl IntoIterator<Item = StepId>) -> Self {
+        self.after.extend(ids.into_iter().map(Edge::AfterIfPresent));
         self
     }
 
@@ -117,7 +146,8 @@ impl Step {
     }
 }
 
-/// Steps in order. On one host they run one after another; different hosts run side by side.
+/// Steps in order. On one host they run one after another; different hosts run side by side. Identifiers and edges are
+/// checked when it is run.
 #[derive(Debug, Default)]
 pub struct Plan {
     pub steps: Vec<Step>,
@@ -125,14 +155,11 @@ pub struct Plan {
 
 impl Plan {
     pub fn push(&mut self, step: Step) {
-        debug_assert!(self.steps.iter().all(|s| s.id != step.id), "step {} twice", step.id);
         self.steps.push(step);
     }
 
     pub fn extend(&mut self, other: Self) {
-        for step in other.steps {
-            self.push(step);
-        }
+        self.steps.extend(other.steps);
     }
 
     pub fn weight(&self) -> u64 {
@@ -144,19 +171,14 @@ impl Plan {
         let mut weights = BTreeMap::new();
         for step in &self.steps {
             if let Some(host) = &step.host {
-                *weights.entry(host.clone()).or_default() += step.weight;
+                // Most steps belong to a host that is there already, and need no copy of its name.
+                match weights.get_mut(host) {
+                    Some(weight) => *weight += step.weight,
+                    None => drop(weights.insert(host.clone(), step.weight)),
+                }
             }
         }
         weights
-    }
-
-    /// The last step of every host, for steps that wait for all that went before.
-    pub fn last_of_each_host(&self) -> Vec<StepId> {
-        let mut last: BTreeMap<Option<&str>, &StepId> = BTreeMap::new();
-        for step in &self.steps {
-            last.insert(step.host.as_deref(), &step.id);
-        }
-        last.into_values().cloned().collect()
     }
 }
 
@@ -166,11 +188,40 @@ impl fmt::Display for Plan {
         for step in &self.steps {
             write!(f, "{}: {}", step.id, step.title)?;
             if !step.after.is_empty() {
-                let after: Vec<_> = step.after.iter().map(StepId::as_str).collect();
+                let after: Vec<_> = step.after.iter().map(|edge| edge.id().as_str()).collect();
                 write!(f, "  [after {}]", after.join(", "))?;
             }
             writeln!(f)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Work that has nothing to do.
+    #[derive(Debug)]
+    pub(in crate::plan) struct Nothing;
+
+    impl Work for Nothing {
+        fn check(&self, _: &Cx<'_>) -> Result<Check, StepError> {
+            Ok(Check::Satisfied)
+        }
+
+        fn apply(&self, _: &Cx<'_>) -> Result<(), StepError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_plan_prints_what_waits_for_what() {
+        let mut plan = Plan::default();
+        plan.push(Step::on("a", "start", "start it", Nothing).weight(2));
+        plan.push(Step::control("tell", "tell it", Nothing).after([StepId::on("a", "start")]).weight(3));
+        plan.push(Step::on("a", "end", "end it", Nothing).after_if_present([StepId::control("x")]));
+        assert_eq!(plan.to_string(), "a/start: start it\n/tell: tell it  [after a/start]\na/end: end it  [after /x]\n");
+        assert_eq!((plan.weight(), plan.weight_by_host()), (6, BTreeMap::from([("a".to_owned(), 3)])));
     }
 }

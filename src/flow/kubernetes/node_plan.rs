@@ -68,7 +68,8 @@ impl OneNode<'_> {
                 let endpoints = cluster.etcd.endpoints.join(",");
                 let (tls, pod_cidr) = (cluster.etcd.tls, cluster.settings.pod_cidr.clone());
                 let key = flannel::Configure { endpoints, tls, pod_cidr };
-                plan.push(Step::on(host, "flannel.key", "set flannel's key in etcd", key).after(etcd_answers(scene)));
+                let key = Step::on(host, "flannel.key", "set flannel's key in etcd", key);
+                plan.push(key.after_if_present(etcd_answers(scene)));
                 plan.push(Step::on(host, "flannel.start", "start flannel", service).weight(2));
             }
             Network::Direct => {

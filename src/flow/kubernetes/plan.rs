@@ -50,7 +50,7 @@ pub(super) fn make_plan(cluster: &Cluster, means: &Means<'_>, scene: &Scene<'_>)
     let mut before = None;
     let masters = || cluster.masters.iter().filter(|(h, _)| means.packages.contains_key(*h));
     for (host, master) in masters() {
-        let last = push_master(&mut plan, cluster, &keys, (host, master), before.clone(), scene)?;
+        let last = push_master(&mut plan, cluster, &keys, (host, master), before.as_ref(), scene)?;
         if means.standing {
             before = Some(last);
         }
@@ -106,9 +106,11 @@ pub(super) fn push_service(plan: &mut Plan, host: &str, name: &str, title: &str,
     );
 }
 
-/// An etcd made on the same line must answer first; steps that are not in the plan are not waited for.
+/// An etcd made or changed on the same line must answer first. Not every member has this step: it may be one that the
+/// line does not touch, or the cluster is only left by others.
 pub(super) fn etcd_answers(scene: &Scene<'_>) -> Vec<StepId> {
-    scene.hosts.keys().map(|h| StepId::on(h, "etcd.answers")).collect()
+    let members = scene.etcd().map(|cluster| cluster.members).unwrap_or_default();
+    members.keys().map(|h| StepId::on(h, "etcd.answers")).collect()
 }
 
 /// Adds a master's steps; the last of them.
@@ -117,7 +119,7 @@ fn push_master(
     cluster: &Cluster,
     keys: &ClusterKeys,
     (host, master): (&str, &Machine),
-    before: Option<StepId>,
+    before: Option<&StepId>,
     scene: &Scene<'_>,
 ) -> Result<StepId, FlowError> {
     let facts = scene.hosts.get(host).map(|h| &h.facts);
@@ -127,11 +129,10 @@ fn push_master(
     }
     let files = MasterFiles::new(cluster, keys, host, master)?;
     plan.push(Step::on(host, "master.configure", "write the master's configuration and certificates", files.all()));
-    let mut after = etcd_answers(scene);
-    after.extend(before);
+    let etcd = etcd_answers(scene);
     let mut start = |name: &str, title: &str, read: &Files| {
         let step = Step::on(host, &format!("{name}.start"), format!("start {title}"), unit(name, read.digest()));
-        plan.push(step.after(after.clone()).weight(4));
+        plan.push(step.after_if_present(etcd.clone()).after(before.cloned()).weight(4));
     };
     start("kube-apiserver", "the API server", &files.api_server);
     let server = endpoint::of_master(master);

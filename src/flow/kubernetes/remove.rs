@@ -114,7 +114,8 @@ impl Remove {
             let delete = DeleteNode { access: Arc::clone(access), node: node.machine.name.clone() };
             let title = format!("delete node {}", delete.node);
             let step = Step::control(&format!("delete.{host}"), title, delete);
-            plan.push(step.after([StepId::on(host, "node.teardown")]));
+            // A host that is gone for good is not torn down.
+            plan.push(step.after(run_host.map(|_| StepId::on(host, "node.teardown"))));
         }
         Ok(())
     }
