@@ -1,10 +1,8 @@
 //! Connects to all hosts of a job side by side and reads their facts; one slow or dead host holds up nobody.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::Arc;
 
-use crate::host::{Connect, Host, HostError, Target, Watch};
+use crate::host::{Connect, Host, HostError, Target, Watch, for_each};
 use crate::plan::{Event, Events, Level, Owner, RunHost, RunHosts, millis, take_lease};
 
 use super::job::Setup;
@@ -26,23 +24,17 @@ pub(super) fn connect_all(
         // To look, no more than read access is needed.
         without_root: options.dry_run,
     };
-    let found = Mutex::new((RunHosts::new(), Vec::new()));
-    let next = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for _ in 0..targets.len().min(options.forks.max(1)) {
-            scope.spawn(|| {
-                while let Some(target) = targets.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let result = reach(target, &connect, owner, options.dry_run);
-                    let mut found = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    match result {
-                        Ok(host) => drop(found.0.insert(target.address.to_string(), host)),
-                        Err(problem) => found.1.push(problem),
-                    }
-                }
-            });
+    let results = for_each(targets, options.forks, |target| reach(target, &connect, owner, options.dry_run));
+    let (mut hosts, mut problems) = (RunHosts::new(), Vec::new());
+    for (target, result) in targets.iter().zip(results) {
+        let name = target.address.to_string();
+        match result {
+            Some(Ok(host)) => drop(hosts.insert(name, host)),
+            Some(Err(problem)) => problems.push(problem),
+            None => problems.push(Problem::error(&name, "the login ended unexpectedly", "see the log")),
         }
-    });
-    found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+    (hosts, problems)
 }
 
 /// Tells every remote command as an event, for `-v` and the log.

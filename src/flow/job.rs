@@ -347,7 +347,7 @@ fn work_on(
         problems.extend(open_repository(repository, &scene));
     }
     let result = stop_at_problems(problems, &setup.events).and_then(|()| run_plan(job, setup, flows, &scene));
-    close_repositories(hosts, &setup.events, job.options.dry_run);
+    close_repositories(hosts, &setup.events, job.options.forks, job.options.dry_run);
     result.map(|report| JobReport { remarks, ..report })
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
-use std::thread;
 
+use crate::host::for_each;
 use crate::plan::{Events, Level, RunHost, RunHosts, release_lease};
 use crate::repo::{HostRepo, InstallOptions, RepoError, Route, Server, Transaction, Wanted};
 
@@ -36,24 +36,17 @@ fn is_there(host: &RunHost, wanted: &Wanted) -> bool {
     }
 }
 
-/// Opens the repository on every host that needs it and tries the transaction there; side by side.
+/// Opens the repository on every host that needs it and tries the transaction there, `forks` hosts at once.
 pub(super) fn open_repository(repository: &Repository, scene: &Scene<'_>) -> Vec<Problem> {
-    thread::scope(|scope| {
-        let tries: Vec<_> = repository
-            .needed
-            .iter()
-            .filter_map(|(name, wanted)| scene.hosts.get(name).map(|host| (name, host, wanted)))
-            .map(|(name, host, wanted)| (name, scope.spawn(move || open_one(repository, scene, host, wanted))))
-            .collect();
-        let mut problems = Vec::new();
-        for (name, tried) in tries {
-            match tried.join() {
-                Ok(found) => problems.extend(found),
-                Err(_) => problems.push(Problem::error(name, "the repository check ended unexpectedly", "see the log")),
-            }
-        }
-        problems
-    })
+    let needed: Vec<(&str, &RunHost, &[Wanted])> = repository
+        .needed
+        .iter()
+        .filter_map(|(name, wanted)| Some((name.as_str(), scene.hosts.get(name)?, wanted.as_slice())))
+        .collect();
+    let tries = for_each(&needed, scene.options.forks, |(_, host, wanted)| open_one(repository, scene, host, wanted));
+    let lost = |name: &str| vec![Problem::error(name, "the repository check ended unexpectedly", "see the log")];
+    let found = needed.iter().zip(tries).map(|((name, ..), tried)| tried.unwrap_or_else(|| lost(name)));
+    found.flatten().collect()
 }
 
 fn open_one(repository: &Repository, scene: &Scene<'_>, run_host: &RunHost, wanted: &[Wanted]) -> Vec<Problem> {
@@ -94,27 +87,24 @@ fn try_one(
     transaction
 }
 
-/// Takes the repository off every host, and what a killed run left there.
-pub(super) fn close_repositories(hosts: &RunHosts, events: &Events, dry_run: bool) {
-    thread::scope(|scope| {
-        for run_host in hosts.values() {
-            scope.spawn(move || {
-                let repo = run_host.repo.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let closed = match repo {
-                    Some(mut repo) => repo.close(&run_host.host),
-                    None if dry_run => Ok(()),
-                    None => HostRepo::sweep(&run_host.host),
-                };
-                if let Err(e) = closed {
-                    let text = format!("the temporary repository could not be taken off this host: {e}");
-                    let help = Some("the next run on this host clears it".to_owned());
-                    events.note(Some(run_host.host.name()), Level::Warning, text, help);
-                }
-                // Where it cannot be released it ends with the connection.
-                if !dry_run {
-                    drop(release_lease(&run_host.host, &run_host.owner));
-                }
-            });
+/// Takes the repository off every host, `forks` at once, and what a killed run left there.
+pub(super) fn close_repositories(hosts: &RunHosts, events: &Events, forks: usize, dry_run: bool) {
+    let hosts: Vec<&RunHost> = hosts.values().collect();
+    for_each(&hosts, forks, |run_host| {
+        let repo = run_host.repo.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let closed = match repo {
+            Some(mut repo) => repo.close(&run_host.host),
+            None if dry_run => Ok(()),
+            None => HostRepo::sweep(&run_host.host),
+        };
+        if let Err(e) = closed {
+            let text = format!("the temporary repository could not be taken off this host: {e}");
+            let help = Some("the next run on this host clears it".to_owned());
+            events.note(Some(run_host.host.name()), Level::Warning, text, help);
+        }
+        // Where it cannot be released it ends with the connection.
+        if !dry_run {
+            drop(release_lease(&run_host.host, &run_host.owner));
         }
     });
 }

@@ -1,14 +1,13 @@
 //! From request and facts to steps. [`settle`] decides who is a member and how each comes in; [`make_plan`] is what to do.
 
 use std::collections::BTreeMap;
-use std::thread;
 use std::time::Duration;
 
 use crate::flow::error::FlowError;
 use crate::flow::job::Scene;
 use crate::flow::pki::Authority;
 use crate::flow::request::EtcdCreate;
-use crate::host::Target;
+use crate::host::{Target, for_each};
 use crate::plan::work::{Files, FirewallPorts, Packages, RepositoryOff, Unit};
 use crate::plan::{Plan, Step, StepId};
 use crate::repo::Wanted;
@@ -52,18 +51,16 @@ fn own_data(
 ) -> Result<BTreeMap<String, bool>, FlowError> {
     let names = request.members.iter().map(|target| target.address.to_string());
     let hosts: Vec<_> = names.filter_map(|name| scene.hosts.get(&name).map(|h| (name, &h.host))).collect();
-    thread::scope(|scope| {
-        let looks: Vec<_> = hosts.iter().map(|(name, host)| (name, scope.spawn(|| Found::on(host)))).collect();
-        let mut data = BTreeMap::new();
-        for (name, look) in looks {
-            let lost =
-                |_| FlowError::Failed { error: format!("{name}: the look at its data ended unexpectedly"), help: None };
-            let found = look.join().map_err(lost)?;
-            let found = found.map_err(|e| FlowError::Failed { error: e.to_string(), help: e.help() })?;
-            data.insert(name.clone(), found.is_of(known.map(|c| c.token.as_str())));
-        }
-        Ok(data)
-    })
+    let looks = for_each(&hosts, scene.options.forks, |(_, host)| Found::on(host));
+    let mut data = BTreeMap::new();
+    for ((name, _), look) in hosts.iter().zip(looks) {
+        let lost =
+            || FlowError::Failed { error: format!("{name}: the look at its data ended unexpectedly"), help: None };
+        let found = look.ok_or_else(lost)?;
+        let found = found.map_err(|e| FlowError::Failed { error: e.to_string(), help: e.help() })?;
+        data.insert(name.clone(), found.is_of(known.map(|c| c.token.as_str())));
+    }
+    Ok(data)
 }
 
 fn new_member(target: &Target, scene: &Scene<'_>) -> Result<(String, Member), FlowError> {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::thread;
 use std::time::Duration;
 
 use crate::flow::error::FlowError;
@@ -10,7 +9,7 @@ use crate::flow::job::Scene;
 use crate::flow::problem::Problem;
 use crate::flow::request::EtcdCreate;
 use crate::flow::state::Environment;
-use crate::host::{Command, Facts, Host, Target};
+use crate::host::{Command, Facts, Host, Target, for_each};
 use crate::plan::RunHost;
 
 use super::probe::Found;
@@ -61,12 +60,12 @@ pub(super) fn check_hosts(request: &EtcdCreate, known: Option<&Cluster>, scene: 
         request.members.iter().filter_map(|t| scene.hosts.get(&t.address.to_string()).map(|h| (t, h))).collect();
     let mut problems = check_alike(&members);
     problems.extend(check_clocks(&members));
-    thread::scope(|scope| {
-        let checks: Vec<_> = members.iter().map(|(_, host)| scope.spawn(|| check_host(host, request, known))).collect();
-        for check in checks {
-            problems.extend(check.join().unwrap_or_default());
-        }
-    });
+    let checks = for_each(&members, scene.options.forks, |(_, host)| check_host(host, request, known));
+    for ((_, host), found) in members.iter().zip(checks) {
+        let lost =
+            || vec![Problem::error(host.host.name(), "the check of this host ended unexpectedly", "see the log")];
+        problems.extend(found.unwrap_or_else(lost));
+    }
     problems
 }
 
