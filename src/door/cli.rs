@@ -22,7 +22,7 @@ use super::repo::{self, RepoCommand};
 use super::terminal::{self, Manner};
 use super::{accepts, argv, ask, cluster_show, deploy, hosts, legacy, log, serve, start, support};
 
-/// Turns bare RHEL-family machines into an etcd and Kubernetes cluster where there is no internet.
+/// Turns bare RHEL-family hosts into an etcd and Kubernetes cluster where there is no internet.
 #[derive(Debug, Parser)]
 #[command(name = "sunshine-installer", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -42,7 +42,7 @@ Examples:
   sunshine-installer deploy --conf conf/conf.ini --install-conf install_rpm/install.ini
   sunshine-installer -K onekey_deploy_ctl -create_etcd_cluster --host-list root:PASSWORD@10.8.14.200 -f etcd.rpm
 
-A run that was interrupted or failed goes on where it stopped: run the same line again.
+A run that was interrupted or failed continues where it stopped: run the same command again.
 Exit codes: 0 done, 1 failed on some host, 2 wrong command line or file, 3 bundle damaged, 130 interrupted.
 Log: /var/log/onekey_deploy/onekey_deploy.log";
 
@@ -64,11 +64,11 @@ pub(crate) struct Global {
     /// How many hosts are worked on at once
     #[arg(long, global = true, value_name = "N", default_value_t = 64, help_heading = "Run", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) forks: u16,
-    /// Which environment: one cluster's state on this machine
+    /// Which environment: one cluster's state on the control host
     #[arg(long, global = true, value_name = "ID", default_value = crate::flow::request::DEFAULT_ENVIRONMENT, value_parser = environment, help_heading = "Run")]
     pub(crate) environment: String,
     /// How hosts reach the bundle's packages
-    #[arg(long, global = true, value_name = "auto|http|tunnel|files", default_value = "auto", help_heading = "Run")]
+    #[arg(long, global = true, value_name = "auto|direct|tunnel|push", default_value = "auto", help_heading = "Run")]
     pub(crate) repo_route: RouteChoice,
     /// What to do with a host whose key is not known
     #[arg(long, global = true, value_enum, default_value = "accept-new", help_heading = "Run")]
@@ -144,7 +144,7 @@ pub(crate) enum Command {
     /// The bundle's packages as a yum repository
     #[command(subcommand)]
     Repo(RepoCommand),
-    /// Hosts on EC2: make them, look at them, give them back
+    /// Hosts on EC2: create, list and terminate them
     #[command(subcommand)]
     Ec2(Ec2Command),
     /// The REST listener and its page

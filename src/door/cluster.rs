@@ -17,13 +17,13 @@ use super::credentials::targets;
 /// What to do with a Kubernetes cluster.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
-    /// Make a cluster of these hosts, or bring the one that stands to what this line says
+    /// Create a cluster of these hosts, or change the existing one to what this command says
     Create(Box<CreateArgs>),
     /// Add hosts to the environment's cluster
     Add(AddArgs),
-    /// Drain hosts and take them out of the environment's cluster
+    /// Drain hosts and remove them from the environment's cluster
     Remove(RemoveArgs),
-    /// Give hosts back as they were before this program changed them
+    /// Reset hosts to what they were before this program changed them
     Reset(ResetArgs),
     /// Nodes and components, asked from the live cluster; exit code 1 when one is not well
     Status,
@@ -39,7 +39,7 @@ pub(crate) enum ClusterCommand {
 pub(crate) enum CertsCommand {
     /// When each of them ends
     Status,
-    /// Make new ones; services are restarted one member, one master at a time
+    /// Make new ones; services are restarted on one etcd member, one control plane node at a time
     Renew(RenewArgs),
 }
 
@@ -60,19 +60,19 @@ enum RuntimeName {
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
-    /// Hosts of the control plane
+    /// Control plane nodes
     #[arg(long = "master", value_name = "HOST", num_args = 1.., required = true)]
     masters: Vec<String>,
-    /// Hosts that run pods [default: the masters]
+    /// Worker nodes [default: the control plane nodes]
     #[arg(long = "node", value_name = "HOST", num_args = 1..)]
     nodes: Vec<String>,
     /// Members of the etcd cluster to use [default: the environment's]
     #[arg(long = "etcd", value_name = "HOST", num_args = 1..)]
     etcd: Vec<String>,
-    /// Master packages from these files
+    /// Packages of control plane nodes from these files
     #[arg(long, value_name = "RPM", num_args = 1..)]
     master_rpm: Vec<String>,
-    /// Node packages from these files
+    /// Packages of worker nodes from these files
     #[arg(long, value_name = "RPM", num_args = 1..)]
     node_rpm: Vec<String>,
     /// flannel, direct, or a network manifest in the bundle [default: flannel when at hand, else direct]
@@ -87,10 +87,10 @@ pub(crate) struct CreateArgs {
     /// The domain that services are found under
     #[arg(long, value_name = "NAME", default_value = "cluster.local")]
     cluster_domain: String,
-    /// A load balancer of the site in front of the masters
+    /// A load balancer of the site in front of the control plane nodes
     #[arg(long, value_name = "HOST:PORT")]
     api_endpoint: Option<String>,
-    /// A free address of the masters' network, for the API: one of the masters holds it, by keepalived
+    /// A free address of the control plane's network, for the API: one control plane node holds it, by keepalived
     #[arg(long, value_name = "ADDRESS", conflicts_with = "api_endpoint")]
     api_vip: Option<String>,
     /// What runs containers [default: Docker; containerd from Kubernetes 1.24 on]
@@ -102,7 +102,7 @@ pub(crate) struct CreateArgs {
     /// Registries that are asked before docker.io
     #[arg(long, value_name = "URL", num_args = 1..)]
     registry_mirror: Vec<String>,
-    /// Registries that are talked to without TLS
+    /// Registries that are used without TLS
     #[arg(long, value_name = "HOST:PORT", num_args = 1..)]
     insecure_registry: Vec<String>,
     #[command(flatten)]
@@ -113,10 +113,10 @@ pub(crate) struct CreateArgs {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct Roles {
-    /// Hosts of the control plane
+    /// Control plane nodes
     #[arg(long = "master", value_name = "HOST", num_args = 1..)]
     masters: Vec<String>,
-    /// Hosts that run pods
+    /// Worker nodes
     #[arg(long = "node", value_name = "HOST", num_args = 1..)]
     nodes: Vec<String>,
     /// Members of its etcd cluster
@@ -128,13 +128,13 @@ pub(crate) struct Roles {
 pub(crate) struct AddArgs {
     #[command(flatten)]
     roles: Roles,
-    /// Masters that are there, for their passwords: all of them must learn of other etcd members
+    /// Existing control plane nodes, for their passwords: all of them are updated when etcd members change
     #[arg(long, value_name = "HOST", num_args = 1..)]
     also: Vec<String>,
-    /// Master packages from these files
+    /// Packages of control plane nodes from these files
     #[arg(long, value_name = "RPM", num_args = 1..)]
     master_rpm: Vec<String>,
-    /// Node packages from these files
+    /// Packages of worker nodes from these files
     #[arg(long, value_name = "RPM", num_args = 1..)]
     node_rpm: Vec<String>,
     /// etcd packages from these files
@@ -148,7 +148,7 @@ pub(crate) struct AddArgs {
 pub(crate) struct RemoveArgs {
     #[command(flatten)]
     roles: Roles,
-    /// Masters that stay, for their passwords: all of them must learn of other etcd members
+    /// Control plane nodes that stay, for their passwords: all of them are updated when etcd members change
     #[arg(long, value_name = "HOST", num_args = 1..)]
     also: Vec<String>,
     /// Go on when a drain does not end in time, and when a host does not answer: nothing is undone on it then

@@ -12,11 +12,11 @@ use super::credentials::targets;
 /// What to do with an etcd cluster.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EtcdCommand {
-    /// Make an etcd cluster of these hosts, or add those that are new to the one that stands
+    /// Create an etcd cluster of these hosts, or add those that are new to the existing one
     Create(CreateArgs),
     /// Add members to the environment's cluster, one after the other
     Add(AddArgs),
-    /// Take members out of the environment's cluster; their data is set aside on their hosts
+    /// Remove members from the environment's cluster; their data is set aside on their hosts
     Remove(RemoveArgs),
     /// How each member is, asked from the live cluster; exit code 1 when one is not well
     Status,
@@ -35,7 +35,7 @@ pub(crate) struct Members {
 pub(crate) struct CreateArgs {
     #[command(flatten)]
     members: Members,
-    /// Install from these files, of this machine or by name of the bundle
+    /// Install from these files, of the control host or by name of the bundle
     #[arg(long = "rpm", value_name = "RPM", num_args = 1..)]
     rpms: Vec<String>,
     /// TLS for peers and clients
@@ -53,7 +53,7 @@ pub(crate) struct CreateArgs {
 pub(crate) struct AddArgs {
     #[command(flatten)]
     members: Members,
-    /// Install from these files, of this machine or by name of the bundle
+    /// Install from these files, of the control host or by name of the bundle
     #[arg(long = "rpm", value_name = "RPM", num_args = 1..)]
     rpms: Vec<String>,
 }

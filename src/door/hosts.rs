@@ -61,7 +61,7 @@ pub(crate) struct ExecArgs {
 pub(crate) struct PushArgs {
     #[command(flatten)]
     list: HostList,
-    /// The file on this machine
+    /// The file on the control host
     #[arg(long, value_name = "FILE")]
     file: Utf8PathBuf,
     /// Its path on the hosts

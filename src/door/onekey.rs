@@ -348,7 +348,7 @@ sunshine-installer -K onekey_deploy_ctl [OPERATION OPTION…]… [--json] [-v] [
         --ssh-user USER --ssh-key FILE --ssh-sudo-pw PASSWORD
 
 HOST is user:password@address[:port], or [user@]address[:port] with a key. Each option also with one dash or two, and
-with =. An RPM that is not on this machine is looked up in the bundle by its file name. A list ends at the next option.
+with =. An RPM that is not on the control host is looked up in the bundle by its file name. A list ends at the next option.
 Without operation: conf.ini and install.ini say what to do (--conf, --install-conf).
 The options that hold for every command hold here too: sunshine-installer --help lists them.
 

@@ -1,4 +1,4 @@
-//! A dry run's own copy of what this machine keeps: the run plans with it as it would with the real one, makes what is
+//! A dry run's own copy of what the control host keeps: the run plans with it as it would with the real one, makes what is
 //! missing (an authority, a host's key) in it, and it is gone afterwards. Nothing of it ever reaches a host.
 
 use std::io;

@@ -27,7 +27,7 @@ pub struct ServeArgs {
     /// Serve on this address, port, or both; all addresses and a free port without it.
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:0", value_parser = listen)]
     pub listen: SocketAddr,
-    /// Serve these packages of this machine too.
+    /// Serve these packages of the control host too.
     #[arg(value_name = "RPM")]
     pub rpms: Vec<Utf8PathBuf>,
 }
@@ -122,7 +122,7 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     port.map(|port| SocketAddr::new(any, port)).map_err(|_| "an address, a port, or ADDRESS:PORT is wanted".to_owned())
 }
 
-/// The address that goes into the .repo file: the one listened on, else this machine's own on the way to others. No
+/// The address that goes into the .repo file: the one listened on, else the control host's own on the way to others. No
 /// packet is sent for that: connecting a UDP socket only asks the routing table.
 fn shown_address(listening: IpAddr) -> IpAddr {
     if !listening.is_unspecified() {

@@ -24,7 +24,7 @@ pub(crate) struct ServeArgs {
     /// Listen on this address, port, or both
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8383", value_parser = listen)]
     pub(crate) listen: SocketAddr,
-    /// Answer only to this token, the file's first line (mode 0600); wanted on any address but this machine's own
+    /// Answer only to this token, the file's first line (mode 0600); wanted on any address but the control host's own
     #[arg(long, value_name = "FILE", conflicts_with = "no_auth")]
     pub(crate) token_file: Option<Utf8PathBuf>,
     /// Answer to everybody who reaches the address
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, FlowError> 
     warn(args, &auth, tls.is_some(), &voice);
     if args.install {
         super::unit::install(args, global, &voice)?;
-        terminal.tell("sunshine-installer.service runs; systemctl status sunshine-installer tells more");
+        terminal.tell("sunshine-installer.service runs; systemctl status sunshine-installer shows more");
         return Ok(Exit::Done);
     }
     let runner = Runner::new(bundle, state_dir(), global.options(), vault).map_err(|e| request(&e))?;

@@ -143,9 +143,9 @@ impl Terminal {
             self.voice.out(line);
         }
         if report.interrupted {
-            self.voice.err("interrupted: run the same line again, it goes on where it stopped");
+            self.voice.err("interrupted: run the same command again to continue");
         } else if !report.ok {
-            self.voice.err("help: mend what failed and run the same line again: what is done stays done");
+            self.voice.err("help: fix what failed and run the same command again: completed steps are not repeated");
         }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn install(args: &ServeArgs, global: &Global, voice: &Voice) -> Resul
     let exe = std::env::current_exe().map_err(|e| failed("this program's own path", &e))?;
     let exe = exe.to_string_lossy().into_owned();
     if ["/tmp/", "/var/tmp/", "/run/"].iter().any(|dir| exe.starts_with(dir)) {
-        voice.warn(&format!("{exe} will not outlive a restart of this machine there: better in /opt"));
+        voice.warn(&format!("{exe} will not outlive a restart of the control host there: better in /opt"));
     }
     let text = unit(&exe, args, global, std::env::var("SUNSHINE_STATE_DIR").ok().as_deref())?;
     fs_err::write(PATH, text).map_err(|e| failed("the unit", &e))?;

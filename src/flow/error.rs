@@ -54,7 +54,7 @@ impl FlowError {
             Self::Plan(_) => {
                 Some("this is a defect of this program: report it with the output of `support-bundle`".into())
             }
-            Self::Preflight { .. } => Some("mend what is listed above and run the same line again".into()),
+            Self::Preflight { .. } => Some("fix the problems above and run the same command again".into()),
             _ => None,
         }
     }

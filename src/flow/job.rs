@@ -360,7 +360,7 @@ fn owner(environment: &Environment, job: &Job) -> Result<Owner, FlowError> {
 fn without_root(host: &RunHost) -> Problem {
     let (name, user) = (host.host.name(), &host.host.target().user);
     let text =
-        format!("{user} cannot become root here: a run will need that, and this one tells only what {user} may read");
+        format!("{user} cannot become root here: a run will need that, and this one shows only what {user} may read");
     Problem::warning(
         Some(name),
         text,

@@ -79,7 +79,7 @@ fn try_one(
     let choice = scene.options.repo_route;
     let mut repo = HostRepo::open(&run_host.host, &run_host.facts, &repository.server, choice, wanted, &mut note)?;
     if matches!(repo.route(), Route::Tunnel | Route::Files) {
-        note(format!("packages come by {}", repo.why()));
+        note(format!("packages come by route {}", repo.why()));
     }
     let transaction = repo.trial(&run_host.host, wanted, &scene.install);
     // Kept also when the trial failed: it is closed with the others.
@@ -98,7 +98,7 @@ pub(super) fn close_repositories(hosts: &RunHosts, events: &Events, forks: usize
             None => HostRepo::sweep(&run_host.host),
         };
         if let Err(e) = closed {
-            let text = format!("the temporary repository could not be taken off this host: {e}");
+            let text = format!("the temporary repository could not be removed from this host: {e}");
             let help = Some("the next run on this host clears it".to_owned());
             events.note(Some(run_host.host.name()), Level::Warning, text, help);
         }

@@ -204,7 +204,7 @@ pub fn expires_at(cert_pem: &str) -> Option<i64> {
     Some(cert.validity().not_after.timestamp())
 }
 
-/// A certificate kept on this machine.
+/// A certificate kept on the control host.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Kept {
     /// `PURPOSE/NAME`, such as `kubernetes/apiserver-host0`.

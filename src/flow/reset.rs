@@ -1,6 +1,6 @@
 //! `cluster reset`: hosts given back as they were before this product changed them, from the record each of them keeps.
 //!
-//! Without `--wipe-data` etcd's data stays, and with it what this machine keeps of the environment (certificates, names):
+//! Without `--wipe-data` etcd's data stays, and with it what the control host keeps of the environment (certificates, names):
 //! the line that made the cluster brings it back with all it held.
 
 use std::collections::BTreeSet;
@@ -42,7 +42,7 @@ impl Reset {
 
 impl Flow for Reset {
     fn title(&self) -> String {
-        "give the hosts back as they were".to_owned()
+        "reset the hosts".to_owned()
     }
 
     fn check_request(&mut self, asked: &Asked<'_>) -> Result<Vec<Problem>, FlowError> {
@@ -57,10 +57,10 @@ impl Flow for Reset {
             if self.known.is_empty() {
                 return Err(FlowError::request_with_help(
                     format!("environment {} has no hosts", asked.environment.name),
-                    "name the hosts to give back with --host",
+                    "name the hosts to reset with --host",
                 ));
             }
-            self.targets = asked.logins(&self.known, &[], "they are to be given back")?;
+            self.targets = asked.logins(&self.known, &[], "they are to be reset")?;
             return Ok(Vec::new());
         }
         self.targets.clone_from(&self.request.hosts);
@@ -94,7 +94,7 @@ impl Flow for Reset {
         let token = etcd::Cluster::load(scene.environment)?.map(|c| c.token);
         let mut plan = Plan::default();
         for host in self.targets.iter().map(|t| t.address.to_string()) {
-            let teardown = Step::on(&host, "node.teardown", "take away what Kubernetes made", kubernetes::Teardown);
+            let teardown = Step::on(&host, "node.teardown", "remove what Kubernetes created", kubernetes::Teardown);
             plan.push(teardown.weight(5));
             let wipe = if self.wipes(&host) {
                 vec![etcd::DATA_DIR.to_owned(), etcd::MARK.to_owned()]
@@ -105,7 +105,7 @@ impl Flow for Reset {
                 }
                 Vec::new()
             };
-            plan.push(Step::on(&host, "host.undo", "give back what was changed", Undo::All { wipe }).weight(8));
+            plan.push(Step::on(&host, "host.undo", "undo the recorded changes", Undo::All { wipe }).weight(8));
         }
         Ok(plan)
     }

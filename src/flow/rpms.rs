@@ -27,7 +27,7 @@ pub fn from_files(paths: &[String], option: &str, bundle: Option<&Bundle>) -> Re
         return Ok(wanted);
     }
     Err(FlowError::request_with_help(
-        format!("{option}: neither on this machine nor in the bundle: {}", missing.join(", ")),
+        format!("{option}: neither on the control host nor in the bundle: {}", missing.join(", ")),
         "`bundle list` shows the bundle's rpms; `bundle repack --add FILE` puts one in",
     ))
 }

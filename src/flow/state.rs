@@ -58,7 +58,7 @@ impl Environment {
             return Ok(Self { name: name.to_owned(), dir });
         }
         Err(FlowError::request_with_help(
-            format!("there is no environment {name} on this machine"),
+            format!("there is no environment {name} on the control host"),
             format!("environments are kept in {root}/environments; --environment names one"),
         ))
     }

@@ -1,5 +1,5 @@
-//! HTTPS from this machine to a cluster's own servers (the Kubernetes API, etcd's health), with the certificates that its
-//! authority on this machine signs.
+//! HTTPS from the control host to a cluster's own servers (the Kubernetes API, etcd's health), with the certificates that its
+//! authority on the control host signs.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -41,7 +41,7 @@ pub enum StepError {
 
 /// What to do when nothing better is known: there is always something.
 fn again() -> Option<String> {
-    Some("mend what it says above on that host, then run the same line again: it goes on here".to_owned())
+    Some("fix the problem above on that host, then run the same command again: it continues here".to_owned())
 }
 
 impl StepError {

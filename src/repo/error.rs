@@ -72,7 +72,7 @@ impl RepoError {
             Self::Host(error) => error.help(),
             Self::Listen { .. } => Some("another program may listen there: choose another port".into()),
             Self::NoRoute { .. } => {
-                Some("--repo-route auto tries every way; `files` needs no more than the SSH session itself".into())
+                Some("--repo-route auto tries every route; `push` needs no more than the SSH session itself".into())
             }
             Self::Newer { name, .. } => Some(format!(
                 "take {name} off the list, or give --allow-downgrade to put the older version in its place"

@@ -106,7 +106,7 @@ impl HostRepo {
             if wanted.iter().zip(&there).all(|(wanted, there)| wanted.is_met_by(there)) {
                 repo.route = Route::Idle;
             } else {
-                repo.need_way(host)?;
+                repo.need_route(host)?;
             }
             repo.seen = Some((wanted.to_vec(), there));
         }

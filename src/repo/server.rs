@@ -59,7 +59,7 @@ pub(super) struct Stock {
 }
 
 impl Server {
-    /// Serves the bundle, and `local_rpms` (files on this machine) under `local/`, on `listen`; port 0 takes a free one.
+    /// Serves the bundle, and `local_rpms` (files on the control host) under `local/`, on `listen`; port 0 takes a free one.
     pub fn start(bundle: Option<Bundle>, local_rpms: &[Utf8PathBuf], listen: SocketAddr) -> Result<Server, RepoError> {
         Server::start_with(bundle, local_rpms, listen, Limits::default())
     }
@@ -95,7 +95,7 @@ impl Server {
         self.place.addr
     }
 
-    /// The repository's address as a host sees it that reaches this machine by `ip`. Ends in `/`.
+    /// The repository's address as a host sees it that reaches the control host by `ip`. Ends in `/`.
     #[must_use]
     pub fn url_for(&self, ip: IpAddr) -> String {
         self.place.url_for(ip)
@@ -105,7 +105,7 @@ impl Server {
         &self.place
     }
 
-    /// The .repo file to put on a host that reaches this machine by `ip`, for `repo serve`.
+    /// The .repo file to put on a host that reaches the control host by `ip`, for `repo serve`.
     ///
     /// # Errors
     /// When the run's key cannot be made.
@@ -119,7 +119,7 @@ impl Server {
 }
 
 impl Place {
-    /// The address for a host that reaches this machine by `ip`; a server that listens on one address has only that.
+    /// The address for a host that reaches the control host by `ip`; a server that listens on one address has only that.
     pub(super) fn url_for(&self, ip: IpAddr) -> String {
         let own = self.addr.ip();
         let ip = if own.is_unspecified() { ip } else { own };
@@ -130,7 +130,7 @@ impl Place {
         format!("http://{address}/{}/", self.stock.shared.token)
     }
 
-    /// An address of this machine at which its own SSH session can reach the server.
+    /// An address of the control host at which its own SSH session can reach the server.
     pub(super) fn own_address(&self) -> SocketAddr {
         let mut address = self.addr;
         match address.ip() {

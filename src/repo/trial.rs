@@ -62,7 +62,7 @@ impl HostRepo {
         if orders.none_of_ours() {
             return Ok(all);
         }
-        self.need_way(host)?;
+        self.need_route(host)?;
         if self.manager == Manager::Rpm {
             all = self.try_with_rpm(host, orders)?;
         } else {
@@ -100,7 +100,9 @@ impl HostRepo {
                 Err(Verdict::Unsolvable(problems)) => {
                     return Ok(Transaction { problems, ..Transaction::default() });
                 }
-                Err(Verdict::Download(why)) if self.unread && self.route != Route::Files => self.no_way(host, &why)?,
+                Err(Verdict::Download(why)) if self.unread && self.route != Route::Files => {
+                    self.route_failed(host, &why)?
+                }
                 Err(Verdict::Damaged(detail)) if self.unread => return Err(self.damaged_metadata(host, &detail)),
                 Err(Verdict::Download(why)) => self.fall_back(host, &why, note)?,
                 Err(Verdict::Damaged(detail)) => return Err(self.damaged(host, &detail)),

@@ -18,17 +18,17 @@ const KEY: &str = "run-key.asc";
 
 impl HostRepo {
     /// Finds the way when that has not been done; a host that has everything may never need one.
-    pub(super) fn need_way(&mut self, host: &Host) -> Result<(), RepoError> {
+    pub(super) fn need_route(&mut self, host: &Host) -> Result<(), RepoError> {
         if matches!(self.route, Route::Own | Route::Idle) {
-            self.find_way(host, self.manager.trial_reads_metadata())?;
-            info!(host = host.name(), route = %self.route, why = self.why(), "way to the repository");
+            self.find_route(host, self.manager.trial_reads_metadata())?;
+            info!(host = host.name(), route = %self.route, why = self.why(), "route to the repository");
         }
         Ok(())
     }
 
     /// Takes the first route that works, of those that have not failed yet. A trial that comes next may be left to read
     /// the metadata.
-    fn find_way(&mut self, host: &Host, trial_reads: bool) -> Result<(), RepoError> {
+    fn find_route(&mut self, host: &Host, trial_reads: bool) -> Result<(), RepoError> {
         for route in self.choice.order() {
             if self.tried.iter().any(|(tried, _)| tried == route) {
                 continue;
@@ -40,7 +40,7 @@ impl HostRepo {
                     return Ok(());
                 }
                 Err(why) => {
-                    info!(host = host.name(), %route, why, "no way");
+                    info!(host = host.name(), %route, why, "route not usable");
                     self.tried.push((*route, why));
                 }
             }
@@ -115,9 +115,9 @@ impl HostRepo {
     }
 
     /// The metadata could not be fetched by this way: it is none.
-    pub(super) fn no_way(&mut self, host: &Host, why: &str) -> Result<(), RepoError> {
+    pub(super) fn route_failed(&mut self, host: &Host, why: &str) -> Result<(), RepoError> {
         self.tried.push((self.route, self.clean(why)));
-        self.find_way(host, false)
+        self.find_route(host, false)
     }
 
     /// The run's key, and the keys in the bundle that packages are signed with.
@@ -139,8 +139,8 @@ impl HostRepo {
         }
         self.fell_back = true;
         self.tried.push((from, format!("it broke in the middle: {why}")));
-        self.find_way(host, false)?;
-        note(format!("{from} broke in the middle ({why}): going on by {}", self.route));
+        self.find_route(host, false)?;
+        note(format!("route {from} failed in the middle ({why}): continuing by {}", self.route));
         Ok(())
     }
 }

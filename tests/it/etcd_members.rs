@@ -190,7 +190,7 @@ fn a_dry_run_needs_no_more_than_read_access() {
     let again = site.run(&lab, &line).expect_ok();
     let all = format!("{}{}", again.stdout, again.stderr);
     assert!(all.contains("maybe change /etc/etcd/pki/member.key, which only root can read"), "{all}");
-    assert!(all.contains("maybe restart etcd.service, which only root can tell"), "{all}");
+    assert!(all.contains("maybe restart etcd.service, which only root can determine"), "{all}");
     for part in
         ["install etcd", "ETCD_NAME", "join the etcd cluster", "      restart etcd.service", "      start etcd.service"]
     {

@@ -1,6 +1,6 @@
 //! Who may ask: the token, and that no other page of the operator's browser does.
 //!
-//! A browser sends requests to this machine for any page that it shows (cross-site request forgery), and a name can be
+//! A browser sends requests to the control host for any page that it shows (cross-site request forgery), and a name can be
 //! pointed at 127.0.0.1 by whoever owns it (DNS rebinding). So a request with an `Origin` of another place is refused;
 //! and where there is no token, so is one whose `Host` is a name other than `localhost`.
 

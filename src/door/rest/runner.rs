@@ -49,7 +49,7 @@ pub(crate) enum Refusal {
     Busy(String),
     /// The listener is ending, or has too much to do: 503.
     Later(String),
-    /// Something of this machine stands in the way: 500.
+    /// Something of the control host stands in the way: 500.
     Failed(String),
 }
 

@@ -45,7 +45,7 @@ pub(super) struct Cloud {
     clock: Arc<Clock>,
 }
 
-/// How far this machine's clock is ahead of EC2's, by the newest answer; [`i64::MIN`] before any.
+/// How far the control host's clock is ahead of EC2's, by the newest answer; [`i64::MIN`] before any.
 #[derive(Debug)]
 struct Clock(AtomicI64);
 
@@ -109,7 +109,7 @@ impl Cloud {
         Ok(Self { runtime, client, region, clock })
     }
 
-    /// Seconds that this machine's clock is ahead of EC2's, once something was asked.
+    /// Seconds that the control host's clock is ahead of EC2's, once something was asked.
     pub(super) fn clock_ahead(&self) -> Option<i64> {
         self.clock.ahead()
     }
@@ -237,7 +237,7 @@ impl Cloud {
             ),
             _ => Ec2Error::failed(
                 format!("{what}: EC2 in {} cannot be reached: {causes}", self.region),
-                "see that this machine reaches the region's address (or name it with --endpoint-url); HTTPS_PROXY and NO_PROXY \
+                "see that the control host reaches the region's address (or name it with --endpoint-url); HTTPS_PROXY and NO_PROXY \
                  are heeded, SSL_CERT_FILE names further certificate authorities; then run the same line again",
             ),
         }

@@ -52,7 +52,7 @@ impl From<Ec2Error> for StepError {
 pub(super) struct Answer<'a> {
     pub(super) code: &'a str,
     pub(super) message: &'a str,
-    /// Seconds that this machine's clock is ahead of EC2's, as far as the answer tells; negative: behind.
+    /// Seconds that the control host's clock is ahead of EC2's, as far as the answer tells; negative: behind.
     pub(super) ahead: Option<i64>,
 }
 
@@ -77,7 +77,7 @@ pub(super) fn in_words(what: &str, answer: Answer<'_>) -> Ec2Error {
             let how_far = span(seconds.unsigned_abs());
             (
                 false,
-                format!("this machine's clock is {how_far} {side} AWS's, which therefore refuses it ({code})"),
+                format!("the control host's clock is {how_far} {side} AWS's, which therefore refuses it ({code})"),
                 CLOCK_HELP,
             )
         }
@@ -128,14 +128,14 @@ pub(super) fn in_words(what: &str, answer: Answer<'_>) -> Ec2Error {
         code if code.starts_with("Invalid")
             || matches!(code, "MissingParameter" | "Unsupported" | "UnknownParameter" | "VPCIdNotSpecified") =>
         {
-            (true, told, "mend the parameter that is named and run the line again")
+            (true, told, "fix the parameter that is named and run the same command again")
         }
         _ => (false, told, AGAIN),
     };
     Ec2Error { wrong, text, help: Some(help.to_owned()), code: Some(code.to_owned()) }
 }
 
-const CLOCK_HELP: &str = "set this machine's clock (`chronyc makestep`, or `date -s 'YYYY-MM-DD HH:MM:SS'`; `timedatectl` shows it) and run \
+const CLOCK_HELP: &str = "set the control host's clock (`chronyc makestep`, or `date -s 'YYYY-MM-DD HH:MM:SS'`; `timedatectl` shows it) and run \
                           the same line again";
 pub(super) const KEYS_HELP: &str = "give the credentials as the AWS tools take them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in ~/.aws \
                          (AWS_PROFILE or --profile), or an instance role";

@@ -1,4 +1,4 @@
-//! The way to new instances: SSH answers on the private address where this machine can reach that, else on the public name.
+//! The way to new instances: SSH answers on the private address where the control host can reach that, else on the public name.
 
 use std::io::Read;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -45,7 +45,7 @@ pub fn ways(
     Err(FlowError::Failed {
         error: format!("SSH does not answer on port {port} of {}", silent.join("; ")),
         help: Some(
-            "their security group must let this machine in, and a way must lead there (private network or public address); then run \
+            "their security group must let the control host in, and a way must lead there (private network or public address); then run \
              the same line again"
                 .to_owned(),
         ),

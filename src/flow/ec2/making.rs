@@ -16,7 +16,7 @@ use super::known::{Known, Launch};
 use super::request::Ec2Create;
 use super::wait::of_request;
 
-/// From this many seconds on it is worth a word that this machine's clock is wrong.
+/// From this many seconds on it is worth a word that the control host's clock is wrong.
 const CLOCK_WORTH_A_WORD: i64 = 30;
 /// As long as EC2 may take to list what it has just made; seconds.
 const SETTLES: i64 = 600;
@@ -47,7 +47,7 @@ impl Making {
         let root = look(&cloud, request)?;
         if let Some(ahead) = cloud.clock_ahead().filter(|s| s.abs() >= CLOCK_WORTH_A_WORD) {
             let side = if ahead > 0 { "ahead of" } else { "behind" };
-            let text = format!("this machine's clock is {} {side} AWS's", span(ahead.unsigned_abs()));
+            let text = format!("the control host's clock is {} {side} AWS's", span(ahead.unsigned_abs()));
             let help = Some("set it before a cluster is made: certificates and etcd need right clocks".to_owned());
             scene.events.note(None, Level::Warning, text, help);
         }
@@ -140,7 +140,7 @@ impl Making {
         Err(StepError::with_help(
             format!("{} of at least {} instances are left; {}", alive.len(), self.request.min, why.join("; ")),
             format!(
-                "`ec2 terminate {}` gives back what is left; after that the same line makes new ones",
+                "`ec2 terminate {}` terminates what is left; after that the same command makes new ones",
                 self.environment.name
             ),
         ))

@@ -19,7 +19,7 @@ pub(super) fn access(known: &Known, given: &Access) -> Access {
 
 pub(super) fn none_here(environment: &Environment) -> FlowError {
     FlowError::request_with_help(
-        format!("environment {} made no EC2 instances on this machine", environment.name),
+        format!("environment {} made no EC2 instances on the control host", environment.name),
         "`ec2 create` makes some; --environment names another environment",
     )
 }

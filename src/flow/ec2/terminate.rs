@@ -1,4 +1,4 @@
-//! Terminates the environment's instances: those tagged with it and with this machine's number, no others.
+//! Terminates the environment's instances: those tagged with it and with the control host's number, no others.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -184,7 +184,7 @@ impl OneMember<'_> {
         plan.push(Step::on(host, "etcd.start", "start etcd", unit).after(self.before.clone()).weight(2));
         // While the members choose a leader there is nothing else to do here; other operations may still need it.
         if scene.install.hold {
-            plan.push(Step::on(host, "etcd.tidy", "take the temporary repository off", RepositoryOff));
+            plan.push(Step::on(host, "etcd.tidy", "remove the temporary repository", RepositoryOff));
         }
         if joins {
             let promote = Promote { endpoints: peers, peer_url: self.peer_url() };

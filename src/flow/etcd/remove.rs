@@ -105,7 +105,7 @@ impl Flow for Remove {
         if self.rest(&known).members.is_empty() {
             return Err(FlowError::request_with_help(
                 "these are all members of the etcd cluster: with the last one its data would be gone",
-                "leave one, or give back all hosts with `cluster reset`",
+                "leave one, or reset all hosts with `cluster reset`",
             ));
         }
         if let Some(cluster) = kubernetes::Cluster::load(asked.environment)? {
@@ -155,7 +155,7 @@ impl Flow for Remove {
             plan.push(step);
             if scene.hosts.contains_key(&host) {
                 let undo = self.undo(known, &host, scene.environment)?;
-                plan.push(Step::on(&host, "etcd.undo", "give back what was changed", undo).after([left]).weight(4));
+                plan.push(Step::on(&host, "etcd.undo", "undo the recorded changes", undo).after([left]).weight(4));
                 plan.push(Step::on(&host, "etcd.aside", "set the member's data aside", SetAside));
             }
         }
@@ -195,8 +195,8 @@ impl Leave {
 
 fn unanswered(why: &EtcdError) -> StepError {
     StepError::with_help(
-        format!("no etcd member that stays answers this machine: {why}"),
-        "this machine must reach port 2379 of a member; `etcd status` shows them",
+        format!("no etcd member that stays answers the control host: {why}"),
+        "the control host must reach port 2379 of a member; `etcd status` shows them",
     )
 }
 

@@ -64,7 +64,7 @@ impl Work for Answers {
         let change = match cx.host()?.run(&command)?.status {
             0 => return Ok(Check::Satisfied),
             // A dry run without root.
-            77 => "maybe write and read a value, which only root can tell",
+            77 => "maybe write and read a value, which only root can determine",
             _ => "write and read a value",
         };
         Ok(Check::Needed(vec![change.to_owned()]))

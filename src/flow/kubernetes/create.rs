@@ -102,7 +102,11 @@ impl Create {
         let tell = |host: &&String| {
             self.request.masters.iter().all(|t| t.address.to_string() != **host) && !self.leaving.contains(host)
         };
-        asked.logins(known.masters.keys().filter(tell), &self.also, "their API servers must learn of the etcd members")
+        asked.logins(
+            known.masters.keys().filter(tell),
+            &self.also,
+            "their API servers must be updated with the etcd members",
+        )
     }
 
     fn choose_packages(&mut self, bundle: Option<&Bundle>) -> Result<(), FlowError> {
@@ -259,7 +263,7 @@ impl Flow for Create {
         let (masters, nodes) = (self.request.masters.len(), self.nodes().len());
         match (self.adding, masters + nodes) {
             (false, _) => format!("create the Kubernetes cluster of {masters} master(s), {nodes} node(s)"),
-            (true, 0) => "tell the API servers of the etcd members".to_owned(),
+            (true, 0) => "update the API servers' list of etcd members".to_owned(),
             (true, _) => format!("add {masters} master(s), {nodes} node(s) to the Kubernetes cluster"),
         }
     }

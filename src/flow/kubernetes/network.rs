@@ -149,7 +149,7 @@ impl Publish {
     }
 }
 
-const TITLE: &str = "tell the cluster of its hosts";
+const TITLE: &str = "publish the list of the cluster's hosts";
 
 impl Work for Publish {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {

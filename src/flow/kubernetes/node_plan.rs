@@ -98,7 +98,7 @@ impl OneNode<'_> {
     fn push_ways(&self, plan: &mut Plan) {
         let (host, cluster) = (self.host, self.cluster);
         plan.push(Step::on(host, "cluster.list", "write the list of the cluster's hosts", network::list_file(cluster)));
-        push_service(plan, host, network::UNIT, "what keeps routes and balancer", network::keeper_files(), &[]);
+        push_service(plan, host, network::UNIT, "the cluster-sync service", network::keeper_files(), &[]);
         if cluster.balanced {
             if self.facts.selinux != "Disabled" {
                 let leave = SeBool("haproxy_connect_any");

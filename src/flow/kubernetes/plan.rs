@@ -89,7 +89,9 @@ fn push_publish(
     let url = cluster.masters.get(host).map_or_else(|| endpoint::for_nodes(cluster), endpoint::of_master);
     let publish =
         network::Publish { list: network::list(cluster), rbac: !cluster.is_legacy(), kubeconfig: keys.admin(&url)? };
-    plan.push(Step::on(host, "cluster.publish", "tell the cluster of its hosts", publish).after(api.to_vec()));
+    plan.push(
+        Step::on(host, "cluster.publish", "publish the list of the cluster's hosts", publish).after(api.to_vec()),
+    );
     Ok(())
 }
 

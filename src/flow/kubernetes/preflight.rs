@@ -57,7 +57,7 @@ pub(super) fn check_kept(known: Option<&Cluster>, request: &ClusterCreate) -> Ve
     let (kept, asked, usual) = (&known.settings, &request.settings, ClusterSettings::default());
     let told = |what: &str, kept: &str, asked: &str, usual: &str| {
         (asked != kept && asked != usual).then(|| {
-            let text = format!("this cluster's {what} is {kept} and stays so; {asked} is not taken");
+            let text = format!("this cluster's {what} is {kept} and stays so; {asked} is ignored");
             Problem::warning(
                 None,
                 text,

@@ -104,11 +104,11 @@ impl Remove {
         }
         if let Some(run_host) = run_host {
             if node.is_some() {
-                let stop = Step::on(host, "node.teardown", "take away what Kubernetes made", Teardown);
+                let stop = Step::on(host, "node.teardown", "remove what Kubernetes created", Teardown);
                 plan.push(stop.after([drained]).weight(5));
             }
             let undo = self.undo(known, &access.cluster, keys, run_host)?;
-            plan.push(Step::on(host, "host.undo", "give back what was changed", undo).weight(8));
+            plan.push(Step::on(host, "host.undo", "undo the recorded changes", undo).weight(8));
         }
         if let Some(node) = node {
             let delete = DeleteNode { access: Arc::clone(access), node: node.machine.name.clone() };
@@ -136,7 +136,7 @@ impl Flow for Remove {
             let last: Vec<_> = known.masters.keys().map(String::as_str).collect();
             return Err(FlowError::request_with_help(
                 format!("{}: a cluster cannot do without its last master", last.join(", ")),
-                "add another master first; `cluster reset` gives back all hosts",
+                "add another control plane node first; `cluster reset` resets all hosts",
             ));
         }
         let missing = |targets: &[Target], there: &dyn Fn(&str) -> bool, what: &str| -> Vec<Problem> {
@@ -177,7 +177,7 @@ impl Flow for Remove {
             let host = target.address.to_string();
             self.push_host(&mut plan, known, &access, &keys, scene.hosts.get(&host), &host)?;
         }
-        plan.push(Step::control("cluster.publish", "tell the cluster of its hosts", TellOfHosts { access }));
+        plan.push(Step::control("cluster.publish", "publish the list of the cluster's hosts", TellOfHosts { access }));
         Ok(plan)
     }
 

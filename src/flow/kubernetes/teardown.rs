@@ -20,7 +20,7 @@ impl Work for Teardown {
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        let take = Command::script(TEARDOWN).arg("do").label("take away what Kubernetes made");
+        let take = Command::script(TEARDOWN).arg("do").label("remove what Kubernetes created");
         cx.host()?.run_ok(&take.timeout(Duration::from_secs(180)))?;
         Ok(())
     }

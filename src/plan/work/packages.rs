@@ -93,7 +93,7 @@ impl Work for RepositoryOff {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
         let slot = cx.run_host()?.repo.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let open = slot.as_ref().is_some_and(|repo| !repo.is_closed());
-        Ok(if open { Check::Needed(vec!["take the temporary repository off".to_owned()]) } else { Check::Satisfied })
+        Ok(if open { Check::Needed(vec!["remove the temporary repository".to_owned()]) } else { Check::Satisfied })
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {

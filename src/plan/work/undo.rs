@@ -31,7 +31,7 @@ impl Undo {
                     ["unit", "file", "package", "image", "ctr-image", "sysctl", "module", "swap", "firewall"]
                         .into_iter()
                         .filter(|kind| count(kind) > 0)
-                        .map(|kind| format!("give back: {} {kind}(s)", count(kind)))
+                        .map(|kind| format!("undo: {} {kind}(s)", count(kind)))
                         .collect();
                 if changes.is_empty() && !record.lines.is_empty() {
                     changes.push("forget what was changed here".to_owned());
@@ -41,7 +41,7 @@ impl Undo {
             }
             Self::Some { units, files } => {
                 let units = named("unit", units).into_iter().map(|u| format!("stop and disable {u}"));
-                units.chain(named("file", files).into_iter().map(|f| format!("give back {f}"))).collect()
+                units.chain(named("file", files).into_iter().map(|f| format!("restore {f}"))).collect()
             }
         }
     }
@@ -65,7 +65,7 @@ impl Work for Undo {
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        let undo = cx.owner()?.script(UNDO).timeout(Duration::from_secs(300)).label("give back what was changed");
+        let undo = cx.owner()?.script(UNDO).timeout(Duration::from_secs(300)).label("undo the recorded changes");
         let undo = match self {
             Self::All { wipe } => undo.arg("all").args(wipe.clone()),
             Self::Some { units, files } => undo.arg("some").args(units.clone()).arg("--").args(files.clone()),

@@ -38,7 +38,7 @@ file_back() {
   if [ "$was" = kept ]; then
     b=$d/backup/$(printf %s "$1" | sha256sum | cut -d' ' -f1)
     if [ -e "$b" ]; then
-      { cp -a "$b" "$1.sunshine-back" && mv -f "$1.sunshine-back" "$1"; } || { failed "$1: its first version cannot be put back"; return 0; }
+      { cp -a "$b" "$1.sunshine-back" && mv -f "$1.sunshine-back" "$1"; } || { failed "$1: its first version cannot be restored"; return 0; }
     fi
     forget file "$1"; rm -f "$b"
   else
@@ -99,7 +99,7 @@ packages=
 for p in $(names package); do rpm -q --quiet -- "$p" 2>/dev/null && packages="$packages $p"; done
 if [ -n "$packages" ]; then
   # shellcheck disable=SC2086 # names of packages hold no space
-  said=$(rpm -e -- $packages 2>&1) || failed "packages that were installed here cannot be taken away: $said"
+  said=$(rpm -e -- $packages 2>&1) || failed "packages that were installed here cannot be removed: $said"
 fi
 for p in $(names package); do rpm -q --quiet -- "$p" 2>/dev/null || forget package "$p"; done
 

@@ -91,7 +91,7 @@ impl Work for Unit {
             match lines.next() {
                 Some(digest) if digest == self.config => {}
                 // A dry run without root.
-                Some("shut") => changes.push(format!("maybe restart {}, which only root can tell", self.name)),
+                Some("shut") => changes.push(format!("maybe restart {}, which only root can determine", self.name)),
                 _ => changes.push(format!("restart {} with its new configuration", self.name)),
             }
         }

@@ -52,7 +52,7 @@ fn repo_three_hosts_take_the_three_ways_by_themselves() {
     });
     let routes: Vec<Route> = first.iter().map(|(installed, ..)| installed.route).collect();
     assert_eq!(routes, [Route::Http, Route::Tunnel, Route::Files]);
-    assert!(first[1].2.contains("not http: "), "{}", first[1].2);
+    assert!(first[1].2.contains("not direct: "), "{}", first[1].2);
     assert!(first[2].2.contains("not tunnel: forwarding a port is not possible"), "{}", first[2].2);
     for (installed, trial, _) in &first {
         let mut came: Vec<&str> = installed.changed.iter().map(|id| id.name.as_str()).collect();
