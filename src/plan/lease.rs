@@ -100,3 +100,55 @@ impl Drop for LeaseKeeper<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs the script on this machine, with the lease in `dir`, for an environment of a control host called `control`.
+    fn run(dir: &std::path::Path, verb: &str, environment: &str) -> Option<Holder> {
+        let folder = dir.join("lease-folder");
+        let script = LEASE.replace("/run/sunshine-installer-lease", folder.to_str().unwrap());
+        // A second's wait for one that is about to end is enough here.
+        let script = script.replace("-le 10 ]", "-le 1 ]");
+        let who = format!("{environment}\tcontrol\t7");
+        let output = std::process::Command::new("/bin/sh").args(["-c", &script, "sh", verb, &who]).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        read_holder(&String::from_utf8(output.stdout).unwrap())
+    }
+
+    fn file(dir: &std::path::Path) -> std::path::PathBuf {
+        dir.join("lease-folder/lease")
+    }
+
+    #[test]
+    fn another_environment_is_refused_until_the_lease_is_released() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(run(dir.path(), "take", "a-1"), None);
+        assert_eq!(run(dir.path(), "take", "a-1"), None, "a killed run of the same environment is continued");
+        let holder = run(dir.path(), "take", "b-2").unwrap();
+        assert!(holder.silent < 10);
+        assert_eq!((holder.environment.as_str(), holder.control_host.as_str()), ("a-1", "control"));
+        // Who does not hold it does not end it.
+        run(dir.path(), "release", "b-2");
+        assert!(run(dir.path(), "take", "b-2").is_some());
+        run(dir.path(), "release", "a-1");
+        assert!(!dir.path().join("lease-folder").exists());
+        assert_eq!(run(dir.path(), "take", "b-2"), None);
+    }
+
+    #[test]
+    fn a_lease_without_a_heartbeat_of_another_boot_or_damaged_is_nobodys() {
+        let dir = tempfile::tempdir().unwrap();
+        run(dir.path(), "take", "a-1");
+        let taken = std::fs::read_to_string(file(dir.path())).unwrap();
+        let [boot, seconds, who] = taken.splitn(3, '\t').collect::<Vec<_>>()[..] else { panic!("{taken}") };
+        let old: u64 = seconds.parse().unwrap();
+        let silent = format!("{boot}\t{}\t{who}", old.saturating_sub(61));
+        let before_the_boot = format!("00000000-0000-0000-0000-000000000000\t{seconds}\t{who}");
+        for text in [silent.as_str(), &before_the_boot, "", "\n", "a\tb\tc\n", &format!("{boot}\t$(id)\t{who}")] {
+            std::fs::write(file(dir.path()), text).unwrap();
+            assert_eq!(run(dir.path(), "take", "b-2"), None, "{text:?}");
+        }
+    }
+}

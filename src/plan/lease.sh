@@ -11,7 +11,6 @@ d=/run/sunshine-installer-lease
 verb=$1 who=$2
 tab=$(printf '\t')
 environment=${who%%"$tab"*}
-mkdir -p "$d"
 boot=$(cat /proc/sys/kernel/random/boot_id)
 seconds() { read -r up _ </proc/uptime; echo "${up%%.*}"; }
 beat() { printf '%s\t%s\t%s\n' "$boot" "$(seconds)" "$who" >"$d/lease.$$" && mv -f "$d/lease.$$" "$d/lease"; }
@@ -32,17 +31,22 @@ connection() { # the nearest sshd above this process
     p=$(awk '/^PPid:/ {print $2}' "/proc/$p/status" 2>/dev/null) || return 0
   done
 }
+# The folder comes and goes, and a file to lock would with it: what is locked is /run itself.
+lock() { exec 9</run; flock 9; }
+unlock() { exec 9<&-; }
 keep() {
   trap '' HUP
-  while sleep 5 && [ "$(cat "$d/keeper" 2>/dev/null)" = "$1" ]; do
-    mine || break
-    [ -d "/proc/$1" ] || { rm -rf "$d"; break; }
+  while sleep 5; do
+    lock
+    # Another connection of the environment has taken the lease over, or another environment has.
+    [ "$(cat "$d/keeper" 2>/dev/null)" = "$1" ] && mine || exit 0
+    [ -d "/proc/$1" ] || { rm -rf "$d"; exit 0; }
     if [ -n "$(ps -o pid= --ppid "$1")" ] || [ $(($(seconds) - $(cat "$d/taken"))) -lt 120 ]; then beat; fi
+    unlock
   done
 }
 
-exec 9>"$d/lock"
-flock 9
+lock
 if [ "$verb" = release ]; then
   if mine; then rm -rf "$d"; fi
   exit 0
@@ -52,13 +56,14 @@ while read_lease && [ "${holder%%"$tab"*}" != "$environment" ]; do
   tries=$((tries + 1))
   # One that has just ended takes some seconds to be noticed.
   [ $tries -le 10 ] || { printf '%s\t%s\n' "$silent" "$holder"; exit 0; }
-  flock -u 9; sleep 1; mkdir -p "$d"; exec 9>"$d/lock"; flock 9
+  unlock; sleep 1; lock
 done
+mkdir -p "$d"
 beat
 seconds >"$d/taken"
 c=$(connection)
 if [ -n "$c" ] && [ "$(cat "$d/keeper" 2>/dev/null)" != "$c" ]; then
   echo "$c" >"$d/keeper"
   # By exec: a function's own redirections would leave the shell a copy of what sshd waits for.
-  (exec 9>&- </dev/null >/dev/null 2>&1; keep "$c") &
+  (exec 9<&- </dev/null >/dev/null 2>&1; keep "$c") &
 fi

@@ -12,6 +12,7 @@ mod firewall;
 mod ground;
 mod host;
 mod lab;
+mod lease;
 mod packed;
 mod pure;
 mod repo;

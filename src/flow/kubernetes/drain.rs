@@ -178,7 +178,11 @@ impl Work for TellOfHosts {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
         let is = self.access.api(cx)?.get(LIST)?;
         let same = is["data"]["hosts"].as_str() == Some(network::list(&self.access.cluster).as_str());
-        Ok(if same { Check::Satisfied } else { Check::Needed(vec!["publish the list of the cluster's hosts".to_owned()]) })
+        Ok(if same {
+            Check::Satisfied
+        } else {
+            Check::Needed(vec!["publish the list of the cluster's hosts".to_owned()])
+        })
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
