@@ -124,7 +124,7 @@ fn repo_a_way_that_breaks_in_the_middle_is_left_for_the_next() {
         (installed, part.notes)
     });
     assert_eq!(installed.route, Route::Tunnel);
-    assert!(notes.iter().any(|note| note.contains("going on by tunnel")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("continuing by tunnel")), "{notes:?}");
     host.sh("rpm -q alpha");
     assert_eq!(traces(host), before);
 }
