@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use flate2::read::GzDecoder;
 
 use crate::digest::{Hasher, Sha256};
 use crate::error::{BundleError, Part};
+use crate::filestate::FileState;
 use crate::footer::{FOOTER_SIZE, Footer, FooterError, Span};
 use crate::manifest::Manifest;
 use crate::member::{Member, MemberKind, Stored};
@@ -36,17 +37,6 @@ struct Inner {
     own_stamp: Option<stamp::Stamp>,
     /// Members found whole, by name, and what their file was then.
     whole: Mutex<HashMap<String, FileState>>,
-}
-
-/// What changes when a file does: device, inode, size, and the time of its last change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileState(u64, u64, u64, (i64, i64));
-
-impl FileState {
-    fn of(file: &File) -> io::Result<Self> {
-        let meta = file.metadata()?;
-        Ok(Self(meta.dev(), meta.ino(), meta.len(), (meta.ctime(), meta.ctime_nsec())))
-    }
 }
 
 #[derive(Debug)]

@@ -13,6 +13,7 @@ mod digest;
 pub mod elf;
 mod error;
 mod extract;
+mod filestate;
 pub mod folder;
 mod footer;
 mod manifest;

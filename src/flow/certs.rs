@@ -5,10 +5,10 @@ use crate::host::Target;
 use crate::plan::{Plan, RunReport};
 
 use super::error::FlowError;
-use super::job::{Asked, Flow, Scene};
 use super::pki::Authority;
 use super::problem::Problem;
 use super::request::{ClusterCreate, EtcdCreate};
+use super::scene::{Asked, Flow, Scene};
 use super::{etcd, kubernetes};
 
 /// The flows that renew: the certificates are forgotten, and what uses them is brought to what it should be.

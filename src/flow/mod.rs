@@ -23,6 +23,7 @@ pub mod request;
 mod reset;
 mod retry;
 pub mod rpms;
+mod scene;
 mod state;
 mod tlsclient;
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! What an operation comes to: one flow, or several that run in order and hand each other the clusters they plan.
 
 use super::error::FlowError;
-use super::job::{Asked, Flow};
 use super::request::{ClusterRemove, EtcdChange, Operation};
 use super::reset::Reset;
+use super::scene::{Asked, Flow};
 use super::{certs, ec2, etcd, kubernetes};
 
 /// The flows of an operation, in the order they run.

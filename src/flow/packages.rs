@@ -7,8 +7,8 @@ use crate::host::for_each;
 use crate::plan::{Events, Level, RunHost, RunHosts, release_lease};
 use crate::repo::{HostRepo, InstallOptions, RepoError, Route, Server, Transaction, Wanted};
 
-use super::job::Scene;
 use super::problem::Problem;
+use super::scene::Scene;
 
 /// The temporary repository of this run, and what each host needs of it.
 #[derive(Debug)]

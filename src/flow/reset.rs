@@ -10,10 +10,10 @@ use crate::plan::work::Undo;
 use crate::plan::{HostState, Plan, RunReport, Step};
 
 use super::error::FlowError;
-use super::job::{Asked, Flow, Scene};
 use super::logins::Logins;
 use super::problem::Problem;
 use super::request::ClusterReset;
+use super::scene::{Asked, Flow, Scene};
 use super::{etcd, kubernetes};
 
 /// Gives hosts back.

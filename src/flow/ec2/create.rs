@@ -8,8 +8,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::flow::error::FlowError;
-use crate::flow::job::{Asked, Flow, Scene};
 use crate::flow::problem::Problem;
+use crate::flow::scene::{Asked, Flow, Scene};
 use crate::host::Target;
 use crate::plan::{Check, Cx, Event, Level, Plan, RunReport, Step, StepError, StepId, Work};
 

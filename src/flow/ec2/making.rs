@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use crate::flow::error::FlowError;
-use crate::flow::job::Scene;
+use crate::flow::scene::Scene;
 use crate::flow::state::Environment;
 use crate::plan::{Cx, Level, StepError};
 

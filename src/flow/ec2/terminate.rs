@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::flow::error::FlowError;
-use crate::flow::job::{Asked, Flow, Scene};
 use crate::flow::problem::Problem;
+use crate::flow::scene::{Asked, Flow, Scene};
 use crate::flow::state::Environment;
 use crate::host::Target;
 use crate::plan::{Check, Cx, Plan, RunReport, Step, StepError, Work};

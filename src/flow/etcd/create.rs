@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use crate::flow::error::FlowError;
-use crate::flow::job::{Asked, Flow, Scene};
 use crate::flow::problem::Problem;
 use crate::flow::request::{EtcdChange, EtcdCreate};
 use crate::flow::rpms;
+use crate::flow::scene::{Asked, Flow, Scene};
 use crate::flow::state::Environment;
 use crate::host::Target;
 use crate::plan::{HostState, Plan, RunReport};

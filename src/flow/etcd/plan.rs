@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::flow::error::FlowError;
-use crate::flow::job::Scene;
 use crate::flow::pki::Authority;
 use crate::flow::request::EtcdCreate;
+use crate::flow::scene::Scene;
 use crate::host::{Target, for_each};
 use crate::plan::work::{Files, FirewallPorts, Packages, RepositoryOff, Unit};
 use crate::plan::{Plan, Step, StepId};

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::flow::error::FlowError;
-use crate::flow::job::Scene;
 use crate::flow::problem::Problem;
 use crate::flow::request::EtcdCreate;
+use crate::flow::scene::Scene;
 use crate::flow::state::Environment;
 use crate::host::{Command, Facts, Host, Target, for_each};
 use crate::plan::RunHost;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::flow::error::FlowError;
-use crate::flow::job::{Asked, Flow, Scene};
 use crate::flow::kubernetes;
 use crate::flow::problem::Problem;
 use crate::flow::request::EtcdChange;
 use crate::flow::retry::{self, Patience};
+use crate::flow::scene::{Asked, Flow, Scene};
 use crate::flow::state::Environment;
 use crate::host::{Command, Target};
 use crate::plan::work::Undo;

@@ -2,7 +2,7 @@
 
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
-use crate::flow::job::Scene;
+use crate::flow::scene::Scene;
 use crate::host::Target;
 
 use super::state::{Cluster, EtcdAccess};

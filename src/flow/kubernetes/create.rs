@@ -7,10 +7,10 @@ use payload::Bundle;
 
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
-use crate::flow::job::{Asked, Flow, Scene};
 use crate::flow::problem::Problem;
 use crate::flow::request::{ClusterChange, ClusterCreate, ClusterRemove, ClusterSettings, Network, Runtime};
 use crate::flow::rpms;
+use crate::flow::scene::{Asked, Flow, Scene};
 use crate::flow::state::Environment;
 use crate::host::Target;
 use crate::plan::{HostState, Plan, RunReport};

@@ -1,8 +1,8 @@
 //! The steps of one node: kernel, network, runtime, the way to the API and to other nodes, kubelet and kube-proxy.
 
 use crate::flow::error::FlowError;
-use crate::flow::job::Scene;
 use crate::flow::request::Network;
+use crate::flow::scene::Scene;
 use crate::host::Facts;
 use crate::plan::work::{Files, FirewallPorts};
 use crate::plan::{Plan, Step, StepId};

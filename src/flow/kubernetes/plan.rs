@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::flow::error::FlowError;
-use crate::flow::job::Scene;
+use crate::flow::scene::Scene;
 use crate::plan::work::{Files, FirewallPorts, Packages, Unit};
 use crate::plan::{Plan, Step, StepId};
 use crate::repo::Wanted;

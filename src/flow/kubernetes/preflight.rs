@@ -7,10 +7,10 @@ use payload::Bundle;
 
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
-use crate::flow::job::Scene;
 use crate::flow::problem::Problem;
 use crate::flow::request::{ClusterCreate, ClusterSettings, Network};
 use crate::flow::rpms;
+use crate::flow::scene::Scene;
 use crate::host::Target;
 use crate::plan::RunHost;
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
-use crate::flow::job::{Asked, Flow, Scene};
 use crate::flow::problem::Problem;
 use crate::flow::request::ClusterRemove;
+use crate::flow::scene::{Asked, Flow, Scene};
 use crate::host::Target;
 use crate::plan::work::Undo;
 use crate::plan::{HostState, Plan, RunHost, RunReport, Step, StepId};

@@ -2,7 +2,7 @@
 
 use payload::Bundle;
 
-use crate::flow::job::Scene;
+use crate::flow::scene::Scene;
 use crate::repo::Wanted;
 
 use super::state::today;
