@@ -14,7 +14,7 @@ use super::cli::Cli;
 /// What every command accepts: how much is printed, in what form, and where the log lies.
 const OUTPUT: &[&str] = &["json", "verbose", "quiet", "log_dir"];
 const ENVIRONMENT: &[&str] = &["environment"];
-const DRY_RUN: &[&str] = &["dry_run", "work_dir"];
+const DRY_RUN: &[&str] = &["dry_run"];
 /// How hosts are reached, and how many at once.
 const HOSTS: &[&str] = &["forks", "host_key"];
 const PACKAGES: &[&str] = &["repo_route", "allow_downgrade", "reinstall"];

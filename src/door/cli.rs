@@ -86,9 +86,6 @@ pub(crate) struct Global {
     /// Folder of the log [default: /var/log/onekey_deploy]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Output")]
     pub(crate) log_dir: Option<Utf8PathBuf>,
-    /// Folder for a dry run's copy of the state [default: the system's temporary folder, else /var/tmp]
-    #[arg(long, global = true, value_name = "DIR", help_heading = "Run")]
-    pub(crate) work_dir: Option<Utf8PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -256,7 +253,7 @@ pub(crate) fn open_log(global: &Global) {
 /// Opens the log and runs a job.
 pub(crate) fn begin(job: &Job, bundle: Option<Bundle>, global: &Global) -> Exit {
     open_log(global);
-    start::start(job, bundle, global.manner(), global.work_dir.as_deref())
+    start::start(job, bundle, global.manner())
 }
 
 /// Runs one operation, once the person at the terminal has agreed to what it takes away; `yes` is their answer.
@@ -326,7 +323,7 @@ fn repo_main(command: &RepoCommand, global: &Global) -> Exit {
 }
 
 fn bundle_main(command: &BundleCommand, global: &Global) -> Exit {
-    if let Err(e) = super::workdir::remove_on_signals() {
+    if let Err(e) = super::unfinished::remove_on_signals() {
         terminal::Terminal::new(global.manner()).voice().warn(&format!("an interrupt will leave files behind: {e}"));
     }
     let terminal = terminal::Terminal::new(global.manner());

@@ -120,7 +120,7 @@ fn all(global: &Global) -> hosts::Hosts {
     events.listen(Terminal::new(global.manner()).reader());
     let options = global.options();
     let connect = Connect {
-        without_root: false,
+        look_only: false,
         host_key: options.host_key,
         known_hosts: state_dir().join("known_hosts"),
         timeout: options.connect_timeout,

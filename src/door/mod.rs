@@ -21,14 +21,13 @@ mod log;
 mod login;
 mod onekey;
 mod record;
-mod rehearsal;
 pub mod repo;
 mod rest;
 mod serve;
 mod start;
 mod support;
 mod terminal;
+mod unfinished;
 mod unit;
-mod workdir;
 
 pub use cli::main;

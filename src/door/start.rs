@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::thread;
 
-use camino::Utf8Path;
 use payload::Bundle;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::flow::request::{Job, Operation};
-use crate::flow::{FlowError, JobReport, Setup, run_job, state_dir};
+use crate::flow::{FlowError, Setup, run_job, state_dir};
 use crate::plan::{Event, Events, Interrupt};
 use crate::store::vault::Vault;
 use crate::store::{Recorder, Store, StoreError};
@@ -17,12 +16,10 @@ use super::exit::{self, Exit};
 use super::log;
 use super::login;
 use super::record;
-use super::rehearsal::Rehearsal;
 use super::terminal::{Manner, Terminal};
-use super::workdir::remove_all;
 
-/// Runs a job to its end and tells how it went. A dry run works on a copy of the state, made below `work_dir`.
-pub(crate) fn start(job: &Job, bundle: Option<Bundle>, manner: Manner, work_dir: Option<&Utf8Path>) -> Exit {
+/// Runs a job to its end and reports how it went.
+pub(crate) fn start(job: &Job, bundle: Option<Bundle>, manner: Manner) -> Exit {
     let mut terminal = Terminal::new(manner);
     let job = &match with_sealed(job) {
         Ok(job) => job,
@@ -39,11 +36,7 @@ pub(crate) fn start(job: &Job, bundle: Option<Bundle>, manner: Manner, work_dir:
     events.listen(terminal.reader());
     let recorder = if job.options.dry_run { None } else { listen(job, vault, &events, &terminal) };
     on_signals(Arc::clone(&interrupt), &terminal);
-    let result = if job.options.dry_run {
-        rehearse(job, bundle, work_dir, events, interrupt)
-    } else {
-        run_job(job, &Setup { bundle, state_root: state_dir(), events, interrupt })
-    };
+    let result = run_job(job, &Setup { bundle, state_root: state_dir(), events, interrupt });
     if let (Some(recorder), Err(e)) = (&recorder, &result) {
         recorder.failed(&e.to_string(), e.help().as_deref());
     }
@@ -64,18 +57,6 @@ fn with_sealed(job: &Job) -> Result<Job, StoreError> {
         }
     }
     Ok(job)
-}
-
-fn rehearse(
-    job: &Job,
-    bundle: Option<Bundle>,
-    work_dir: Option<&Utf8Path>,
-    events: Arc<Events>,
-    interrupt: Arc<Interrupt>,
-) -> Result<JobReport, FlowError> {
-    let rehearsal = Rehearsal::of(&state_dir(), &job.options, work_dir)?;
-    let setup = Setup { bundle, state_root: rehearsal.state_root().to_owned(), events, interrupt };
-    run_job(job, &setup).map_err(|e| rehearsal.name_the_original(e))
 }
 
 /// Has the run kept in the list of environments, where `serve` shows it, and how its hosts are logged in to. A list that
@@ -127,7 +108,6 @@ pub(crate) fn on_signals(interrupt: Arc<Interrupt>, terminal: &Terminal) {
             for time in 1.. {
                 tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
                 if time > 1 {
-                    remove_all();
                     std::process::exit(130);
                 }
                 interrupt.set();

@@ -1,14 +1,13 @@
 //! `cluster certs renew`: new certificates under the same authorities for everything the environment runs; services are
-//! restarted one member, one master at a time.
+//! restarted one member, one control plane node at a time.
 
 use crate::host::Target;
-use crate::plan::{Plan, RunReport};
+use crate::plan::{Plan, RunReport, Step};
 
 use super::error::FlowError;
-use super::pki::Authority;
+use super::pki::Forget;
 use super::problem::Problem;
-use super::request::{ClusterCreate, EtcdCreate};
-use super::scene::{Asked, Flow, Scene};
+use super::scene::{Asked, Flow, Scene, Seen};
 use super::{etcd, kubernetes};
 
 /// The flows that renew: the certificates are forgotten, and what uses them is brought to what it should be.
@@ -16,23 +15,16 @@ use super::{etcd, kubernetes};
 /// # Errors
 /// When there is nothing to renew, or a host's credentials are not at hand.
 pub(super) fn flows(asked: &Asked<'_>, also: &[Target]) -> Result<Vec<Box<dyn Flow>>, FlowError> {
-    let mut flows: Vec<Box<dyn Flow>> = vec![Box::new(Forget)];
+    let mut flows: Vec<Box<dyn Flow>> = vec![Box::new(ForgetIssued)];
     let why = "its certificates are to be renewed";
     if let Some(cluster) = etcd::Cluster::load(asked.environment)? {
         let members = asked.logins(cluster.members.keys(), also, why)?;
-        let request = EtcdCreate { members, rpms: Vec::new(), tls: cluster.tls, wipe_data: Vec::new() };
-        flows.push(Box::new(etcd::Create::new(request)));
+        flows.push(Box::new(etcd::Converge::refresh(members, "renew etcd's certificates")));
     }
     if let Some(cluster) = kubernetes::Cluster::load(asked.environment)? {
-        let request = ClusterCreate {
-            masters: asked.logins(cluster.masters.keys(), also, why)?,
-            nodes: asked.logins(cluster.nodes.keys(), also, why)?,
-            etcd: Vec::new(),
-            master_rpms: Vec::new(),
-            node_rpms: Vec::new(),
-            settings: cluster.settings,
-        };
-        flows.push(Box::new(kubernetes::Create::new(request)));
+        let nodes = cluster.nodes.keys().filter(|host| !cluster.masters.contains_key(*host));
+        let hosts = asked.logins(cluster.masters.keys().chain(nodes), also, why)?;
+        flows.push(Box::new(kubernetes::Converge::refresh(hosts, "renew Kubernetes' certificates")));
     }
     if flows.len() == 1 {
         return Err(FlowError::request_with_help(
@@ -43,11 +35,11 @@ pub(super) fn flows(asked: &Asked<'_>, also: &[Target]) -> Result<Vec<Box<dyn Fl
     Ok(flows)
 }
 
-/// Drops the certificates kept, so that the flows behind it make new ones.
+/// Forgets the certificates, so that the flows behind it make new ones.
 #[derive(Debug)]
-struct Forget;
+struct ForgetIssued;
 
-impl Flow for Forget {
+impl Flow for ForgetIssued {
     fn title(&self) -> String {
         "renew the certificates".to_owned()
     }
@@ -60,16 +52,10 @@ impl Flow for Forget {
         Vec::new()
     }
 
-    fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError> {
-        if !scene.options.dry_run {
-            for purpose in ["etcd", "kubernetes", "front-proxy"] {
-                let folder = scene.environment.pki(purpose);
-                if folder.join("ca.crt").exists() {
-                    Authority::open_or_create(&folder, "")?.forget_issued()?;
-                }
-            }
-        }
-        Ok(Plan::default())
+    fn plan(&mut self, seen: &mut Seen<'_>) -> Result<Plan, FlowError> {
+        let mut plan = Plan::default();
+        plan.push(Step::control("certificates.renew", "replace the certificates", Forget::new(seen.pki.clone())));
+        Ok(plan)
     }
 
     fn finish(&mut self, _: &Scene<'_>, _: &RunReport) -> Result<Vec<String>, FlowError> {

@@ -21,8 +21,7 @@ pub(super) fn connect_all(
         known_hosts: setup.state_root.join("known_hosts"),
         timeout: options.connect_timeout,
         watch: Some(watch(Arc::clone(&setup.events))),
-        // To look, no more than read access is needed.
-        without_root: options.dry_run,
+        look_only: options.dry_run,
     };
     let results = for_each(targets, options.forks, |target| reach(target, &connect, owner, options.dry_run));
     let (mut hosts, mut problems) = (RunHosts::new(), Vec::new());

@@ -6,12 +6,12 @@
 //! 4. The temporary repository is served; every problem of every host is found.
 //! 5. The repository's way to each host is found, the transaction tried on all. All problems are told at once; with any,
 //!    nothing is changed.
-//! 6. The plan is made and run.
+//! 6. What the plans must know beside that is observed; then the plan is made, from that alone, and run.
 //! 7. What was learnt is kept with the environment.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -34,7 +34,7 @@ use super::packages::{Repository, close_repositories, open_repository};
 use super::problem::Problem;
 use super::request::Job;
 use super::rpms;
-use super::scene::{Asked, Flow, Scene};
+use super::scene::{Asked, Flow, Scene, Seen};
 use super::state::Environment;
 
 /// What a job runs in.
@@ -66,7 +66,10 @@ pub struct JobReport {
 /// fail are not errors here but in the report.
 pub fn run_job(job: &Job, setup: &Setup) -> Result<JobReport, FlowError> {
     let begun = Instant::now();
-    let environment = Environment::open(&setup.state_root, &job.options.environment)?;
+    let environment = match job.options.dry_run {
+        true => Environment::look(&setup.state_root, &job.options.environment),
+        false => Environment::open(&setup.state_root, &job.options.environment)?,
+    };
     let _lock = lock(&environment, job)?;
     let asked = Asked { environment: &environment, bundle: setup.bundle.as_ref(), options: &job.options };
     let mut flows = Vec::new();
@@ -222,8 +225,6 @@ fn work_on(
         events: &setup.events,
         options: &job.options,
         install,
-        planned_etcd: Mutex::default(),
-        planned_cluster: Mutex::default(),
     };
     let mut wanted = BTreeMap::new();
     for flow in flows.iter() {
@@ -299,9 +300,15 @@ fn stop_at_problems(problems: Vec<Problem>, events: &Events) -> Result<(), FlowE
 }
 
 fn run_plan(job: &Job, setup: &Setup, flows: &mut [Box<dyn Flow>], scene: &Scene<'_>) -> Result<JobReport, FlowError> {
-    let mut plan = Plan::default();
+    let mut seen = scene.seen();
     for flow in flows.iter_mut() {
-        plan.extend(flow.plan(scene)?);
+        flow.observe(scene, &mut seen)?;
+    }
+    let plan = make_plan(flows, &mut seen)?;
+    if !job.options.dry_run {
+        for flow in flows.iter() {
+            flow.keep(scene.environment)?;
+        }
     }
     let mode = RunMode { forks: job.options.forks, dry_run: job.options.dry_run };
     let report = run(&plan, scene.hosts, &setup.events, &setup.interrupt, mode)?;
@@ -313,4 +320,13 @@ fn run_plan(job: &Job, setup: &Setup, flows: &mut [Box<dyn Flow>], scene: &Scene
     }
     let RunReport { hosts, interrupted, ok, control_ok: _ } = report;
     Ok(JobReport { ok, interrupted, hosts, advice, remarks: Vec::new() })
+}
+
+/// The plans of all operations, one after the other; each sees what those before it plan.
+pub(super) fn make_plan(flows: &mut [Box<dyn Flow>], seen: &mut Seen<'_>) -> Result<Plan, FlowError> {
+    let mut plan = Plan::default();
+    for flow in flows {
+        plan.extend(flow.plan(seen)?);
+    }
+    Ok(plan)
 }

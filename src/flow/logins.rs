@@ -49,14 +49,6 @@ impl Logins {
         if logins == before { Ok(()) } else { environment.save(FILE, &logins) }
     }
 
-    /// Forgets all of them.
-    ///
-    /// # Errors
-    /// When the file cannot be deleted.
-    pub fn forget(environment: &Environment) -> Result<(), FlowError> {
-        environment.forget(FILE)
-    }
-
     /// The way to a host: as it was last logged in to, with what the line gives for all hosts put first. `None` when
     /// nothing at hand could prove who we are.
     pub fn target(&self, host: &str, given: &TargetDefaults, sealed: &[Target]) -> Option<Target> {

@@ -18,6 +18,8 @@ mod older;
 mod operations;
 mod packages;
 pub mod pki;
+#[cfg(test)]
+mod plan_tests;
 mod problem;
 pub mod request;
 mod reset;

@@ -1,5 +1,7 @@
 //! What an operation comes to: one flow, or several that run in order and hand each other the clusters they plan.
 
+use crate::host::Target;
+
 use super::error::FlowError;
 use super::request::{ClusterRemove, EtcdChange, Operation};
 use super::reset::Reset;
@@ -9,38 +11,36 @@ use super::{certs, ec2, etcd, kubernetes};
 /// The flows of an operation, in the order they run.
 pub(super) fn flows_of(operation: &Operation, asked: &Asked<'_>) -> Result<Vec<Box<dyn Flow>>, FlowError> {
     Ok(match operation {
-        Operation::EtcdCreate(request) => vec![Box::new(etcd::Create::new(request.clone()))],
-        Operation::ClusterCreate(request) => vec![Box::new(kubernetes::Create::new((**request).clone()))],
+        Operation::EtcdCreate(request) => vec![Box::new(etcd::Converge::create(request.clone()))],
+        Operation::ClusterCreate(request) => vec![Box::new(kubernetes::Converge::create((**request).clone()))],
         Operation::ClusterAdd(change) => {
-            let mut flows: Vec<Box<dyn Flow>> = Vec::new();
-            if !change.etcd.is_empty() {
-                let etcd = EtcdChange { members: change.etcd.clone(), rpms: change.etcd_rpms.clone(), force: false };
-                flows.push(Box::new(etcd::Create::add(etcd)));
+            let cluster = kubernetes::Converge::add(change);
+            if change.etcd.is_empty() {
+                return Ok(vec![Box::new(cluster)]);
             }
-            flows.push(Box::new(kubernetes::Create::add(change.clone())));
-            flows
+            let etcd = EtcdChange { members: change.etcd.clone(), rpms: change.etcd_rpms.clone(), force: false };
+            let staying = control_plane(asked, &change.also, &change.masters)?;
+            vec![Box::new(etcd::Converge::add(etcd)), Box::new(cluster.and_refresh(staying))]
+        }
+        Operation::ClusterRemove(change) if change.etcd.is_empty() => {
+            vec![Box::new(kubernetes::Remove::new(change.clone()))]
         }
         Operation::ClusterRemove(change) => {
-            let mut flows: Vec<Box<dyn Flow>> = Vec::new();
-            if !change.etcd.is_empty() {
-                let etcd = EtcdChange { members: change.etcd.clone(), rpms: Vec::new(), force: change.force };
-                flows.push(Box::new(etcd::Remove::new(etcd)));
-            }
-            flows.push(Box::new(kubernetes::Remove::new(change.clone())));
-            if !change.etcd.is_empty() {
-                flows.extend(tell(asked, change)?);
-            }
+            let etcd = EtcdChange { members: change.etcd.clone(), rpms: Vec::new(), force: change.force };
+            let mut flows: Vec<Box<dyn Flow>> =
+                vec![Box::new(etcd::Remove::new(etcd)), Box::new(kubernetes::Remove::new(change.clone()))];
+            flows.extend(with_new_etcd(asked, change)?);
             flows
         }
         Operation::ClusterReset(request) => vec![Box::new(Reset::new(request.clone()))],
         Operation::EtcdAdd(change) => {
-            let mut flows: Vec<Box<dyn Flow>> = vec![Box::new(etcd::Create::add(change.clone()))];
-            flows.extend(tell(asked, &ClusterRemove::default())?);
+            let mut flows: Vec<Box<dyn Flow>> = vec![Box::new(etcd::Converge::add(change.clone()))];
+            flows.extend(with_new_etcd(asked, &ClusterRemove::default())?);
             flows
         }
         Operation::EtcdRemove(change) => {
             let mut flows: Vec<Box<dyn Flow>> = vec![Box::new(etcd::Remove::new(change.clone()))];
-            flows.extend(tell(asked, &ClusterRemove::default())?);
+            flows.extend(with_new_etcd(asked, &ClusterRemove::default())?);
             flows
         }
         Operation::CertsRenew(also) => certs::flows(asked, also)?,
@@ -49,8 +49,19 @@ pub(super) fn flows_of(operation: &Operation, asked: &Asked<'_>) -> Result<Vec<B
     })
 }
 
-/// The API servers of the environment's cluster, when it has one, learn of the etcd members.
-fn tell(asked: &Asked<'_>, change: &ClusterRemove) -> Result<Option<Box<dyn Flow>>, FlowError> {
-    let cluster = kubernetes::Cluster::load(asked.environment)?;
-    Ok(cluster.map(|_| -> Box<dyn Flow> { Box::new(kubernetes::Create::tell(change)) }))
+/// The control plane of the environment's cluster, when it has one, with the etcd members that there are then.
+fn with_new_etcd(asked: &Asked<'_>, change: &ClusterRemove) -> Result<Option<Box<dyn Flow>>, FlowError> {
+    if kubernetes::Cluster::load(asked.environment)?.is_none() {
+        return Ok(None);
+    }
+    let staying = control_plane(asked, &change.also, &change.masters)?;
+    let reason = "update the API servers' list of etcd members";
+    Ok(Some(Box::new(kubernetes::Converge::refresh(staying, reason))))
+}
+
+/// The control plane nodes of the environment's cluster without `others`: their API servers must know etcd's members.
+fn control_plane(asked: &Asked<'_>, also: &[Target], others: &[Target]) -> Result<Vec<Target>, FlowError> {
+    let Some(cluster) = kubernetes::Cluster::load(asked.environment)? else { return Ok(Vec::new()) };
+    let staying = cluster.masters.keys().filter(|host| others.iter().all(|t| t.address.to_string() != **host));
+    asked.logins(staying, also, "their API servers must be updated with the etcd members")
 }

@@ -10,10 +10,10 @@ use crate::plan::work::Undo;
 use crate::plan::{HostState, Plan, RunReport, Step};
 
 use super::error::FlowError;
-use super::logins::Logins;
 use super::problem::Problem;
 use super::request::ClusterReset;
-use super::scene::{Asked, Flow, Scene};
+use super::scene::{Asked, Flow, Scene, Seen};
+use super::state::Environment;
 use super::{etcd, kubernetes};
 
 /// Gives hosts back.
@@ -23,11 +23,14 @@ pub(super) struct Reset {
     targets: Vec<Target>,
     /// Hosts of the environment's clusters.
     known: BTreeSet<String>,
+    /// Those clusters, as the control host knows them.
+    etcd: Option<etcd::Cluster>,
+    cluster: Option<kubernetes::Cluster>,
 }
 
 impl Reset {
     pub(super) fn new(request: ClusterReset) -> Self {
-        Self { request, targets: Vec::new(), known: BTreeSet::new() }
+        Self { request, targets: Vec::new(), known: BTreeSet::new(), etcd: None, cluster: None }
     }
 
     fn wipes(&self, host: &str) -> bool {
@@ -46,13 +49,10 @@ impl Flow for Reset {
     }
 
     fn check_request(&mut self, asked: &Asked<'_>) -> Result<Vec<Problem>, FlowError> {
-        let etcd = etcd::Cluster::load(asked.environment)?;
-        let cluster = kubernetes::Cluster::load(asked.environment)?;
-        self.known.extend(etcd.into_iter().flat_map(|c| c.members.into_keys()));
-        if let Some(cluster) = cluster {
-            self.known.extend(cluster.masters.into_keys());
-            self.known.extend(cluster.nodes.into_keys());
-        }
+        self.etcd = etcd::Cluster::load(asked.environment)?;
+        self.cluster = kubernetes::Cluster::load(asked.environment)?;
+        self.known.extend(self.etcd.iter().flat_map(|c| c.members.keys().cloned()));
+        self.known.extend(self.cluster.iter().flat_map(|c| c.masters.keys().chain(c.nodes.keys()).cloned()));
         if self.request.hosts.is_empty() {
             if self.known.is_empty() {
                 return Err(FlowError::request_with_help(
@@ -79,19 +79,7 @@ impl Flow for Reset {
         self.targets.clone()
     }
 
-    fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError> {
-        // From here on the members start side by side again, as the first time.
-        if !scene.options.dry_run && self.is_whole() {
-            if let Some(mut etcd) = etcd::Cluster::load(scene.environment)? {
-                etcd.standing = false;
-                etcd.save(scene.environment)?;
-            }
-            if let Some(mut cluster) = kubernetes::Cluster::load(scene.environment)? {
-                cluster.standing = false;
-                cluster.save(scene.environment)?;
-            }
-        }
-        let token = etcd::Cluster::load(scene.environment)?.map(|c| c.token);
+    fn plan(&mut self, _: &mut Seen<'_>) -> Result<Plan, FlowError> {
         let mut plan = Plan::default();
         for host in self.targets.iter().map(|t| t.address.to_string()) {
             let teardown = Step::on(&host, "node.teardown", "remove what Kubernetes created", kubernetes::Teardown);
@@ -99,8 +87,8 @@ impl Flow for Reset {
             let wipe = if self.wipes(&host) {
                 vec![etcd::DATA_DIR.to_owned(), etcd::MARK.to_owned()]
             } else {
-                if let Some(token) = &token {
-                    let mark = etcd::MarkData { token: token.clone() };
+                if let Some(etcd) = &self.etcd {
+                    let mark = etcd::MarkData { token: etcd.token.clone() };
                     plan.push(Step::on(&host, "etcd.mark", "mark etcd's data as this cluster's", mark));
                 }
                 Vec::new()
@@ -108,6 +96,20 @@ impl Flow for Reset {
             plan.push(Step::on(&host, "host.undo", "undo the recorded changes", Undo::All { wipe }).weight(8));
         }
         Ok(plan)
+    }
+
+    /// From here on the members start at the same time again, as the first time.
+    fn keep(&self, environment: &Environment) -> Result<(), FlowError> {
+        if !self.is_whole() {
+            return Ok(());
+        }
+        if let Some(etcd) = &self.etcd {
+            etcd::Cluster { standing: false, ..etcd.clone() }.save(environment)?;
+        }
+        if let Some(cluster) = &self.cluster {
+            kubernetes::Cluster { standing: false, ..cluster.clone() }.save(environment)?;
+        }
+        Ok(())
     }
 
     fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError> {
@@ -123,14 +125,7 @@ impl Flow for Reset {
                 "`cluster reset --wipe-data` deletes the data too".to_owned(),
             ]);
         }
-        for file in ["etcd", "kubernetes"] {
-            scene.environment.forget(file)?;
-        }
-        Logins::forget(scene.environment)?;
-        let pki = scene.environment.dir.join("pki");
-        match std::fs::remove_dir_all(&pki) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(FlowError::State { path: pki, source }),
-            _ => Ok(vec!["the hosts are as they were, and the environment is empty".to_owned()]),
-        }
+        scene.environment.empty()?;
+        Ok(vec!["the hosts are as they were, and the environment is empty".to_owned()])
     }
 }

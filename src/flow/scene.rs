@@ -1,22 +1,22 @@
 //! What an operation brings to the road that [`super::job`] describes, and what it gets to see on it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use payload::Bundle;
 
-use crate::host::Target;
+use crate::host::{Facts, Target};
 use crate::plan::{Events, Plan, RunHosts, RunReport};
 use crate::repo::{InstallOptions, Wanted};
 
 use super::error::FlowError;
 use super::logins::Logins;
+use super::pki::Pki;
 use super::problem::Problem;
 use super::request::RunOptions;
 use super::state::Environment;
 use super::{etcd, kubernetes};
 
-/// What a flow's own methods get to see.
+/// What a flow reaches before and after its plan: the hosts, the state, whoever listens.
 #[derive(Debug)]
 pub(super) struct Scene<'a> {
     pub environment: &'a Environment,
@@ -25,29 +25,49 @@ pub(super) struct Scene<'a> {
     pub events: &'a Events,
     pub options: &'a RunOptions,
     pub install: InstallOptions,
-    /// The etcd cluster that an earlier operation of the same job plans, also in a dry run, which keeps nothing.
-    pub planned_etcd: Mutex<Option<etcd::Cluster>>,
-    pub planned_cluster: Mutex<Option<kubernetes::Cluster>>,
 }
 
 impl Scene<'_> {
-    /// The etcd cluster that this job plans.
-    pub(super) fn etcd(&self) -> Option<etcd::Cluster> {
-        self.planned_etcd.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The facts of all hosts that answered.
+    pub(super) fn facts(&self) -> BTreeMap<&str, &Facts> {
+        self.hosts.iter().map(|(name, host)| (name.as_str(), &host.facts)).collect()
     }
 
-    /// The Kubernetes cluster that an earlier operation of this job plans.
-    pub(super) fn cluster(&self) -> Option<kubernetes::Cluster> {
-        self.planned_cluster.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What plans are made from.
+    pub(super) fn seen(&self) -> Seen<'_> {
+        Seen {
+            environment: self.environment,
+            pki: self.environment.pki(),
+            bundle: self.bundle,
+            facts: self.facts(),
+            install: self.install.clone(),
+            etcd_found: BTreeMap::new(),
+            fresh_token: String::new(),
+            etcd: None,
+            cluster: None,
+        }
     }
+}
 
-    pub(super) fn plans_cluster(&self, cluster: &kubernetes::Cluster) {
-        *self.planned_cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster.clone());
-    }
-
-    pub(super) fn plans_etcd(&self, cluster: &etcd::Cluster) {
-        *self.planned_etcd.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster.clone());
-    }
+/// What a plan is made from. Whoever plans asks no host and reads or writes no file: what it must know beside this, it has
+/// observed before ([`Flow::check_request`], [`Flow::observe`]).
+#[derive(Debug)]
+pub(super) struct Seen<'a> {
+    /// For steps that reach it when they run.
+    pub environment: &'a Environment,
+    /// Names keys and certificates; a step makes them.
+    pub pki: Pki,
+    pub bundle: Option<&'a Bundle>,
+    pub facts: BTreeMap<&'a str, &'a Facts>,
+    pub install: InstallOptions,
+    /// What hosts hold of etcd, of those that were asked.
+    pub etcd_found: BTreeMap<String, etcd::Found>,
+    /// The token of an etcd cluster that begins in this run.
+    pub fresh_token: String,
+    /// The etcd cluster as an earlier operation of the same job plans it.
+    pub etcd: Option<etcd::Cluster>,
+    /// The Kubernetes cluster likewise.
+    pub cluster: Option<kubernetes::Cluster>,
 }
 
 /// What can be asked before any host is touched.
@@ -114,8 +134,16 @@ pub(super) trait Flow {
     fn preflight(&self, _: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
         Ok(Vec::new())
     }
-    /// The steps.
-    fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError>;
+    /// What has to be asked before the plan is made. Changes nothing.
+    fn observe(&mut self, _: &Scene<'_>, _: &mut Seen<'_>) -> Result<(), FlowError> {
+        Ok(())
+    }
+    /// The steps: a function of what was seen.
+    fn plan(&mut self, seen: &mut Seen<'_>) -> Result<Plan, FlowError>;
+    /// Writes down what is planned, before the first step: a run that is killed anywhere goes on with the same plan.
+    fn keep(&self, _: &Environment) -> Result<(), FlowError> {
+        Ok(())
+    }
     /// After the run: keep what was learnt; say how to use what was made.
     fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError>;
 }

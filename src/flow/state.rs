@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::FlowError;
 use super::files::{make_private_dir, write_private};
+use super::pki::Pki;
 use crate::plan::RunLock;
 
 /// The folder that holds all environments: `/var/lib/onekey_deploy` for root, else the user's state folder.
@@ -35,7 +36,12 @@ pub fn user_state_dir() -> Utf8PathBuf {
 pub struct Environment {
     pub name: String,
     pub dir: Utf8PathBuf,
+    /// For a dry run: nothing is written.
+    look_only: bool,
 }
+
+/// What is kept of an environment's clusters and hosts, which is gone when they are.
+const OF_CLUSTERS: [&str; 3] = ["etcd", "kubernetes", "hosts"];
 
 impl Environment {
     /// Opens, or makes, the folder of `name` under `root`.
@@ -45,7 +51,12 @@ impl Environment {
     pub fn open(root: &Utf8Path, name: &str) -> Result<Self, FlowError> {
         let dir = root.join("environments").join(name);
         make_private_dir(&dir).map_err(|source| FlowError::State { path: dir.clone(), source })?;
-        Ok(Self { name: name.to_owned(), dir })
+        Ok(Self { name: name.to_owned(), dir, look_only: false })
+    }
+
+    /// The folder of `name` under `root` as a dry run uses it: it need not be there, and nothing is ever written to it.
+    pub fn look(root: &Utf8Path, name: &str) -> Self {
+        Self { name: name.to_owned(), dir: root.join("environments").join(name), look_only: true }
     }
 
     /// The folder of `name` under `root`, for questions: nothing is made.
@@ -55,7 +66,7 @@ impl Environment {
     pub fn find(root: &Utf8Path, name: &str) -> Result<Self, FlowError> {
         let dir = root.join("environments").join(name);
         if dir.is_dir() {
-            return Ok(Self { name: name.to_owned(), dir });
+            return Ok(Self { name: name.to_owned(), dir, look_only: false });
         }
         Err(FlowError::request_with_help(
             format!("there is no environment {name} on the control host"),
@@ -81,8 +92,24 @@ impl Environment {
         Ok(id)
     }
 
-    pub fn pki(&self, purpose: &str) -> Utf8PathBuf {
-        self.dir.join("pki").join(purpose)
+    /// Its keys and certificates.
+    pub fn pki(&self) -> Pki {
+        Pki::new(self.dir.join("pki"), self.look_only)
+    }
+
+    /// Forgets the clusters, their hosts and certificates.
+    ///
+    /// # Errors
+    /// When the folder cannot be changed.
+    pub fn empty(&self) -> Result<(), FlowError> {
+        for file in OF_CLUSTERS {
+            self.forget(file)?;
+        }
+        let path = self.dir.join("pki");
+        match std::fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(FlowError::State { path, source }),
+            _ => Ok(()),
+        }
     }
 
     /// Reads `FILE.json`; `None` when this flow never ran in this environment.
@@ -144,7 +171,7 @@ pub fn forget_environment(root: &Utf8Path, name: &str, force: bool) -> Result<Fo
         return Ok(Forgotten::Unknown);
     }
     let _lock = RunLock::take(&dir, name)?;
-    let environment = Environment { name: name.to_owned(), dir: dir.clone() };
+    let environment = Environment { name: name.to_owned(), dir: dir.clone(), look_only: false };
     if !force
         && (["etcd.json", "kubernetes.json"].iter().any(|file| dir.join(file).exists())
             || !super::ec2::made(&environment)?.is_empty())

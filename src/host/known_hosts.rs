@@ -12,6 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 
 use super::error::HostError;
+use super::session::Connect;
 use super::target::Target;
 
 /// What to do with a host whose key is not recorded.
@@ -24,14 +25,19 @@ pub enum HostKeyPolicy {
     Strict,
 }
 
-/// Checks the key that `target` showed against `path`, recording it when it is the first.
-pub(super) fn check(path: &Utf8Path, target: &Target, key: &[u8], policy: HostKeyPolicy) -> Result<(), HostError> {
+/// Checks the key that `target` showed against those known. When it is the first it is recorded, unless by a dry run.
+pub(super) fn check(connect: &Connect, target: &Target, key: &[u8]) -> Result<(), HostError> {
+    let path = &connect.known_hosts;
     let host = target.address.to_string();
     let io =
         |e: std::io::Error| HostError::KnownHosts { host: host.clone(), path: path.to_string(), why: e.to_string() };
-    let mut file = open_locked(path).map_err(io)?;
+    let mut file = if connect.look_only { None } else { Some(open_locked(path).map_err(io)?) };
     let mut text = String::new();
-    file.read_to_string(&mut text).map_err(io)?;
+    match &mut file {
+        Some(file) => drop(file.read_to_string(&mut text).map_err(io)?),
+        // What may not be read is as good as not there: the run itself will say so.
+        None => text = std::fs::read_to_string(path).unwrap_or_default(),
+    }
     let name = host_token(target);
     let encoded = STANDARD.encode(key);
     // sshd(8): a key marked @revoked is refused for every host that the line names.
@@ -50,9 +56,10 @@ pub(super) fn check(path: &Utf8Path, target: &Target, key: &[u8], policy: HostKe
             Err(HostError::HostKeyChanged { host: host.clone(), fingerprint: fingerprint(key), known_hosts })
         };
     }
-    if policy == HostKeyPolicy::Strict {
+    if connect.host_key == HostKeyPolicy::Strict {
         return Err(HostError::HostKeyUnknown { host: host.clone(), fingerprint: fingerprint(key) });
     }
+    let Some(file) = &mut file else { return Ok(()) };
     // A run that was killed may have left a line without its end.
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     file.write_all(format!("{end}{name} {} {encoded}\n", key_type(key)).as_bytes()).map_err(io)
@@ -111,16 +118,21 @@ mod tests {
         key
     }
 
+    fn connect(path: &Utf8Path, host_key: HostKeyPolicy) -> Connect {
+        Connect { known_hosts: path.to_owned(), host_key, ..Connect::default() }
+    }
+
     #[test]
     fn first_seen_is_recorded_and_another_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(dir.path()).unwrap().join("sub/known_hosts");
+        let check = |target: &Target, key: &[u8], policy| check(&connect(&path, policy), target, key);
         let target = Target::parse("10.0.0.1:2222", &TargetDefaults::default()).unwrap();
         let (one, two) = (key("ssh-ed25519", b"one"), key("ssh-ed25519", b"two"));
-        assert!(matches!(check(&path, &target, &one, HostKeyPolicy::Strict), Err(HostError::HostKeyUnknown { .. })));
-        check(&path, &target, &one, HostKeyPolicy::AcceptNew).unwrap();
-        check(&path, &target, &one, HostKeyPolicy::Strict).unwrap();
-        let error = check(&path, &target, &two, HostKeyPolicy::AcceptNew).unwrap_err();
+        assert!(matches!(check(&target, &one, HostKeyPolicy::Strict), Err(HostError::HostKeyUnknown { .. })));
+        check(&target, &one, HostKeyPolicy::AcceptNew).unwrap();
+        check(&target, &one, HostKeyPolicy::Strict).unwrap();
+        let error = check(&target, &two, HostKeyPolicy::AcceptNew).unwrap_err();
         assert!(matches!(error, HostError::HostKeyChanged { .. }), "{error}");
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("[10.0.0.1]:2222 ssh-ed25519 "), "{text}");
@@ -130,15 +142,30 @@ mod tests {
     }
 
     #[test]
-    fn revoked_keys_are_refused_and_torn_lines_end() {
+    fn a_dry_run_records_no_key_and_still_refuses_another() {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(dir.path()).unwrap().join("known_hosts");
         let target = Target::parse("10.0.0.1", &TargetDefaults::default()).unwrap();
         let (one, two) = (key("ssh-ed25519", b"one"), key("ssh-ed25519", b"two"));
+        let recording = connect(&path, HostKeyPolicy::AcceptNew);
+        let looking = Connect { look_only: true, ..recording.clone() };
+        check(&looking, &target, &one).unwrap();
+        assert!(!path.exists());
+        check(&recording, &target, &one).unwrap();
+        assert!(check(&looking, &target, &two).is_err());
+    }
+
+    #[test]
+    fn revoked_keys_are_refused_and_torn_lines_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(dir.path()).unwrap().join("known_hosts");
+        let check = |target: &Target, key: &[u8], policy| check(&connect(&path, policy), target, key);
+        let target = Target::parse("10.0.0.1", &TargetDefaults::default()).unwrap();
+        let (one, two) = (key("ssh-ed25519", b"one"), key("ssh-ed25519", b"two"));
         std::fs::write(&path, format!("@revoked 10.0.0.1 ssh-ed25519 {}\n10.0.0.9 ssh-rs", STANDARD.encode(&one)))
             .unwrap();
-        assert!(matches!(check(&path, &target, &one, HostKeyPolicy::AcceptNew), Err(HostError::HostKeyChanged { .. })));
-        check(&path, &target, &two, HostKeyPolicy::AcceptNew).unwrap();
-        check(&path, &target, &two, HostKeyPolicy::Strict).unwrap();
+        assert!(matches!(check(&target, &one, HostKeyPolicy::AcceptNew), Err(HostError::HostKeyChanged { .. })));
+        check(&target, &two, HostKeyPolicy::AcceptNew).unwrap();
+        check(&target, &two, HostKeyPolicy::Strict).unwrap();
     }
 }

@@ -39,8 +39,8 @@ pub struct Connect {
     /// For the connection and for the login, each.
     pub timeout: Duration,
     pub watch: Option<Watch>,
-    /// Log in also where the user cannot become root: commands are then run with what the user may do.
-    pub without_root: bool,
+    /// For a dry run: log in also where the user cannot become root, with what the user may read, and record no host key.
+    pub look_only: bool,
 }
 
 impl Default for Connect {
@@ -50,7 +50,7 @@ impl Default for Connect {
             known_hosts: "known_hosts".into(),
             timeout: Duration::from_secs(10),
             watch: None,
-            without_root: false,
+            look_only: false,
         }
     }
 }
@@ -69,7 +69,7 @@ impl fmt::Debug for Connect {
 enum Root {
     /// The login is root's.
     Already,
-    /// They do not: [`Connect::without_root`].
+    /// They do not: [`Connect::look_only`].
     Never,
     /// sudo asks for nothing.
     Sudo,
@@ -110,14 +110,14 @@ impl Host {
         };
         if target.user != "root" {
             host.root = match host.find_root() {
-                Err(HostError::Sudo { .. }) if connect.without_root => Root::Never,
+                Err(HostError::Sudo { .. }) if connect.look_only => Root::Never,
                 found => found?,
             };
         }
         Ok(host)
     }
 
-    /// Whether commands run as root; false only with [`Connect::without_root`].
+    /// Whether commands run as root; false only with [`Connect::look_only`].
     pub fn is_root(&self) -> bool {
         !matches!(self.root, Root::Never)
     }
@@ -331,7 +331,7 @@ pub(super) fn log_in(target: &Target, connect: &Connect) -> Result<(Session, Tcp
         match auth::handshake(&tcp, connect.timeout, &known_hosts::types(&connect.known_hosts, target)) {
             Ok(session) => {
                 let key = session.host_key().map(|(key, _)| key.to_vec()).unwrap_or_default();
-                known_hosts::check(&connect.known_hosts, target, &key, connect.host_key)?;
+                known_hosts::check(connect, target, &key)?;
                 match auth::login(&session, target, connect.timeout) {
                     Err(LoginError::Dropped(lost)) => why = lost,
                     Err(LoginError::Final(e)) => return Err(e),

@@ -24,4 +24,4 @@ pub use lease::{Holder, LeaseKeeper, release_lease, take_lease};
 #[cfg(test)]
 pub(crate) use record::HEAD as RECORD_HEAD;
 pub use record::{Owner, RECORD_DIR, Record, RecordLine, keep_files};
-pub use step::{Check, Edge, Plan, Step, StepId, Work};
+pub use step::{Check, Edge, Owned, Plan, Step, StepId, Work};

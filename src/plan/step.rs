@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::context::Cx;
 use super::error::StepError;
+use super::work::Made;
 
 /// Names a step within a plan: `HOST/what`, or `/what` for work on the control host.
 ///
@@ -70,6 +71,15 @@ impl Check {
     }
 }
 
+/// Something on a host that belongs to a step.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owned {
+    /// A file, by its path.
+    File(String),
+    /// A systemd unit, by its whole name.
+    Unit(String),
+}
+
 /// What a step does.
 pub trait Work: Send + Sync + fmt::Debug {
     /// Looks, changes nothing, needs no more than read access.
@@ -77,6 +87,16 @@ pub trait Work: Send + Sync + fmt::Debug {
 
     /// Makes it so. It may be called on a host where an earlier run was killed half way through it.
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError>;
+
+    /// What must have been made on the control host before it is applied.
+    fn needs(&self) -> Vec<Arc<dyn Made>> {
+        Vec::new()
+    }
+
+    /// What it puts on its host that a later run may have to remove.
+    fn owns(&self) -> Vec<Owned> {
+        Vec::new()
+    }
 
     /// Proves that it is so now. Checking again is the proof unless a step knows a better one.
     fn verify(&self, cx: &Cx<'_>) -> Result<(), StepError> {

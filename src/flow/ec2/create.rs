@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::flow::error::FlowError;
 use crate::flow::problem::Problem;
-use crate::flow::scene::{Asked, Flow, Scene};
+use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::host::Target;
 use crate::plan::{Check, Cx, Event, Level, Plan, RunReport, Step, StepError, StepId, Work};
 
@@ -46,13 +46,19 @@ impl Flow for Create {
         Vec::new()
     }
 
-    fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError> {
-        let making = Arc::new(Making::begin(&self.request, scene)?);
+    /// Has EC2 look at the request, which makes nothing.
+    fn observe(&mut self, scene: &Scene<'_>, _: &mut Seen<'_>) -> Result<(), FlowError> {
+        self.work = Some(Arc::new(Making::begin(&self.request, scene)?));
+        Ok(())
+    }
+
+    fn plan(&mut self, _: &mut Seen<'_>) -> Result<Plan, FlowError> {
+        let Some(making) = &self.work else { return Ok(Plan::default()) };
         let steps = [
-            Step::control("ec2.launch", format!("make {}", self.request.count()), Launched(Arc::clone(&making)))
+            Step::control("ec2.launch", format!("make {}", self.request.count()), Launched(Arc::clone(making)))
                 .weight(5),
-            Step::control("ec2.running", "wait until they run", Running(Arc::clone(&making))).weight(20),
-            Step::control("ec2.checks", "wait for EC2's status checks", Checked(Arc::clone(&making))).weight(75),
+            Step::control("ec2.running", "wait until they run", Running(Arc::clone(making))).weight(20),
+            Step::control("ec2.checks", "wait for EC2's status checks", Checked(Arc::clone(making))).weight(75),
         ];
         let mut plan = Plan::default();
         let mut before: Option<StepId> = None;
@@ -61,7 +67,6 @@ impl Flow for Create {
             before = Some(step.id.clone());
             plan.push(step);
         }
-        self.work = Some(making);
         Ok(plan)
     }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::flow::error::FlowError;
 use crate::flow::problem::Problem;
-use crate::flow::scene::{Asked, Flow, Scene};
+use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
 use crate::host::Target;
 use crate::plan::{Check, Cx, Plan, RunReport, Step, StepError, Work};
@@ -20,11 +20,12 @@ use super::wait::{Patience, until};
 #[derive(Debug)]
 pub(in crate::flow) struct Terminate {
     request: Ec2Terminate,
+    work: Option<Gone>,
 }
 
 impl Terminate {
     pub(in crate::flow) fn new(request: Ec2Terminate) -> Self {
-        Self { request }
+        Self { request, work: None }
     }
 }
 
@@ -42,12 +43,19 @@ impl Flow for Terminate {
         Vec::new()
     }
 
-    fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError> {
+    fn observe(&mut self, scene: &Scene<'_>, _: &mut Seen<'_>) -> Result<(), FlowError> {
         let known = Known::load(scene.environment)?.ok_or_else(|| none_here(scene.environment))?;
         let cloud = Cloud::connect(&access(&known, &self.request.access))?;
-        let gone = Gone { environment: scene.environment.clone(), cloud: Mutex::new(cloud), known: Arc::new(known) };
+        self.work =
+            Some(Gone { environment: scene.environment.clone(), cloud: Mutex::new(cloud), known: Arc::new(known) });
+        Ok(())
+    }
+
+    fn plan(&mut self, _: &mut Seen<'_>) -> Result<Plan, FlowError> {
         let mut plan = Plan::default();
-        plan.push(Step::control("ec2.terminate", self.title(), gone).weight(10));
+        if let Some(gone) = self.work.take() {
+            plan.push(Step::control("ec2.terminate", self.title(), gone).weight(10));
+        }
         Ok(plan)
     }
 

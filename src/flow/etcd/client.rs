@@ -12,12 +12,11 @@ use ureq::Agent;
 use ureq::http::Request;
 
 use crate::flow::error::FlowError;
-use crate::flow::pki::Authority;
 use crate::flow::retry::{self, Patience, Transient, noted};
 use crate::flow::state::Environment;
 use crate::flow::tlsclient::{self, NoAnswer};
 
-use super::config::client_keys;
+use super::config::{authority, client_keys};
 use super::state::Cluster;
 
 /// Longest wait for one answer.
@@ -73,9 +72,9 @@ impl<'a> Client<'a> {
         patience: Patience<'a>,
     ) -> Result<Self, FlowError> {
         let agent = if cluster.tls {
-            let authority = Authority::open_or_create(&environment.pki("etcd"), "sunshine etcd CA")?;
-            let keys = client_keys(&authority, "root")?;
-            tlsclient::agent(&authority.cert, &keys, TIMEOUT)
+            let pki = environment.pki();
+            let (ca, keys) = (authority(&pki).issue()?, client_keys(&pki, "root").issue()?);
+            tlsclient::agent(&ca.cert, &keys, TIMEOUT)
                 .map_err(|e| FlowError::Failed { error: format!("etcd's client certificate: {e}"), help: None })?
         } else {
             tlsclient::plain(TIMEOUT, None)

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::flow::pki::{Authority, CertRequest, KeyPairPem, PkiError, Usage};
+use crate::flow::pki::{Ask, CertRequest, Material, Pki, Purpose, Usage};
 use crate::host::FileMeta;
 use crate::plan::work::{FileSpec, Files};
 
@@ -16,14 +16,14 @@ const PKI: &str = "/etc/etcd/pki";
 /// The certificates of one member.
 #[derive(Debug, Clone)]
 pub(super) struct MemberKeys {
-    pub ca: String,
-    pub member: KeyPairPem,
+    pub ca: Material,
+    pub member: Material,
     /// root's own, for etcdctl.
-    pub client: KeyPairPem,
+    pub client: Material,
 }
 
-/// Makes, or finds, a member's certificates.
-pub(super) fn member_keys(ca: &Authority, member: &Member, host: &str) -> Result<MemberKeys, PkiError> {
+/// A member's certificates.
+pub(super) fn member_keys(pki: &Pki, member: &Member, host: &str) -> MemberKeys {
     let mut ips = vec![member.address, IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
     let mut dns = vec![member.name.clone(), "localhost".to_owned()];
     match host.parse::<IpAddr>() {
@@ -40,28 +40,38 @@ pub(super) fn member_keys(ca: &Authority, member: &Member, host: &str) -> Result
         ips,
         usage: Usage::Both,
     };
-    Ok(MemberKeys { ca: ca.cert.clone(), member: ca.issue(&request)?, client: client_keys(ca, "root")? })
+    MemberKeys {
+        ca: authority(pki),
+        member: pki.material(Purpose::Etcd, Ask::Certificate(request)),
+        client: client_keys(pki, "root"),
+    }
+}
+
+/// The certificate that etcd's members and clients trust.
+pub(crate) fn authority(pki: &Pki) -> Material {
+    pki.material(Purpose::Etcd, Ask::Authority)
 }
 
 /// A client's certificate: `root` for etcdctl, `kube-apiserver` for Kubernetes.
-pub(crate) fn client_keys(ca: &Authority, name: &str) -> Result<KeyPairPem, PkiError> {
-    ca.issue(&CertRequest {
+pub(crate) fn client_keys(pki: &Pki, name: &str) -> Material {
+    let request = CertRequest {
         name: format!("client-{name}"),
         common_name: name.to_owned(),
         organizations: Vec::new(),
         dns: Vec::new(),
         ips: Vec::new(),
         usage: Usage::Client,
-    })
+    };
+    pki.material(Purpose::Etcd, Ask::Certificate(request))
 }
 
 /// Everything that etcd itself reads on this member: a change of it means a restart.
 pub(super) fn service_files(cluster: &Cluster, member: &Member, keys: Option<&MemberKeys>) -> Files {
     let mut files = vec![etcd_owned(FileSpec::text(CONF, etcd_conf(cluster, member)))];
     if let Some(keys) = keys {
-        files.push(FileSpec::text(format!("{PKI}/ca.crt"), keys.ca.clone()));
-        files.push(etcd_owned(FileSpec::text(format!("{PKI}/member.crt"), keys.member.cert.clone())));
-        files.push(FileSpec::secret(format!("{PKI}/member.key"), keys.member.key.expose(), Some("etcd")));
+        files.push(FileSpec::made(format!("{PKI}/ca.crt"), keys.ca.cert()));
+        files.push(etcd_owned(FileSpec::made(format!("{PKI}/member.crt"), keys.member.cert())));
+        files.push(FileSpec::secret(format!("{PKI}/member.key"), keys.member.key(), "etcd"));
     }
     Files(files)
 }
@@ -82,8 +92,8 @@ pub(super) fn login_files(cluster: &Cluster, member: &Member, keys: Option<&Memb
         export("ETCDCTL_CACERT", &format!("{PKI}/ca.crt"));
         export("ETCDCTL_CERT", &format!("{PKI}/root.crt"));
         export("ETCDCTL_KEY", &format!("{PKI}/root.key"));
-        files.push(FileSpec::text(format!("{PKI}/root.crt"), keys.client.cert.clone()));
-        files.push(FileSpec::secret(format!("{PKI}/root.key"), keys.client.key.expose(), Some("root")));
+        files.push(FileSpec::made(format!("{PKI}/root.crt"), keys.client.cert()));
+        files.push(FileSpec::secret(format!("{PKI}/root.key"), keys.client.key(), "root"));
     }
     profile.push_str("fi\n");
     files.push(FileSpec::text("/etc/profile.d/sunshine-etcd.sh", profile));
@@ -127,6 +137,8 @@ fn etcd_conf(cluster: &Cluster, member: &Member) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::plan::work::Content;
+
     use super::*;
 
     fn cluster(tls: bool) -> (Cluster, Member) {
@@ -151,6 +163,7 @@ mod tests {
     fn root_logs_in_to_a_working_etcdctl() {
         let (cluster, member) = cluster(false);
         let files = login_files(&cluster, &member, None);
-        insta::assert_snapshot!("etcd_profile", String::from_utf8(files.0[0].content.clone()).unwrap());
+        let Content::Bytes(profile) = &files.0[0].content else { panic!("{files:?}") };
+        insta::assert_snapshot!("etcd_profile", String::from_utf8_lossy(profile));
     }
 }

@@ -5,7 +5,8 @@
 
 mod client;
 mod config;
-mod create;
+mod converge;
+mod decide;
 mod etcdctl;
 mod join;
 mod plan;
@@ -17,10 +18,11 @@ mod status;
 mod verify;
 
 pub(crate) use client::health;
-pub(crate) use config::{DATA_DIR, client_keys};
-pub use create::Create;
+pub(crate) use config::{DATA_DIR, authority, client_keys};
+pub use converge::Converge;
+pub(crate) use plan::answers;
 pub(crate) use preflight::{is_plain_hostname, member_address};
-pub(crate) use probe::{MARK, MarkData};
+pub(crate) use probe::{Found, MARK, MarkData};
 pub use remove::Remove;
 pub use state::{CLIENT_PORT, Cluster, Joining, Member};
 pub use status::{MemberStatus, Status, status};

@@ -5,7 +5,7 @@ use crate::plan::{Check, Cx, StepError, Work};
 
 /// etcd as found on a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// The data directory holds a member's data.
     pub has_data: bool,
     /// `ETCD_INITIAL_CLUSTER_TOKEN` of the configuration that is there.

@@ -7,14 +7,15 @@ use crate::flow::kubernetes;
 use crate::flow::problem::Problem;
 use crate::flow::request::EtcdChange;
 use crate::flow::retry::{self, Patience};
-use crate::flow::scene::{Asked, Flow, Scene};
+use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
-use crate::host::{Command, Target};
-use crate::plan::work::Undo;
+use crate::host::{Command, Facts, Target};
+use crate::plan::work::{Undo, lost};
 use crate::plan::{Check, Cx, HostState, Plan, RunReport, Step, StepError, Work};
 
 use super::client::{Client, EtcdError};
-use super::config::{DATA_DIR, login_files, member_keys, service_files};
+use super::config::DATA_DIR;
+use super::plan::steps_of;
 use super::state::Cluster;
 use super::status::no_cluster;
 
@@ -45,24 +46,13 @@ impl Remove {
         rest
     }
 
-    /// What is taken off a host: everything when nothing else of ours runs there.
-    fn undo(&self, known: &Cluster, host: &str, environment: &Environment) -> Result<Undo, FlowError> {
-        if !self.in_use.iter().any(|h| h == host) {
-            return Ok(Undo::All { wipe: Vec::new() });
+    /// What is removed from a host: everything when nothing else of ours runs there.
+    fn undo(&self, known: &Cluster, host: &str, facts: &Facts, seen: &Seen<'_>) -> Undo {
+        if self.in_use.iter().any(|h| h == host) {
+            Undo::Some(lost(&steps_of(known, host, facts, seen), &[]))
+        } else {
+            Undo::All { wipe: Vec::new() }
         }
-        let mut files = Vec::new();
-        if let Some(member) = known.members.get(host) {
-            let keys = if known.tls {
-                let authority =
-                    crate::flow::pki::Authority::open_or_create(&environment.pki("etcd"), "sunshine etcd CA")?;
-                Some(member_keys(&authority, member, host)?)
-            } else {
-                None
-            };
-            let all = [service_files(known, member, keys.as_ref()), login_files(known, member, keys.as_ref())];
-            files.extend(all.iter().flat_map(|f| &f.0).map(|f| f.path.clone()));
-        }
-        Ok(Undo::Some { units: vec!["etcd.service".to_owned()], files })
     }
 }
 
@@ -139,12 +129,12 @@ impl Flow for Remove {
         Ok(quorum.err().map(|gave_up| gave_up.error).into_iter().collect())
     }
 
-    fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError> {
+    fn plan(&mut self, seen: &mut Seen<'_>) -> Result<Plan, FlowError> {
         let mut plan = Plan::default();
         let Some(known) = &self.known else { return Ok(plan) };
         let rest = self.rest(known);
-        scene.plans_etcd(&rest);
-        let access = Arc::new((scene.environment.clone(), rest));
+        seen.etcd = Some(rest.clone());
+        let access = Arc::new((seen.environment.clone(), rest));
         for target in self.leaving() {
             let host = target.address.to_string();
             let Some(member) = known.members.get(&host) else { continue };
@@ -153,8 +143,8 @@ impl Flow for Remove {
             let step = Step::control(&format!("etcd.leave.{host}"), title, leave).weight(2);
             let left = step.id.clone();
             plan.push(step);
-            if scene.hosts.contains_key(&host) {
-                let undo = self.undo(known, &host, scene.environment)?;
+            if let Some(facts) = seen.facts.get(host.as_str()).copied() {
+                let undo = self.undo(known, &host, facts, seen);
                 plan.push(Step::on(&host, "etcd.undo", "undo the recorded changes", undo).after([left]).weight(4));
                 plan.push(Step::on(&host, "etcd.aside", "set the member's data aside", SetAside));
             }

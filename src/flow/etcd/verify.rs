@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::flow::retry::{self, Patience};
 use crate::host::Command;
+use crate::plan::work::Reads;
 use crate::plan::{Check, Cx, StepError, Work};
 
 use super::etcdctl::etcdctl;
@@ -16,7 +17,7 @@ const ELECTION: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Answers {
     pub endpoint: String,
-    pub config: String,
+    pub reads: Reads,
 }
 
 /// Status 77: it may not be looked into.
@@ -60,7 +61,8 @@ printf '%s\n' "$2" >"$d/etcd.answered.new"; mv "$d/etcd.answered.new" "$d/etcd.a
 
 impl Work for Answers {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
-        let command = Command::script(HEALTHY).arg(&self.endpoint).arg(&self.config).label("etcdctl endpoint health");
+        let config = self.reads.digest()?.unwrap_or_default();
+        let command = Command::script(HEALTHY).arg(&self.endpoint).arg(config).label("etcdctl endpoint health");
         let change = match cx.host()?.run(&command)?.status {
             0 => return Ok(Check::Satisfied),
             // A dry run without root.
@@ -73,7 +75,7 @@ impl Work for Answers {
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         let command = Command::script(WRITE_AND_READ)
             .arg(&self.endpoint)
-            .arg(&self.config)
+            .arg(self.reads.digest()?.unwrap_or_default())
             .arg(ELECTION.as_secs().to_string())
             .timeout(ELECTION + Duration::from_secs(30))
             .label("etcdctl put, get");

@@ -2,39 +2,31 @@
 
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
-use crate::flow::scene::Scene;
 use crate::host::Target;
 
 use super::state::{Cluster, EtcdAccess};
 
 /// For a new cluster: the members named, else the environment's own etcd.
-pub(super) fn first(named: &[Target], scene: &Scene<'_>) -> Result<EtcdAccess, FlowError> {
+pub(super) fn first(named: &[Target], own: Option<&etcd::Cluster>, environment: &str) -> Result<EtcdAccess, FlowError> {
     let given: Vec<_> = named.iter().map(|t| t.address.to_string()).collect();
-    match own(scene)? {
-        Some(cluster) if given.iter().all(|host| cluster.members.contains_key(host)) => Ok(of(&cluster)),
+    match own {
+        Some(cluster) if given.iter().all(|host| cluster.members.contains_key(host)) => Ok(of(cluster)),
         _ if !given.is_empty() => {
             let url = |t: &Target| format!("http://{}:{}", t.address.before_port(), etcd::CLIENT_PORT);
             Ok(EtcdAccess { endpoints: named.iter().map(url).collect(), tls: false })
         }
         _ => Err(FlowError::request_with_help(
-            format!("environment {} has no etcd cluster, and none is named", scene.environment.name),
+            format!("environment {environment} has no etcd cluster, and none is named"),
             "create one on the same line with -create_etcd_cluster, or name its members with -enl",
         )),
     }
 }
 
 /// For a cluster that is there: its own etcd may have other members by now.
-pub(super) fn again(known: &Cluster, scene: &Scene<'_>) -> Result<EtcdAccess, FlowError> {
-    match own(scene)? {
-        Some(cluster) if cluster.endpoints().iter().any(|url| known.etcd.endpoints.contains(url)) => Ok(of(&cluster)),
-        _ => Ok(known.etcd.clone()),
-    }
-}
-
-fn own(scene: &Scene<'_>) -> Result<Option<etcd::Cluster>, FlowError> {
-    match scene.etcd() {
-        Some(cluster) => Ok(Some(cluster)),
-        None => etcd::Cluster::load(scene.environment),
+pub(super) fn again(known: &Cluster, own: Option<&etcd::Cluster>) -> EtcdAccess {
+    match own {
+        Some(cluster) if cluster.endpoints().iter().any(|url| known.etcd.endpoints.contains(url)) => of(cluster),
+        _ => known.etcd.clone(),
     }
 }
 

@@ -91,8 +91,9 @@ impl<'a> Api<'a> {
         cluster: &Cluster,
         patience: Patience<'a>,
     ) -> Result<Self, FlowError> {
-        let keys = ClusterKeys::open(environment, cluster)?;
-        let agent = tlsclient::agent(&keys.ca.cert, &keys.admin_keys()?, TIMEOUT)
+        let keys = ClusterKeys::new(environment.pki(), cluster);
+        let (ca, admin) = (keys.ca.issue()?, keys.admin_keys().issue()?);
+        let agent = tlsclient::agent(&ca.cert, &admin, TIMEOUT)
             .map_err(|e| FlowError::Failed { error: format!("the administrator's certificate: {e}"), help: None })?;
         let mut servers: Vec<String> = cluster.masters.values().map(endpoint::of_master).collect();
         let people = endpoint::for_people(cluster);
@@ -197,12 +198,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::flow::pki::{Authority, CertRequest, KeyPairPem, Usage};
+    use crate::flow::pki::{CertRequest, KeyPairPem, Purpose, Usage};
     use crate::flow::wrong_server::{Answer, WrongServer};
 
     /// A certificate for 127.0.0.1 by the cluster's authority in this environment.
     fn certificate(environment: &Environment) -> KeyPairPem {
-        let authority = Authority::open_or_create(&environment.pki("kubernetes"), "sunshine kubernetes CA").unwrap();
+        let authority = environment.pki().authority(Purpose::Kubernetes).unwrap();
         let (name, ips) = ("test".to_owned(), vec![[127, 0, 0, 1].into()]);
         let (organizations, dns) = (Vec::new(), Vec::new());
         let request = CertRequest { common_name: name.clone(), name, organizations, dns, ips, usage: Usage::Server };

@@ -11,7 +11,7 @@ use crate::flow::state::Environment;
 use crate::plan::{Check, Cx, StepError, Work};
 
 use super::api::{Api, ApiError};
-use super::network;
+use super::cluster_sync;
 use super::state::Cluster;
 
 impl From<ApiError> for StepError {
@@ -177,7 +177,7 @@ const LIST: &str = "/api/v1/namespaces/kube-public/configmaps/sunshine-cluster";
 impl Work for TellOfHosts {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
         let is = self.access.api(cx)?.get(LIST)?;
-        let same = is["data"]["hosts"].as_str() == Some(network::list(&self.access.cluster).as_str());
+        let same = is["data"]["hosts"].as_str() == Some(cluster_sync::list(&self.access.cluster).as_str());
         Ok(if same {
             Check::Satisfied
         } else {
@@ -186,7 +186,7 @@ impl Work for TellOfHosts {
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        self.access.api(cx)?.patch(LIST, &json!({"data": {"hosts": network::list(&self.access.cluster)}}))?;
+        self.access.api(cx)?.patch(LIST, &json!({"data": {"hosts": cluster_sync::list(&self.access.cluster)}}))?;
         Ok(())
     }
 }
@@ -199,7 +199,7 @@ mod tests {
     use camino::Utf8Path;
 
     use super::*;
-    use crate::flow::pki::{Authority, CertRequest, Usage};
+    use crate::flow::pki::{CertRequest, Purpose, Usage};
     use crate::flow::wrong_server::{Answer, WrongServer};
     use crate::plan::{Events, Interrupt, Plan, RunHosts, RunMode, Step, run};
 
@@ -210,7 +210,7 @@ mod tests {
     /// An API with one node and three pods. Evicting `lost` is done and not answered, `unheard` the first time neither,
     /// `held` twice refused by its PodDisruptionBudget.
     fn api(environment: &Environment) -> WrongServer {
-        let authority = Authority::open_or_create(&environment.pki("kubernetes"), "sunshine kubernetes CA").unwrap();
+        let authority = environment.pki().authority(Purpose::Kubernetes).unwrap();
         let (name, ips) = ("test".to_owned(), vec![[127, 0, 0, 1].into()]);
         let (organizations, dns) = (Vec::new(), Vec::new());
         let request = CertRequest { common_name: name.clone(), name, organizations, dns, ips, usage: Usage::Server };

@@ -2,28 +2,67 @@
 //! are on Docker's own bridge (flannel documentation, "configuration"; the package's `flanneld.service`).
 
 use crate::flow::retry::{self, Patience};
+use crate::flow::rpms;
 use crate::host::{Command, HostError};
-use crate::plan::work::{FileSpec, Files};
-use crate::plan::{Check, Cx, StepError, Work};
+use crate::plan::work::{FileSpec, Files, Reads};
+use crate::plan::{Check, Cx, Step, StepError, Work};
+use crate::repo::Wanted;
 
+use super::component::{On, unit};
 use super::keys::ClusterKeys;
+use super::pod_network::PodNetwork;
 use super::state::Cluster;
 
 pub(super) const PACKAGE: &str = "flannel";
-pub(super) const UNIT: &str = "flanneld";
+const UNIT: &str = "flanneld";
 /// Where flanneld of CentOS and Fedora looks.
 const PREFIX: &str = "/atomic.io/network";
 const PKI: &str = "/etc/kubernetes/pki";
 
-/// What flanneld reads, and Docker's leave to read what flanneld wrote.
-pub(super) fn files(cluster: &Cluster, keys: &ClusterKeys, interface: Option<&str>) -> Files {
+pub(super) struct Flannel;
+
+impl PodNetwork for Flannel {
+    fn name(&self, _: &Cluster) -> String {
+        "flannel".to_owned()
+    }
+
+    /// etcdctl comes with etcd.
+    fn packages(&self) -> Vec<Wanted> {
+        rpms::by_name([PACKAGE, "etcd"])
+    }
+
+    /// Pods are on Docker's own bridge, in flannel's subnet.
+    fn uses_cni(&self) -> bool {
+        false
+    }
+
+    fn steps(&self, on: &On<'_>) -> Vec<Step> {
+        let cluster = on.cluster;
+        let files = files(cluster, on.keys, on.facts.route_interface.as_deref());
+        let reads = Reads::Files(files.clone());
+        let key = Configure {
+            endpoints: cluster.etcd.endpoints.join(","),
+            tls: cluster.etcd.tls,
+            pod_cidr: cluster.settings.pod_cidr.clone(),
+        };
+        let key = on.step("flannel.key", "set flannel's key in etcd", key);
+        vec![
+            on.step("flannel.configure", "configure flannel", files),
+            key.after_if_present(on.waits.etcd.iter().cloned()),
+            on.step("flannel.start", "start flannel", unit(UNIT, reads)).weight(2),
+        ]
+    }
+}
+
+/// What flanneld reads, and the drop-in by which Docker reads what flanneld wrote.
+fn files(cluster: &Cluster, keys: &ClusterKeys, interface: Option<&str>) -> Files {
     let mut options = vec!["-ip-masq".to_owned()];
     options.extend(interface.map(|i| format!("-iface={i}")));
     let mut files = Vec::new();
     if let Some((ca, own)) = &keys.etcd {
-        files.push(FileSpec::text(format!("{PKI}/flannel-etcd-ca.crt"), ca.clone()));
-        files.push(FileSpec::text(format!("{PKI}/flannel-etcd.crt"), own.cert.clone()));
-        files.push(FileSpec::secret(format!("{PKI}/flannel-etcd.key"), own.key.expose(), Some("root")));
+        files.push(FileSpec::made(format!("{PKI}/flannel-etcd-ca.crt"), ca.cert()));
+        files.push(FileSpec::made(format!("{PKI}/flannel-etcd.crt"), own.cert()));
+        files.push(FileSpec::secret(format!("{PKI}/flannel-etcd.key"), own.key(), "root"));
         options.push(format!("-etcd-cafile={PKI}/flannel-etcd-ca.crt"));
         options.push(format!("-etcd-certfile={PKI}/flannel-etcd.crt"));
         options.push(format!("-etcd-keyfile={PKI}/flannel-etcd.key"));
@@ -47,10 +86,10 @@ pub(super) fn files(cluster: &Cluster, keys: &ClusterKeys, interface: Option<&st
 
 /// flannel's key in etcd holds the pods' network. Runs on a node, with flanneld's own certificate.
 #[derive(Debug)]
-pub(super) struct Configure {
-    pub endpoints: String,
-    pub tls: bool,
-    pub pod_cidr: String,
+struct Configure {
+    endpoints: String,
+    tls: bool,
+    pod_cidr: String,
 }
 
 /// `$1` endpoints, `$2` whether TLS, `$3` the wanted value or nothing. flannel reads the key by etcd's version 2 API.

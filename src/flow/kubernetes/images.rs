@@ -8,7 +8,9 @@ use serde::Deserialize;
 
 use crate::flow::error::FlowError;
 use crate::host::{Command, FileMeta};
-use crate::plan::{Check, Cx, StepError, Work};
+use crate::plan::{Check, Cx, Step, StepError, Work};
+
+use super::component::{Component, On};
 
 /// An image of the bundle.
 #[derive(Debug, Clone)]
@@ -52,31 +54,10 @@ fn tags(bundle: &Bundle, member: &Member) -> Result<Vec<String>, FlowError> {
 }
 
 /// The image that holds a pod's namespaces, when the bundle brings one.
-pub(super) fn pause(images: &[Image]) -> Option<String> {
-    images.iter().flat_map(|i| &i.tags).find(|t| t.contains("pause")).cloned()
+pub(super) fn pause(images: &[Image]) -> Option<&str> {
+    images.iter().flat_map(|i| &i.tags).find(|t| t.contains("pause")).map(String::as_str)
 }
 
-/// These images are known to what runs containers on the host.
-#[derive(Debug)]
-pub(super) struct LoadImages {
-    pub bundle: Bundle,
-    pub images: Vec<Image>,
-    /// Into containerd's own store, without Docker.
-    pub containerd: bool,
-}
-
-/// The name that containerd keeps an image under: Docker's short names in full.
-fn in_full(tag: &str) -> String {
-    match tag.split_once('/') {
-        None => format!("docker.io/library/{tag}"),
-        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => tag.to_owned(),
-        Some(_) => format!("docker.io/{tag}"),
-    }
-}
-
-const MISSING: &str = r#"for i in "$@"; do docker image inspect "$i" >/dev/null 2>&1 || printf '%s\n' "$i"; done"#;
-const CTR_MISSING: &str = r#"there=$(ctr -n k8s.io images ls -q 2>/dev/null)
-for i in "$@"; do printf '%s\n' "$there" | grep -qxF -- "$i" || printf '%s\n' "$i"; done"#;
 /// `$1` kind in the change record, `$2` the archive, then the names that the host did not have. They are recorded before they
 /// are loaded: a run that is killed in between must not leave one that nobody knows of.
 macro_rules! recorded {
@@ -92,22 +73,85 @@ rm -f -- "$file""#
         )
     };
 }
-const CTR_LOAD: &str = recorded!(r#"ctr -n k8s.io images import "$file" >/dev/null"#);
-const LOAD: &str = recorded!(r#"docker load -q -i "$file""#);
+
+/// Where a container runtime keeps its images.
+#[derive(Debug)]
+pub(super) struct Store {
+    /// Its kind in the change record.
+    kind: &'static str,
+    /// `IMAGE…`: prints those that are not there.
+    missing: &'static str,
+    /// `KIND FILE IMAGE…`: records the images and loads the archive.
+    load: &'static str,
+    /// The name that it keeps an image under.
+    name: fn(&str) -> String,
+    look_label: &'static str,
+    load_label: &'static str,
+}
+
+/// Docker's.
+pub(super) const DOCKER: Store = Store {
+    kind: "image",
+    missing: r#"for i in "$@"; do docker image inspect "$i" >/dev/null 2>&1 || printf '%s\n' "$i"; done"#,
+    load: recorded!(r#"docker load -q -i "$file""#),
+    name: str::to_owned,
+    look_label: "docker image inspect",
+    load_label: "docker load",
+};
+
+/// containerd's, in the namespace of Kubernetes.
+pub(super) const CONTAINERD: Store = Store {
+    kind: "ctr-image",
+    missing: r#"there=$(ctr -n k8s.io images ls -q 2>/dev/null)
+for i in "$@"; do printf '%s\n' "$there" | grep -qxF -- "$i" || printf '%s\n' "$i"; done"#,
+    load: recorded!(r#"ctr -n k8s.io images import "$file" >/dev/null"#),
+    name: in_full,
+    look_label: "ctr images ls",
+    load_label: "ctr images import",
+};
+
+/// The name that containerd keeps an image under: Docker's short names in full.
+fn in_full(tag: &str) -> String {
+    match tag.split_once('/') {
+        None => format!("docker.io/library/{tag}"),
+        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => tag.to_owned(),
+        Some(_) => format!("docker.io/{tag}"),
+    }
+}
+
+/// The component: the bundle's images on a node.
+pub(super) struct NodeImages;
+
+impl Component for NodeImages {
+    fn is_on(&self, on: &On<'_>) -> bool {
+        on.node().is_some() && !on.supply.images.is_empty()
+    }
+
+    fn steps(&self, on: &On<'_>) -> Vec<Step> {
+        let Some(bundle) = on.supply.bundle else { return Vec::new() };
+        let store = on.runtime().images();
+        let load = LoadImages { bundle: bundle.clone(), images: on.supply.images.to_vec(), store };
+        vec![on.step("images.load", "load the bundle's container images", load).weight(4)]
+    }
+}
+
+/// These images are in the store of the host's runtime.
+#[derive(Debug)]
+struct LoadImages {
+    bundle: Bundle,
+    images: Vec<Image>,
+    store: &'static Store,
+}
 
 impl LoadImages {
-    fn tags(&self, image: &Image) -> Vec<String> {
-        image.tags.iter().map(|tag| if self.containerd { in_full(tag) } else { tag.clone() }).collect()
+    fn names(&self, image: &Image) -> Vec<String> {
+        image.tags.iter().map(|tag| (self.store.name)(tag)).collect()
     }
 
     fn missing(&self, cx: &Cx<'_>) -> Result<Vec<String>, StepError> {
-        let tags = self.images.iter().flat_map(|i| self.tags(i));
-        let look = if self.containerd {
-            Command::script(CTR_MISSING).label("ctr images ls")
-        } else {
-            Command::script(MISSING).label("docker image inspect")
-        };
-        let output = cx.host()?.run(&look.args(tags))?;
+        let names = self.images.iter().flat_map(|i| self.names(i));
+        let look = Command::script(self.store.missing).label(self.store.look_label);
+        let output = cx.host()?.run(&look.args(names))?;
         Ok(output.text().lines().map(str::to_owned).collect())
     }
 }
@@ -119,7 +163,7 @@ impl Work for LoadImages {
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         let missing = self.missing(cx)?;
-        for image in self.images.iter().filter(|i| self.tags(i).iter().any(|t| missing.contains(t))) {
+        for image in self.images.iter().filter(|i| self.names(i).iter().any(|t| missing.contains(t))) {
             let bytes = self.bundle.bytes(&image.member).map_err(|e| StepError::failed(e.to_string()))?;
             let sha256 = image.member.sha256.to_string();
             // The same name on every run, so that a killed upload is not sent again when it was whole.
@@ -128,12 +172,8 @@ impl Work for LoadImages {
             let size = bytes.len() as u64;
             let host = cx.host()?;
             host.upload(&mut bytes.as_ref(), size, &sha256, &path, &FileMeta::mode(0o600), &mut |_| {})?;
-            let new = self.tags(image).into_iter().filter(|tag| missing.contains(tag));
-            let load = if self.containerd {
-                cx.owner()?.script(CTR_LOAD).args(["ctr-image", &path]).label("ctr images import")
-            } else {
-                cx.owner()?.script(LOAD).args(["image", &path]).label("docker load")
-            };
+            let new = self.names(image).into_iter().filter(|tag| missing.contains(tag));
+            let load = cx.owner()?.script(self.store.load).args([self.store.kind, &path]).label(self.store.load_label);
             host.run_ok(&load.args(new).timeout(Duration::from_secs(600)))?;
         }
         Ok(())
@@ -168,9 +208,9 @@ mod tests {
     fn images_are_recorded_before_they_are_loaded_into_docker_and_containerd() {
         let names = ["docker.io/library/a:1", "docker.io/library/a:12"];
         for loads in [true, false] {
-            let record = record_after(CTR_LOAD, "ctr-image", &names, loads);
+            let record = record_after(CONTAINERD.load, CONTAINERD.kind, &names, loads);
             assert_eq!(record, "ctr-image\tdocker.io/library/a:1\t-\nctr-image\tdocker.io/library/a:12\t-\n");
-            assert_eq!(record_after(LOAD, "image", &["a:1", "a:1"], loads), "image\ta:1\t-\n");
+            assert_eq!(record_after(DOCKER.load, DOCKER.kind, &["a:1", "a:1"], loads), "image\ta:1\t-\n");
         }
     }
 

@@ -7,7 +7,7 @@ use crate::flow::files::write_private_here;
 use crate::flow::state::Environment;
 use crate::host::Secret;
 
-use super::create::no_cluster;
+use super::converge::no_cluster;
 use super::endpoint;
 use super::keys::ClusterKeys;
 use super::state::Cluster;
@@ -18,8 +18,7 @@ use super::state::Cluster;
 /// When there is no cluster, or its keys cannot be read.
 pub fn kubeconfig(environment: &Environment) -> Result<Secret, FlowError> {
     let cluster = Cluster::load(environment)?.ok_or_else(|| no_cluster(environment))?;
-    let keys = ClusterKeys::open(environment, &cluster)?;
-    Ok(keys.admin(&endpoint::for_people(&cluster))?)
+    Ok(ClusterKeys::new(environment.pki(), &cluster).admin(&endpoint::for_people(&cluster)).issue()?)
 }
 
 /// Writes it, mode 0600, by rename.

@@ -3,7 +3,7 @@
 //! Each component's options go into one variable of its EnvironmentFile; the others, which the packages fill with their
 //! own defaults, are emptied, so that no default of a package contradicts us.
 
-use crate::flow::pki::PkiError;
+use crate::flow::pki::Material;
 use crate::flow::request::Network;
 use crate::plan::work::{FileSpec, Files};
 
@@ -38,14 +38,14 @@ impl MasterFiles {
         Files(all)
     }
 
-    pub(super) fn new(cluster: &Cluster, keys: &ClusterKeys, host: &str, master: &Machine) -> Result<Self, PkiError> {
-        let admin = keys.admin(&endpoint::for_root(cluster, host))?;
-        Ok(Self {
-            api_server: api_server(cluster, keys, master)?,
-            controller_manager: controller_manager(cluster, keys, master)?,
-            scheduler: scheduler(cluster, keys, master)?,
-            admin: Files(vec![FileSpec::secret("/root/.kube/config", admin.expose(), Some("root"))]),
-        })
+    pub(super) fn new(cluster: &Cluster, keys: &ClusterKeys, host: &str, master: &Machine) -> Self {
+        let admin = keys.admin(&endpoint::for_root(cluster, host));
+        Self {
+            api_server: api_server(cluster, keys, master),
+            controller_manager: controller_manager(cluster, keys, master),
+            scheduler: scheduler(cluster, keys, master),
+            admin: Files(vec![FileSpec::secret("/root/.kube/config", admin, "root")]),
+        }
     }
 }
 
@@ -64,12 +64,17 @@ pub(super) fn common(cluster: &Cluster) -> FileSpec {
 
 /// An EnvironmentFile: these variables emptied, all options in the last one.
 pub(super) fn options(path: &str, emptied: &[&str], variable: &str, options: &[String]) -> FileSpec {
+    FileSpec::text(path, variables(emptied, variable, options))
+}
+
+/// Its text.
+pub(super) fn variables(emptied: &[&str], variable: &str, options: &[String]) -> String {
     let mut text = "# Written by sunshine-installer.\n".to_owned();
     for name in emptied {
         text.push_str(&format!("{name}=\"\"\n"));
     }
     text.push_str(&format!("{variable}=\"{}\"\n", options.join(" \\\n  ")));
-    FileSpec::text(path, text)
+    text
 }
 
 /// A drop-in that keeps systemd from giving a component up: whatever it waits for (etcd, the API, a certificate) may be
@@ -83,39 +88,39 @@ pub(super) fn never_gives_up(unit: &str, more: &str) -> FileSpec {
     )
 }
 
-fn key(name: &str, keys: &crate::flow::pki::KeyPairPem) -> [FileSpec; 2] {
+fn key(name: &str, keys: &Material) -> [FileSpec; 2] {
     [
-        FileSpec::text(format!("{PKI}/{name}.crt"), keys.cert.clone()),
-        FileSpec::secret(format!("{PKI}/{name}.key"), keys.key.expose(), Some(USER)),
+        FileSpec::made(format!("{PKI}/{name}.crt"), keys.cert()),
+        FileSpec::secret(format!("{PKI}/{name}.key"), keys.key(), USER),
     ]
 }
 
 fn service_accounts(keys: &ClusterKeys) -> [FileSpec; 2] {
     [
-        FileSpec::text(format!("{PKI}/service-accounts.pub"), keys.service_accounts.cert.clone()),
-        FileSpec::secret(format!("{PKI}/service-accounts.key"), keys.service_accounts.key.expose(), Some(USER)),
+        FileSpec::made(format!("{PKI}/service-accounts.pub"), keys.service_accounts.cert()),
+        FileSpec::secret(format!("{PKI}/service-accounts.key"), keys.service_accounts.key(), USER),
     ]
 }
 
 /// The certificates every component trusts.
 fn ca(keys: &ClusterKeys) -> FileSpec {
-    FileSpec::text(format!("{PKI}/ca.crt"), keys.ca.cert.clone())
+    FileSpec::made(format!("{PKI}/ca.crt"), keys.ca.cert())
 }
 
-fn api_server(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Result<Files, PkiError> {
+fn api_server(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Files {
     let mut files = vec![common(cluster), ca(keys)];
-    files.extend(key("apiserver", &keys.api_server(cluster, master)?));
-    files.extend(key("apiserver-kubelet-client", &keys.kubelet_client()?));
+    files.extend(key("apiserver", &keys.api_server(cluster, master)));
+    files.extend(key("apiserver-kubelet-client", &keys.kubelet_client()));
     files.extend(service_accounts(keys));
     files.extend(key("front-proxy-client", &keys.front_proxy));
-    files.push(FileSpec::text(format!("{PKI}/front-proxy-ca.crt"), keys.front_proxy_ca().to_owned()));
+    files.push(FileSpec::made(format!("{PKI}/front-proxy-ca.crt"), keys.front_proxy_ca.cert()));
     let args = if cluster.is_legacy() {
         legacy::api_server(cluster, master, keys.etcd.is_some())
     } else {
         api_server_args(cluster, keys, master)
     };
     if let Some((etcd_ca, etcd_keys)) = &keys.etcd {
-        files.push(FileSpec::text(format!("{PKI}/etcd-ca.crt"), etcd_ca.clone()));
+        files.push(FileSpec::made(format!("{PKI}/etcd-ca.crt"), etcd_ca.cert()));
         files.extend(key("etcd-client", etcd_keys));
     }
     let emptied = [
@@ -129,7 +134,7 @@ fn api_server(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Result
     files.push(options("/etc/kubernetes/apiserver", &emptied, "KUBE_API_ARGS", &args));
     // Told to end, it waits a minute for clients that watch; they find another master, or this one again, at once.
     files.push(never_gives_up("kube-apiserver", "TimeoutStopSec=5s\n"));
-    Ok(Files(files))
+    Files(files)
 }
 
 fn api_server_args(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Vec<String> {
@@ -170,14 +175,14 @@ fn api_server_args(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> V
 }
 
 // What runs beside an API server need not go through the balancer.
-fn component_kubeconfig(keys: &ClusterKeys, name: &str, master: &Machine) -> Result<FileSpec, PkiError> {
-    let config = keys.kubeconfig(name, &format!("system:{name}"), &[], &endpoint::of_master(master))?;
-    Ok(FileSpec::secret(format!("/etc/kubernetes/{name}.kubeconfig"), config.expose(), Some(USER)))
+fn component_kubeconfig(keys: &ClusterKeys, name: &str, master: &Machine) -> FileSpec {
+    let config = keys.kubeconfig(name, &format!("system:{name}"), &[], &endpoint::of_master(master));
+    FileSpec::secret(format!("/etc/kubernetes/{name}.kubeconfig"), config, USER)
 }
 
-fn controller_manager(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Result<Files, PkiError> {
+fn controller_manager(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Files {
     let name = "kube-controller-manager";
-    let kubeconfig = component_kubeconfig(keys, name, master)?;
+    let kubeconfig = component_kubeconfig(keys, name, master);
     let mut files = vec![common(cluster), ca(keys)];
     files.extend(service_accounts(keys));
     // A network of a manifest takes each node's subnet from the cluster.
@@ -199,11 +204,11 @@ fn controller_manager(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -
     files.push(kubeconfig);
     files.push(never_gives_up(name, ""));
     files.push(options("/etc/kubernetes/controller-manager", &[], "KUBE_CONTROLLER_MANAGER_ARGS", &args));
-    Ok(Files(files))
+    Files(files)
 }
 
-fn scheduler(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Result<Files, PkiError> {
-    let kubeconfig = component_kubeconfig(keys, "kube-scheduler", master)?;
+fn scheduler(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Files {
+    let kubeconfig = component_kubeconfig(keys, "kube-scheduler", master);
     let args = [
         format!("--kubeconfig={}", kubeconfig.path),
         format!("--authentication-kubeconfig={}", kubeconfig.path),
@@ -213,5 +218,5 @@ fn scheduler(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Result<
     ];
     let args = if cluster.is_legacy() { legacy::scheduler(&kubeconfig.path) } else { args.to_vec() };
     let options = options("/etc/kubernetes/scheduler", &[], "KUBE_SCHEDULER_ARGS", &args);
-    Ok(Files(vec![common(cluster), kubeconfig, never_gives_up("kube-scheduler", ""), options]))
+    Files(vec![common(cluster), kubeconfig, never_gives_up("kube-scheduler", ""), options])
 }

@@ -1,15 +1,13 @@
 //! The files of a node, for Kubernetes 1.10 and later: kubelet and kube-proxy.
 
-use crate::flow::pki::PkiError;
-use crate::flow::request::Network;
 use crate::host::Facts;
 use crate::plan::work::{FileSpec, Files};
 
+use super::component::On;
 use super::endpoint;
-use super::keys::{ClusterKeys, kubeconfig};
+use super::keys::ClusterKeys;
 use super::legacy;
-use super::master::{common, never_gives_up, options};
-use super::runtime;
+use super::master::{common, never_gives_up, options, variables};
 use super::state::{Cluster, Machine};
 
 const PKI: &str = "/etc/kubernetes/pki";
@@ -21,55 +19,34 @@ pub(super) fn cgroup_driver(facts: &Facts) -> &'static str {
 }
 
 /// What the kubelet reads.
-pub(super) fn kubelet_files(
-    cluster: &Cluster,
-    keys: &ClusterKeys,
-    node: &Machine,
-    facts: &Facts,
-    pause: Option<&str>,
-) -> Result<Files, PkiError> {
-    let (server, client) = keys.kubelet(node)?;
-    let config =
-        kubeconfig(&keys.ca.cert, &client, &format!("system:node:{}", node.name), &endpoint::for_nodes(cluster));
+pub(super) fn kubelet_files(on: &On<'_>, node: &Machine, pause: Option<&str>) -> Files {
+    let (cluster, keys, facts) = (on.cluster, on.keys, on.facts);
+    let (server, client) = keys.kubelet(node);
+    let user = format!("system:node:{}", node.name);
+    let config = keys.kubeconfig_with(client, &user, &endpoint::for_nodes(cluster));
     let mut args = vec![format!("--kubeconfig={KUBELET_KUBECONFIG}"), format!("--node-ip={}", node.address)];
     if cluster.is_legacy() {
         args.extend(legacy::kubelet(cluster, cgroup_driver(facts), &endpoint::for_nodes(cluster)));
     } else {
         args.push("--config=/etc/kubernetes/kubelet.yaml".to_owned());
     }
-    args.extend(runtime::kubelet_args(cluster));
-    // flannel's subnet is on Docker's own bridge; containerd knows of CNI by itself.
-    if cluster.network != Network::Flannel && !cluster.containerd {
-        args.push("--network-plugin=cni".to_owned());
-        args.push("--cni-conf-dir=/etc/cni/net.d".to_owned());
-        // Upstream's place, and the one of Fedora's and CentOS's packages. Before 1.8 it took one folder only.
-        let bin = if cluster.is_legacy() { "/usr/libexec/cni" } else { "/opt/cni/bin,/usr/libexec/cni" };
-        args.push(format!("--cni-bin-dir={bin}"));
-    }
-    if let Some(image) = pause.filter(|_| !cluster.containerd) {
-        args.push(format!("--pod-infra-container-image={image}"));
-    }
+    args.extend(on.runtime().kubelet_args(on, pause));
     let hostname = format!("KUBELET_HOSTNAME=\"--hostname-override={}\"\n", node.name);
-    let mut environment = options(
-        "/etc/kubernetes/kubelet",
-        &["KUBELET_ADDRESS", "KUBELET_PORT", "KUBELET_API_SERVER"],
-        "KUBELET_ARGS",
-        &args,
-    );
-    environment.content.extend(hostname.into_bytes());
+    let emptied = ["KUBELET_ADDRESS", "KUBELET_PORT", "KUBELET_API_SERVER"];
+    let environment = variables(&emptied, "KUBELET_ARGS", &args) + &hostname;
     let mut files = vec![
         common(cluster),
-        FileSpec::text(format!("{PKI}/ca.crt"), keys.ca.cert.clone()),
-        FileSpec::text(format!("{PKI}/kubelet.crt"), server.cert.clone()),
-        FileSpec::secret(format!("{PKI}/kubelet.key"), server.key.expose(), Some("root")),
-        FileSpec::secret(KUBELET_KUBECONFIG, config.expose(), Some("root")),
+        FileSpec::made(format!("{PKI}/ca.crt"), keys.ca.cert()),
+        FileSpec::made(format!("{PKI}/kubelet.crt"), server.cert()),
+        FileSpec::secret(format!("{PKI}/kubelet.key"), server.key(), "root"),
+        FileSpec::secret(KUBELET_KUBECONFIG, config, "root"),
         never_gives_up("kubelet", ""),
-        environment,
+        FileSpec::text("/etc/kubernetes/kubelet", environment),
     ];
     if !cluster.is_legacy() {
         files.push(FileSpec::text("/etc/kubernetes/kubelet.yaml", kubelet_config(cluster, facts)));
     }
-    Ok(Files(files))
+    Files(files)
 }
 
 /// A KubeletConfiguration (kubelet.config.k8s.io/v1beta1), as JSON, which is YAML too.
@@ -101,21 +78,21 @@ fn kubelet_config(cluster: &Cluster, facts: &Facts) -> String {
 }
 
 /// What kube-proxy reads.
-pub(super) fn proxy_files(cluster: &Cluster, keys: &ClusterKeys, node: &Machine) -> Result<Files, PkiError> {
+pub(super) fn proxy_files(cluster: &Cluster, keys: &ClusterKeys, node: &Machine) -> Files {
     let path = "/etc/kubernetes/kube-proxy.kubeconfig";
-    let config = keys.kubeconfig("kube-proxy", "system:kube-proxy", &[], &endpoint::for_nodes(cluster))?;
+    let config = keys.kubeconfig("kube-proxy", "system:kube-proxy", &[], &endpoint::for_nodes(cluster));
     let args = [
         format!("--kubeconfig={path}"),
         format!("--hostname-override={}", node.name),
         "--proxy-mode=iptables".to_owned(),
         format!("--cluster-cidr={}", cluster.settings.pod_cidr),
     ];
-    Ok(Files(vec![
+    Files(vec![
         common(cluster),
-        FileSpec::secret(path, config.expose(), Some("root")),
+        FileSpec::secret(path, config, "root"),
         never_gives_up("kube-proxy", ""),
         options("/etc/kubernetes/proxy", &[], "KUBE_PROXY_ARGS", &args),
-    ]))
+    ])
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use payload::Bundle;
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
 use crate::flow::problem::Problem;
-use crate::flow::request::{ClusterCreate, ClusterSettings, Network};
+use crate::flow::request::{ClusterSettings, Network};
 use crate::flow::rpms;
 use crate::flow::scene::Scene;
 use crate::host::Target;
@@ -18,11 +18,14 @@ use super::manifest;
 use super::state::{API_PORT, Cluster, overlap, parse_cidr};
 
 /// What can be said without a host.
-pub(super) fn check_request(request: &ClusterCreate, bundle: Option<&Bundle>) -> Result<(), FlowError> {
-    if request.masters.is_empty() {
+pub(super) fn check_request(
+    masters: &[Target],
+    settings: &ClusterSettings,
+    bundle: Option<&Bundle>,
+) -> Result<(), FlowError> {
+    if masters.is_empty() {
         return Err(FlowError::request("a cluster needs at least one master (--master-host-list)"));
     }
-    let settings = &request.settings;
     let cidr = |what: &str, text: &str| {
         parse_cidr(text)
             .ok_or_else(|| FlowError::request(format!("{what}: {text:?} is no IPv4 network such as 10.244.0.0/16")))
@@ -52,9 +55,8 @@ pub(super) fn check_request(request: &ClusterCreate, bundle: Option<&Bundle>) ->
 }
 
 /// What a cluster is made with stays: a line that says otherwise is told so.
-pub(super) fn check_kept(known: Option<&Cluster>, request: &ClusterCreate) -> Vec<Problem> {
-    let Some(known) = known else { return Vec::new() };
-    let (kept, asked, usual) = (&known.settings, &request.settings, ClusterSettings::default());
+pub(super) fn check_kept(kept: &ClusterSettings, asked: &ClusterSettings) -> Vec<Problem> {
+    let usual = ClusterSettings::default();
     let told = |what: &str, kept: &str, asked: &str, usual: &str| {
         (asked != kept && asked != usual).then(|| {
             let text = format!("this cluster's {what} is {kept} and stays so; {asked} is ignored");
@@ -74,13 +76,19 @@ pub(super) fn check_kept(known: Option<&Cluster>, request: &ClusterCreate) -> Ve
 }
 
 /// What the hosts themselves say.
-pub(super) fn check_hosts(targets: &[Target], request: &ClusterCreate, minor: u32, scene: &Scene<'_>) -> Vec<Problem> {
+pub(super) fn check_hosts(
+    targets: &[Target],
+    masters: &[String],
+    settings: &ClusterSettings,
+    minor: u32,
+    scene: &Scene<'_>,
+) -> Vec<Problem> {
     let hosts: Vec<&RunHost> = targets.iter().filter_map(|t| scene.hosts.get(&t.address.to_string())).collect();
     let mut problems = check_names(&hosts);
     for host in &hosts {
-        problems.extend(check_networks(host, request));
+        problems.extend(check_networks(host, settings));
         problems.extend(check_cgroup(host, minor));
-        let master = request.masters.iter().any(|t| t.address.to_string() == host.host.name());
+        let master = masters.iter().any(|name| name == host.host.name());
         let foreign =
             |l: &&crate::host::Listening| l.port == API_PORT && l.process.as_deref() != Some("kube-apiserver");
         if master && let Some(taken) = host.facts.listening.iter().find(foreign) {
@@ -128,12 +136,12 @@ fn check_names(hosts: &[&RunHost]) -> Vec<Problem> {
     problems
 }
 
-fn check_networks(host: &RunHost, request: &ClusterCreate) -> Vec<Problem> {
+fn check_networks(host: &RunHost, settings: &ClusterSettings) -> Vec<Problem> {
     let own = host.facts.addresses.iter().filter_map(|ip| match ip {
         IpAddr::V4(ip) => Some(*ip),
         IpAddr::V6(_) => None,
     });
-    let networks = [("pod", &request.settings.pod_cidr), ("service", &request.settings.service_cidr)];
+    let networks = [("pod", &settings.pod_cidr), ("service", &settings.service_cidr)];
     let mut problems = Vec::new();
     for address in own {
         for (what, text) in networks {

@@ -2,7 +2,9 @@
 
 use crate::host::Command;
 use crate::plan::work::{FileSpec, Files};
-use crate::plan::{Check, Cx, StepError, Work};
+use crate::plan::{Check, Cx, Step, StepError, Work};
+
+use super::component::{Component, On};
 
 const MODULES: [&str; 2] = ["overlay", "br_netfilter"];
 const SYSCTLS: [(&str, &str); 3] = [
@@ -12,7 +14,7 @@ const SYSCTLS: [(&str, &str); 3] = [
 ];
 
 /// The files that set it at every start of the host.
-pub(super) fn files() -> Files {
+fn files() -> Files {
     let head = "# Written by sunshine-installer, for Kubernetes.\n";
     let modules: String = MODULES.iter().map(|m| format!("{m}\n")).collect();
     let sysctls: String = SYSCTLS.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
@@ -22,9 +24,25 @@ pub(super) fn files() -> Files {
     ])
 }
 
+/// The component: modules, sysctls and swap of a host that runs pods.
+pub(super) struct Kernel;
+
+impl Component for Kernel {
+    fn is_on(&self, on: &On<'_>) -> bool {
+        on.node().is_some()
+    }
+
+    fn steps(&self, on: &On<'_>) -> Vec<Step> {
+        vec![
+            on.step("kernel.configure", "keep kernel modules and sysctls over a restart", files()),
+            on.step("kernel.set", "set kernel modules and sysctls, switch swap off", KernelSet),
+        ]
+    }
+}
+
 /// The kernel is as it should be now.
 #[derive(Debug)]
-pub(super) struct Kernel;
+struct KernelSet;
 
 /// `MODULES -- KEY VALUE…`: prints what is not as it should be. A module may be built into the kernel, so what it brings
 /// is looked for, not its name.
@@ -65,7 +83,7 @@ fn arguments() -> Vec<String> {
     words
 }
 
-impl Work for Kernel {
+impl Work for KernelSet {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
         let look = Command::script(LOOK).args(arguments()).label("look at modules, sysctls and swap");
         let output = cx.host()?.run(&look)?;

@@ -8,15 +8,14 @@ use crate::flow::error::FlowError;
 use crate::flow::etcd;
 use crate::flow::problem::Problem;
 use crate::flow::request::ClusterRemove;
-use crate::flow::scene::{Asked, Flow, Scene};
-use crate::host::Target;
-use crate::plan::work::Undo;
-use crate::plan::{HostState, Plan, RunHost, RunReport, Step, StepId};
+use crate::flow::scene::{Asked, Flow, Scene, Seen};
+use crate::host::{Facts, Target};
+use crate::plan::work::{Undo, lost};
+use crate::plan::{HostState, Plan, RunReport, Step, StepId};
 
-use super::create::no_cluster;
+use super::converge::no_cluster;
 use super::drain::{Access, DeleteNode, Drain, TellOfHosts};
-use super::keys::ClusterKeys;
-use super::roles::{self, Objects};
+use super::plan::steps_of;
 use super::state::Cluster;
 use super::teardown::Teardown;
 
@@ -63,36 +62,19 @@ impl Remove {
         rest
     }
 
-    /// What is taken off one host: everything when it keeps no role.
-    fn undo(&self, known: &Cluster, rest: &Cluster, keys: &ClusterKeys, run_host: &RunHost) -> Result<Undo, FlowError> {
-        let (host, facts) = (run_host.host.name(), &run_host.facts);
-        let (master, node) = (rest.masters.contains_key(host), rest.nodes.contains_key(host));
-        if !master && !node && !self.members.iter().any(|m| m == host) {
-            return Ok(Undo::All { wipe: Vec::new() });
+    /// What is removed from one host: everything when it keeps no role, else what none of its other roles has.
+    fn undo(&self, known: &Cluster, rest: &Cluster, host: &str, facts: &Facts, seen: &Seen<'_>) -> Undo {
+        let keeps_role = rest.masters.contains_key(host) || rest.nodes.contains_key(host);
+        if !keeps_role && !self.members.iter().any(|m| m == host) {
+            return Undo::All { wipe: Vec::new() };
         }
-        let (of_master, of_node) =
-            (roles::of_master(known, keys, host, facts)?, roles::of_node(known, keys, host, facts)?);
-        let Objects { units, files } = match (master, node) {
-            (true, _) => of_node.without(&of_master),
-            (_, true) => of_master.without(&of_node),
-            _ => Objects {
-                units: [of_node.units, of_master.units].concat(),
-                files: [of_node.files, of_master.files].concat(),
-            },
-        };
-        Ok(Undo::Some { units, files })
+        let steps = |cluster| steps_of(cluster, host, facts, seen);
+        Undo::Some(lost(&steps(known), &steps(rest)))
     }
 
-    fn push_host(
-        &self,
-        plan: &mut Plan,
-        known: &Cluster,
-        access: &Arc<Access>,
-        keys: &ClusterKeys,
-        run_host: Option<&RunHost>,
-        host: &str,
-    ) -> Result<(), FlowError> {
+    fn push_host(&self, plan: &mut Plan, known: &Cluster, access: &Arc<Access>, host: &str, seen: &Seen<'_>) {
         let node = known.nodes.get(host).filter(|_| !access.cluster.nodes.contains_key(host));
+        let facts = seen.facts.get(host).copied();
         let drained = StepId::control(&format!("drain.{host}"));
         if let Some(node) = node {
             let drain = Drain {
@@ -102,12 +84,12 @@ impl Remove {
             };
             plan.push(Step::control(&format!("drain.{host}"), format!("drain node {}", drain.node), drain).weight(10));
         }
-        if let Some(run_host) = run_host {
+        if let Some(facts) = facts {
             if node.is_some() {
                 let stop = Step::on(host, "node.teardown", "remove what Kubernetes created", Teardown);
                 plan.push(stop.after([drained]).weight(5));
             }
-            let undo = self.undo(known, &access.cluster, keys, run_host)?;
+            let undo = self.undo(known, &access.cluster, host, facts, seen);
             plan.push(Step::on(host, "host.undo", "undo the recorded changes", undo).weight(8));
         }
         if let Some(node) = node {
@@ -115,9 +97,8 @@ impl Remove {
             let title = format!("delete node {}", delete.node);
             let step = Step::control(&format!("delete.{host}"), title, delete);
             // A host that is gone for good is not torn down.
-            plan.push(step.after(run_host.map(|_| StepId::on(host, "node.teardown"))));
+            plan.push(step.after(facts.map(|_| StepId::on(host, "node.teardown"))));
         }
-        Ok(())
     }
 }
 
@@ -161,21 +142,19 @@ impl Flow for Remove {
         (!self.request.force).then_some("a host that is gone for good is removed with --force")
     }
 
-    fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError> {
+    fn plan(&mut self, seen: &mut Seen<'_>) -> Result<Plan, FlowError> {
         let mut plan = Plan::default();
         let Some(known) = &self.known else { return Ok(plan) };
         let leaving = self.leaving();
         let rest = self.rest(known);
-        scene.plans_cluster(&rest);
+        seen.cluster = Some(rest.clone());
         if leaving.is_empty() {
             return Ok(plan);
         }
-        let keys = ClusterKeys::open(scene.environment, known)?;
-        let environment = scene.environment.clone();
+        let environment = seen.environment.clone();
         let access = Arc::new(Access { environment, cluster: rest, force: self.request.force });
         for target in leaving {
-            let host = target.address.to_string();
-            self.push_host(&mut plan, known, &access, &keys, scene.hosts.get(&host), &host)?;
+            self.push_host(&mut plan, known, &access, &target.address.to_string(), seen);
         }
         plan.push(Step::control("cluster.publish", "publish the list of the cluster's hosts", TellOfHosts { access }));
         Ok(plan)

@@ -1,36 +1,147 @@
-//! What runs containers on a node: Docker, or containerd by itself.
+//! What runs containers on a node, Docker or containerd by itself: chosen here, once.
 
+use payload::Bundle;
+
+use crate::flow::request::Runtime;
 use crate::host::{Command, Facts};
 use crate::plan::work::{FileSpec, Files};
-use crate::plan::{Check, Cx, StepError, Work};
+use crate::plan::{Check, Cx, Owned, Step, StepError, Work};
+use crate::repo::Wanted;
 
+use super::component::{Component, On};
+use super::images::{self, Store};
 use super::node::cgroup_driver;
 use super::state::Cluster;
+use super::version;
 
-/// The unit that runs containers.
-pub(super) fn unit(cluster: &Cluster) -> &'static str {
-    if cluster.containerd { "containerd" } else { "docker" }
+/// From this minor version on Kubernetes does not know Docker.
+const WITHOUT_DOCKER: u32 = 24;
+
+/// A program that runs containers.
+pub(super) trait ContainerRuntime: Sync {
+    /// As an operator reads it.
+    fn title(&self) -> &'static str;
+
+    /// Its package and its unit.
+    fn name(&self) -> &'static str;
+
+    /// What it reads.
+    fn files(&self, on: &On<'_>, pause: Option<&str>) -> Files;
+
+    /// What must be there before it starts.
+    fn before(&self, _: &On<'_>) -> Option<Step> {
+        None
+    }
+
+    /// The kubelet's options for it.
+    fn kubelet_args(&self, on: &On<'_>, pause: Option<&str>) -> Vec<String>;
+
+    /// Its images.
+    fn images(&self) -> &'static Store;
 }
 
-/// What that unit reads.
-pub(super) fn files(cluster: &Cluster, facts: &Facts, pause: Option<&str>) -> Files {
-    if cluster.containerd {
-        Files(vec![FileSpec::text("/etc/containerd/config.toml", containerd(cluster, facts, pause))])
-    } else {
-        Files(vec![FileSpec::text("/etc/docker/daemon.json", docker(cluster, facts))])
+/// The runtime of a cluster.
+pub(super) fn of(cluster: &Cluster) -> &'static dyn ContainerRuntime {
+    if cluster.containerd { &Containerd } else { &Docker }
+}
+
+/// Whether the nodes of a new cluster run containerd by itself.
+pub(super) fn is_containerd(asked: Runtime, packages: &[Wanted], bundle: Option<&Bundle>) -> bool {
+    match asked {
+        Runtime::Docker => false,
+        Runtime::Containerd => true,
+        Runtime::Auto => version::named(packages, bundle).is_some_and(|minor| minor >= WITHOUT_DOCKER),
     }
 }
 
-/// The kubelet's options for it. Docker is what it looks for by itself, until 1.23.
-pub(super) fn kubelet_args(cluster: &Cluster) -> Vec<String> {
-    let mut args = Vec::new();
-    if cluster.containerd {
-        args.push("--container-runtime-endpoint=unix:///run/containerd/containerd.sock".to_owned());
-        if cluster.minor < 27 {
+/// The package of either.
+pub(super) fn package(containerd: bool) -> &'static str {
+    if containerd { Containerd.name() } else { Docker.name() }
+}
+
+/// The component: the runtime of a node.
+pub(super) struct NodeRuntime;
+
+impl Component for NodeRuntime {
+    fn is_on(&self, on: &On<'_>) -> bool {
+        on.node().is_some()
+    }
+
+    fn steps(&self, on: &On<'_>) -> Vec<Step> {
+        let runtime = on.runtime();
+        let mut steps: Vec<Step> = runtime.before(on).into_iter().collect();
+        let files = runtime.files(on, images::pause(on.supply.images));
+        steps.extend(on.service(runtime.name(), runtime.title(), files));
+        steps
+    }
+}
+
+/// Docker. It is what the kubelet looks for by itself, until 1.23.
+struct Docker;
+
+impl ContainerRuntime for Docker {
+    fn title(&self) -> &'static str {
+        "Docker"
+    }
+
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    fn files(&self, on: &On<'_>, _: Option<&str>) -> Files {
+        Files(vec![FileSpec::text("/etc/docker/daemon.json", docker(on.cluster, on.facts))])
+    }
+
+    fn kubelet_args(&self, on: &On<'_>, pause: Option<&str>) -> Vec<String> {
+        let mut args = Vec::new();
+        if on.network().uses_cni() {
+            args.push("--network-plugin=cni".to_owned());
+            args.push("--cni-conf-dir=/etc/cni/net.d".to_owned());
+            // Upstream's place, and the one of Fedora's and CentOS's packages. Before 1.8 it took one folder only.
+            let bin = if on.cluster.is_legacy() { "/usr/libexec/cni" } else { "/opt/cni/bin,/usr/libexec/cni" };
+            args.push(format!("--cni-bin-dir={bin}"));
+        }
+        args.extend(pause.map(|image| format!("--pod-infra-container-image={image}")));
+        args
+    }
+
+    fn images(&self) -> &'static Store {
+        &images::DOCKER
+    }
+}
+
+/// containerd by itself.
+struct Containerd;
+
+impl ContainerRuntime for Containerd {
+    fn title(&self) -> &'static str {
+        "containerd"
+    }
+
+    fn name(&self) -> &'static str {
+        "containerd"
+    }
+
+    fn files(&self, on: &On<'_>, pause: Option<&str>) -> Files {
+        Files(vec![FileSpec::text("/etc/containerd/config.toml", containerd(on.cluster, on.facts, pause))])
+    }
+
+    fn before(&self, on: &On<'_>) -> Option<Step> {
+        Some(on.step("cni.folder", "let containerd find the CNI plugins", CniFolder))
+    }
+
+    /// It knows of CNI and of the pause image by its own configuration.
+    fn kubelet_args(&self, on: &On<'_>, _: Option<&str>) -> Vec<String> {
+        let mut args = vec!["--container-runtime-endpoint=unix:///run/containerd/containerd.sock".to_owned()];
+        if on.cluster.minor < 27 {
             args.push("--container-runtime=remote".to_owned());
         }
+        args
     }
-    args
+
+    fn images(&self) -> &'static Store {
+        &images::CONTAINERD
+    }
 }
 
 /// Docker's own configuration (dockerd manual, "daemon configuration file").
@@ -89,7 +200,7 @@ fn containerd(cluster: &Cluster, facts: &Facts, pause: Option<&str>) -> String {
 
 /// The CNI plugins lie where containerd looks: it knows one folder, upstream's; Fedora's and CentOS's package has another.
 #[derive(Debug)]
-pub(super) struct CniFolder;
+struct CniFolder;
 
 const CNI_THERE: &str = r#"[ -e /opt/cni/bin/bridge ] || [ ! -e /usr/libexec/cni/bridge ]"#;
 const CNI_LINK: &str = r#"set -eu
@@ -107,5 +218,9 @@ impl Work for CniFolder {
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         cx.host()?.run_ok(&cx.owner()?.script(CNI_LINK).label("link /opt/cni/bin"))?;
         Ok(())
+    }
+
+    fn owns(&self) -> Vec<Owned> {
+        vec![Owned::File("/opt/cni/bin".to_owned())]
     }
 }

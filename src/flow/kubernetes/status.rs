@@ -8,13 +8,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::flow::error::FlowError;
-use crate::flow::pki::{self, Authority};
+use crate::flow::pki;
 use crate::flow::retry::Patience;
 use crate::flow::state::Environment;
 use crate::flow::{etcd, tlsclient};
 
 use super::api::Api;
-use super::create::no_cluster;
+use super::converge::no_cluster;
 use super::endpoint;
 use super::state::Cluster;
 
@@ -163,9 +163,9 @@ fn leader(api: &Api<'_>, name: &str) -> Result<String, String> {
 fn etcd_members(environment: &Environment, cluster: &Cluster) -> Result<Vec<(String, ComponentStatus)>, FlowError> {
     let timeout = Duration::from_secs(5);
     let agent = if cluster.etcd.tls {
-        let authority = Authority::open_or_create(&environment.pki("etcd"), "sunshine etcd CA")?;
-        let keys = etcd::client_keys(&authority, "kube-apiserver")?;
-        tlsclient::agent(&authority.cert, &keys, timeout)
+        let pki = environment.pki();
+        let (ca, keys) = (etcd::authority(&pki).issue()?, etcd::client_keys(&pki, "kube-apiserver").issue()?);
+        tlsclient::agent(&ca.cert, &keys, timeout)
             .map_err(|e| FlowError::Failed { error: format!("etcd's client certificate: {e}"), help: None })?
     } else {
         tlsclient::plain(timeout, None)

@@ -2,7 +2,7 @@
 
 use payload::Bundle;
 
-use crate::flow::scene::Scene;
+use crate::host::Facts;
 use crate::repo::Wanted;
 
 use super::state::today;
@@ -10,9 +10,13 @@ use super::state::today;
 const PACKAGE: &str = "kubernetes-master";
 
 /// The MINOR of 1.MINOR: of the rpm named, else of the bundle's, else of one that is installed.
-pub(super) fn minor(packages: &[Wanted], scene: &Scene<'_>) -> u32 {
-    let there = || scene.hosts.values().find_map(|h| parse(&h.facts.packages.get(PACKAGE)?.version));
-    named(packages, scene.bundle).or_else(there).unwrap_or_else(today)
+pub(super) fn minor<'a>(
+    packages: &[Wanted],
+    bundle: Option<&Bundle>,
+    mut facts: impl Iterator<Item = &'a Facts>,
+) -> u32 {
+    let there = || facts.find_map(|facts| parse(&facts.packages.get(PACKAGE)?.version));
+    named(packages, bundle).or_else(there).unwrap_or_else(today)
 }
 
 /// What can be said of it without a host.

@@ -2,14 +2,37 @@
 //!
 //! Masters find each other by multicast, so a master added or removed needs nothing done on the others.
 
+use crate::flow::rpms;
 use crate::host::Facts;
+use crate::plan::Step;
 use crate::plan::work::{FileSpec, Files};
+use crate::repo::Wanted;
 
+use super::component::{Component, On};
 use super::state::API_PORT;
 
+const KEEPALIVED: &str = "keepalived";
+
+pub(super) struct VirtualAddress;
+
+impl Component for VirtualAddress {
+    fn is_on(&self, on: &On<'_>) -> bool {
+        on.control_plane().is_some() && on.cluster.settings.api_vip.is_some()
+    }
+
+    fn packages(&self, _: &On<'_>) -> Vec<Wanted> {
+        rpms::by_name([KEEPALIVED])
+    }
+
+    fn steps(&self, on: &On<'_>) -> Vec<Step> {
+        let Some(vip) = &on.cluster.settings.api_vip else { return Vec::new() };
+        on.service(KEEPALIVED, "the API's virtual address", files(vip, on.facts)).into()
+    }
+}
+
 /// keepalived's configuration on this master: it may hold the address only while its own API is healthy.
-pub(super) fn files(vip: &str, facts: Option<&Facts>) -> Files {
-    let interface = facts.and_then(|f| f.route_interface.as_deref()).unwrap_or("eth0");
+fn files(vip: &str, facts: &Facts) -> Files {
+    let interface = facts.route_interface.as_deref().unwrap_or("eth0");
     // One router per address and segment: its last byte tells it from others, and 0 is no router.
     let router = vip.rsplit('.').next().and_then(|b| b.parse::<u8>().ok()).unwrap_or(1).max(1);
     let text = format!(

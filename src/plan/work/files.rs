@@ -1,21 +1,42 @@
 //! Files with given content, owner and mode; one round trip to check all of them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use similar::TextDiff;
 
 use crate::host::{Command, FileMeta, Host, HostError, NewFile};
-use crate::plan::{Check, Cx, StepError, Work, keep_files};
+use crate::plan::{Check, Cx, Owned, StepError, Work, keep_files};
+
+use super::made::Made;
+
+/// What a file holds.
+#[derive(Clone)]
+pub enum Content {
+    Bytes(Vec<u8>),
+    /// Made on the control host by a step before the one that writes the file.
+    Made(Arc<dyn Made>),
+}
 
 /// One file as it should be.
 #[derive(Clone)]
 pub struct FileSpec {
     pub path: String,
-    pub content: Vec<u8>,
+    pub content: Content,
     pub meta: FileMeta,
     /// Never shown in a diff: keys, kubeconfigs.
     pub secret: bool,
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+            Self::Made(made) => f.write_str(&made.name()),
+        }
+    }
 }
 
 impl std::fmt::Debug for FileSpec {
@@ -26,17 +47,27 @@ impl std::fmt::Debug for FileSpec {
 
 impl FileSpec {
     pub fn text(path: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { path: path.into(), content: content.into().into_bytes(), meta: FileMeta::mode(0o644), secret: false }
+        let content = Content::Bytes(content.into().into_bytes());
+        Self { path: path.into(), content, meta: FileMeta::mode(0o644), secret: false }
     }
 
-    /// A private key or the like: 0600, owned by `owner` when given, never printed.
-    pub fn secret(path: impl Into<String>, content: impl Into<Vec<u8>>, owner: Option<&str>) -> Self {
-        let meta = FileMeta { mode: 0o600, owner: owner.map(str::to_owned), group: owner.map(str::to_owned) };
-        Self { path: path.into(), content: content.into(), meta, secret: true }
+    /// A certificate or the like, which everybody may read.
+    pub fn made(path: impl Into<String>, content: Arc<dyn Made>) -> Self {
+        Self { path: path.into(), content: Content::Made(content), meta: FileMeta::mode(0o644), secret: false }
     }
 
-    pub fn sha256(&self) -> String {
-        hex::encode(Sha256::digest(&self.content))
+    /// A private key or the like: 0600, owned by `owner`, never printed.
+    pub fn secret(path: impl Into<String>, content: Arc<dyn Made>, owner: &str) -> Self {
+        let meta = FileMeta { mode: 0o600, owner: Some(owner.to_owned()), group: Some(owner.to_owned()) };
+        Self { path: path.into(), content: Content::Made(content), meta, secret: true }
+    }
+
+    /// Its bytes; `None` while they have not been made.
+    fn bytes(&self) -> Result<Option<Cow<'_, [u8]>>, StepError> {
+        Ok(match &self.content {
+            Content::Bytes(bytes) => Some(Cow::Borrowed(bytes.as_slice())),
+            Content::Made(made) => made.content()?.map(|made| Cow::Owned(made.expose().as_bytes().to_vec())),
+        })
     }
 }
 
@@ -60,25 +91,52 @@ stat -Lc '%a %U %G' -- "$@""#;
 
 impl Files {
     /// A digest over content, place and mode of all files: changes whenever a service that reads them must be restarted.
-    pub fn digest(&self) -> String {
+    /// `None` while something of it has not been made.
+    ///
+    /// # Errors
+    /// When what is kept of them on the control host cannot be read.
+    pub fn digest(&self) -> Result<Option<String>, StepError> {
         let mut sha = Sha256::new();
         for file in &self.0 {
-            sha.update(format!("{}\n{}\n{:o}\n", file.path, file.sha256(), file.meta.mode));
+            let Some(bytes) = file.bytes()? else { return Ok(None) };
+            sha.update(format!("{}\n{}\n{:o}\n", file.path, sha256(&bytes), file.meta.mode));
         }
-        hex::encode(sha.finalize())
+        Ok(Some(hex::encode(sha.finalize())))
     }
 
-    /// The files that are not yet as they should be, with why.
-    fn differing(&self, host: &Host) -> Result<Vec<(&FileSpec, String)>, StepError> {
+    /// Whatever of them is made on the control host.
+    pub fn needs(&self) -> impl Iterator<Item = &Arc<dyn Made>> {
+        self.0.iter().filter_map(|file| match &file.content {
+            Content::Made(made) => Some(made),
+            Content::Bytes(_) => None,
+        })
+    }
+
+    /// The files that are not yet as they should be, with their bytes and why.
+    fn differing(&self, host: &Host) -> Result<Vec<Differing<'_>>, StepError> {
         let output = host.run_ok(&Command::script(LOOK).args(self.0.iter().map(|f| f.path.clone())))?;
         let text = output.text();
         let seen = read_look(&text);
-        let differing = self.0.iter().enumerate().filter_map(|(index, file)| {
-            let why = difference(file, seen.get(&(index + 1)).unwrap_or(&Seen::Missing))?;
-            Some((file, why))
-        });
-        Ok(differing.collect())
+        let mut differing = Vec::new();
+        for (index, file) in self.0.iter().enumerate() {
+            let bytes = file.bytes()?;
+            if let Some(why) = difference(file, bytes.as_deref(), seen.get(&(index + 1)).unwrap_or(&Seen::Missing)) {
+                differing.push(Differing { file, bytes, why });
+            }
+        }
+        Ok(differing)
     }
+}
+
+/// A file that is not yet as it should be.
+struct Differing<'a> {
+    file: &'a FileSpec,
+    bytes: Option<Cow<'a, [u8]>>,
+    why: String,
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
 }
 
 /// What [`LOOK`] found of a file.
@@ -104,14 +162,15 @@ fn read_look(text: &str) -> BTreeMap<usize, Seen<'_>> {
     there.chain(shut.into_iter().map(|n| (n, Seen::Shut))).collect()
 }
 
-fn difference(file: &FileSpec, seen: &Seen<'_>) -> Option<String> {
+fn difference(file: &FileSpec, bytes: Option<&[u8]>, seen: &Seen<'_>) -> Option<String> {
     let (sha, stat) = match seen {
         Seen::Missing => return Some(format!("create {}", file.path)),
         Seen::Shut => return Some(format!("maybe change {}, which only root can read", file.path)),
         Seen::There(sha, stat) => (sha, stat),
     };
     let mut words = stat.split_whitespace();
-    if *sha != file.sha256() {
+    // What has not been made cannot be what is there.
+    if bytes.is_none_or(|bytes| *sha != sha256(bytes)) {
         return Some(format!("change {}", file.path));
     }
     let mode = words.next().unwrap_or_default();
@@ -130,10 +189,8 @@ fn difference(file: &FileSpec, seen: &Seen<'_>) -> Option<String> {
 
 /// The change of a text file as a unified diff; secrets, certificates, binaries and what only root can read by name alone.
 fn diff(host: &Host, file: &FileSpec) -> Result<Option<String>, StepError> {
-    let Ok(new) = std::str::from_utf8(&file.content) else { return Ok(None) };
-    if file.secret || new.starts_with("-----BEGIN ") {
-        return Ok(None);
-    }
+    let Content::Bytes(bytes) = &file.content else { return Ok(None) };
+    let Ok(new) = std::str::from_utf8(bytes) else { return Ok(None) };
     let old = match host.read_file(&file.path) {
         Err(HostError::Failed { .. }) => return Ok(None),
         read => read?.unwrap_or_default(),
@@ -146,10 +203,10 @@ impl Work for Files {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
         let host = cx.host()?;
         let mut changes = Vec::new();
-        for (file, why) in self.differing(host)? {
-            changes.push(why);
+        for differing in self.differing(host)? {
+            changes.push(differing.why);
             if cx.wants_detail() {
-                changes.extend(diff(host, file)?);
+                changes.extend(diff(host, differing.file)?);
             }
         }
         Ok(Check::from_changes(changes))
@@ -158,11 +215,23 @@ impl Work for Files {
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         let host = cx.host()?;
         let differing = self.differing(host)?;
-        let paths: Vec<_> = differing.iter().map(|(f, _)| f.path.as_str()).collect();
+        let paths: Vec<_> = differing.iter().map(|d| d.file.path.as_str()).collect();
         keep_files(host, cx.owner()?, &paths)?;
-        let new = differing.iter().map(|(f, _)| NewFile { path: &f.path, content: &f.content, meta: &f.meta });
-        let new: Vec<_> = new.collect();
+        let mut new = Vec::new();
+        for Differing { file, bytes, .. } in &differing {
+            let not_made = || StepError::failed(format!("the content of {} has not been made", file.path));
+            let content = bytes.as_deref().ok_or_else(not_made)?;
+            new.push(NewFile { path: &file.path, content, meta: &file.meta });
+        }
         Ok(host.write_files(&new)?)
+    }
+
+    fn needs(&self) -> Vec<Arc<dyn Made>> {
+        Files::needs(self).cloned().collect()
+    }
+
+    fn owns(&self) -> Vec<Owned> {
+        self.0.iter().map(|file| Owned::File(file.path.clone())).collect()
     }
 }
 
@@ -179,10 +248,15 @@ mod tests {
     #[test]
     fn differences_are_named() {
         let file = file();
-        let sha = file.sha256();
-        let seen = |sha, stat| difference(&file, &Seen::There(sha, stat));
-        assert_eq!(difference(&file, &Seen::Missing).unwrap(), "create /etc/a");
-        assert_eq!(difference(&file, &Seen::Shut).unwrap(), "maybe change /etc/a, which only root can read");
+        let bytes = file.bytes().unwrap().unwrap();
+        let sha = sha256(&bytes);
+        let seen = |sha, stat| difference(&file, Some(&bytes), &Seen::There(sha, stat));
+        assert_eq!(difference(&file, Some(&bytes), &Seen::Missing).unwrap(), "create /etc/a");
+        assert_eq!(
+            difference(&file, Some(&bytes), &Seen::Shut).unwrap(),
+            "maybe change /etc/a, which only root can read"
+        );
+        assert_eq!(difference(&file, None, &Seen::There(&sha, "644 etcd etcd")).unwrap(), "change /etc/a");
         assert_eq!(seen("00", "644 etcd etcd").unwrap(), "change /etc/a");
         assert_eq!(seen(&sha, "600 etcd etcd").unwrap(), "chmod 644 /etc/a (is 600)");
         assert_eq!(seen(&sha, "644 root etcd").unwrap(), "chown etcd /etc/a (is root)");
@@ -212,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_secret_never_reaches_debug_output() {
-        let file = FileSpec::secret("/k", "PRIVATE", None);
+        let file = FileSpec::text("/k", "PRIVATE");
         assert!(!format!("{file:?}").contains("PRIVATE"));
     }
 
@@ -221,7 +295,8 @@ mod tests {
         let one = Files(vec![file()]);
         let mut other = file();
         other.meta.mode = 0o600;
-        assert_ne!(one.digest(), Files(vec![other]).digest());
-        assert_eq!(one.digest(), Files(vec![file()]).digest());
+        let digest = |files: &Files| files.digest().unwrap().unwrap();
+        assert_ne!(digest(&one), digest(&Files(vec![other])));
+        assert_eq!(digest(&one), digest(&Files(vec![file()])));
     }
 }

@@ -1,9 +1,11 @@
 //! What was changed on a host, given back from the host's own record ([`crate::plan::Record`]).
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::host::Command;
-use crate::plan::{Check, Cx, RECORD_DIR, Record, StepError, Work};
+use crate::plan::{Check, Cx, Owned, RECORD_DIR, Record, Step, StepError, Work};
 
 /// How much of the record is given back.
 #[derive(Debug, Clone)]
@@ -13,17 +15,15 @@ pub enum Undo {
         /// Folders of data that go too.
         wipe: Vec<String>,
     },
-    /// Only what belongs to a role that the host no longer has; packages stay.
-    Some { units: Vec<String>, files: Vec<String> },
+    /// Only this, in this order, units first; packages stay.
+    Some(Vec<Owned>),
 }
 
 const UNDO: &str = include_str!("undo.sh");
 
 impl Undo {
     fn there(&self, record: &Record) -> Vec<String> {
-        let named = |kind: &str, names: &[String]| -> Vec<String> {
-            record.names(kind).filter(|l| names.contains(&l.name)).map(|l| l.name.clone()).collect()
-        };
+        let recorded = |kind: &str, name: &str| record.names(kind).any(|line| line.name == name);
         match self {
             Self::All { wipe } => {
                 let count = |kind: &str| record.names(kind).count();
@@ -39,12 +39,29 @@ impl Undo {
                 changes.extend(wipe.iter().map(|path| format!("delete {path}")));
                 changes
             }
-            Self::Some { units, files } => {
-                let units = named("unit", units).into_iter().map(|u| format!("stop and disable {u}"));
-                units.chain(named("file", files).into_iter().map(|f| format!("restore {f}"))).collect()
+            Self::Some(owned) => {
+                let change = |owned: &Owned| match owned {
+                    Owned::Unit(name) => recorded("unit", name).then(|| format!("stop and disable {name}")),
+                    Owned::File(path) => recorded("file", path).then(|| format!("restore {path}")),
+                };
+                owned.iter().filter_map(change).collect()
             }
         }
     }
+}
+
+/// What a host loses that had these steps and now has those: what was put there last comes first.
+pub fn lost(before: &[Step], after: &[Step]) -> Vec<Owned> {
+    let mut lost: BTreeMap<Owned, usize> = BTreeMap::new();
+    for (place, owned) in before.iter().flat_map(|step| step.work.owns()).enumerate() {
+        lost.insert(owned, place);
+    }
+    for kept in after.iter().flat_map(|step| step.work.owns()) {
+        lost.remove(&kept);
+    }
+    let mut lost: Vec<(Owned, usize)> = lost.into_iter().collect();
+    lost.sort_by_key(|(_, place)| Reverse(*place));
+    lost.into_iter().map(|(owned, _)| owned).collect()
 }
 
 impl Work for Undo {
@@ -68,7 +85,16 @@ impl Work for Undo {
         let undo = cx.owner()?.script(UNDO).timeout(Duration::from_secs(300)).label("undo the recorded changes");
         let undo = match self {
             Self::All { wipe } => undo.arg("all").args(wipe.clone()),
-            Self::Some { units, files } => undo.arg("some").args(units.clone()).arg("--").args(files.clone()),
+            Self::Some(owned) => {
+                let (mut units, mut files) = (Vec::new(), Vec::new());
+                for owned in owned {
+                    match owned {
+                        Owned::Unit(name) => units.push(name.as_str()),
+                        Owned::File(path) => files.push(path.as_str()),
+                    }
+                }
+                undo.arg("some").args(units).arg("--").args(files)
+            }
         };
         cx.host()?.run_ok(&undo)?;
         Ok(())

@@ -7,14 +7,37 @@
 use std::time::Duration;
 
 use crate::host::Command;
-use crate::plan::{Check, Cx, StepError, Work};
+use crate::plan::{Check, Cx, Owned, StepError, Work};
 
-/// A unit to enable and to start, or to restart when `config` is not what it was started with.
+use super::files::Files;
+
+/// What a service reads when it starts.
+#[derive(Debug, Clone)]
+pub enum Reads {
+    Files(Files),
+    /// Its package's own configuration, which this product does not touch.
+    Package,
+}
+
+impl Reads {
+    /// A digest that changes with the configuration; `None` while something of it has not been made.
+    ///
+    /// # Errors
+    /// As [`Files::digest`].
+    pub fn digest(&self) -> Result<Option<String>, StepError> {
+        match self {
+            Self::Files(files) => files.digest(),
+            Self::Package => Ok(Some("package".to_owned())),
+        }
+    }
+}
+
+/// A unit to enable and to start, or to restart when what it reads is not what it was started with.
 #[derive(Debug, Clone)]
 pub struct Unit {
+    /// Its whole name: `etcd.service`.
     pub name: String,
-    /// Digest of everything the service reads ([`super::Files::digest`]).
-    pub config: String,
+    pub reads: Reads,
     /// How long the start may take: a notify unit answers only when it is ready.
     pub timeout: Duration,
     /// Wait until it is ready. Without, the start is only begun, and a later step waits.
@@ -89,7 +112,7 @@ impl Work for Unit {
             changes.push(format!("start {}", self.name));
         } else {
             match lines.next() {
-                Some(digest) if digest == self.config => {}
+                Some(digest) if self.reads.digest()?.as_deref() == Some(digest) => {}
                 // A dry run without root.
                 Some("shut") => changes.push(format!("maybe restart {}, which only root can determine", self.name)),
                 _ => changes.push(format!("restart {} with its new configuration", self.name)),
@@ -100,9 +123,15 @@ impl Work for Unit {
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         let wait = if self.wait { "" } else { "--no-block" };
-        let start = cx.owner()?.script(START).args([self.name.as_str(), &self.config, wait]).timeout(self.timeout);
+        let not_made = || StepError::failed(format!("the configuration of {} has not been made", self.name));
+        let config = self.reads.digest()?.ok_or_else(not_made)?;
+        let start = cx.owner()?.script(START).args([self.name.as_str(), &config, wait]).timeout(self.timeout);
         cx.host()?.run_ok(&start.label("systemctl enable, start"))?;
         Ok(())
+    }
+
+    fn owns(&self) -> Vec<Owned> {
+        vec![Owned::Unit(self.name.clone())]
     }
 
     fn verify(&self, cx: &Cx<'_>) -> Result<(), StepError> {

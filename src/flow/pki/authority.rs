@@ -1,8 +1,4 @@
-//! Certificate authorities and the certificates they sign, made on the control host and kept there.
-//!
-//! One [`Authority`] per purpose (`etcd`, `kubernetes`, …) in `pki/PURPOSE/` of the environment's folder: `ca.crt`,
-//! `ca.key` and `NAME.crt`, `NAME.key` for what it signed; keys are 0600. A certificate is reused as long as it fits the
-//! request and has a third of its life left, so a second run writes the same bytes and restarts nothing.
+//! One authority, its key, and what it signed.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,7 +13,7 @@ use time::OffsetDateTime;
 
 use crate::host::Secret;
 
-use super::files::write_private;
+use crate::flow::files::write_private;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Ten years: an authority outlives the machines.
@@ -88,10 +84,29 @@ impl Authority {
             // The certificate comes last: where it is, the key is.
             save(&cert_path, cert.as_bytes())?;
         }
-        let cert = read(&cert_path)?;
+        Self::read(dir)
+    }
+
+    /// The authority kept in `dir`; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn open(dir: &Utf8Path) -> Result<Option<Self>, PkiError> {
+        if dir.join("ca.crt").exists() { Self::read(dir).map(Some) } else { Ok(None) }
+    }
+
+    fn read(dir: &Utf8Path) -> Result<Self, PkiError> {
+        let key_path = dir.join("ca.key");
         let damaged = |reason: String| PkiError::Damaged { path: key_path.clone(), reason };
         let key = KeyPair::from_pem(&read(&key_path)?).map_err(|e| damaged(e.to_string()))?;
-        Ok(Self { dir: dir.to_owned(), cert, key })
+        Ok(Self { dir: dir.to_owned(), cert: read(&dir.join("ca.crt"))?, key })
+    }
+
+    /// The certificate that is kept and fits `request`.
+    pub fn kept(&self, request: &CertRequest) -> Option<KeyPairPem> {
+        let wanted = self.fingerprint(request);
+        let cut = || IssuedFiles::cut(&self.dir, &request.name).and_then(|old| old.kept(&wanted));
+        IssuedFiles::of(&self.dir, &request.name).kept(&wanted).or_else(cut)
     }
 
     /// A certificate that fits `request`: the one kept, or a new one.
@@ -129,10 +144,16 @@ impl Authority {
             let made = made.map_err(|e| PkiError::Make { name: name.to_owned(), reason: e.to_string() })?;
             save(&path, made.serialize_pem().as_bytes())?;
         }
-        let key = read(&path)?;
-        let pair =
-            KeyPair::from_pem(&key).map_err(|e| PkiError::Damaged { path: path.clone(), reason: e.to_string() })?;
-        Ok(KeyPairPem { cert: pair.public_key_pem(), key: Secret::new(key) })
+        read_lasting(&path)
+    }
+
+    /// What [`Authority::lasting_key`] made; `None` when it did not yet.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn kept_lasting_key(&self, name: &str) -> Result<Option<KeyPairPem>, PkiError> {
+        let path = self.dir.join(format!("{name}.key"));
+        if path.exists() { read_lasting(&path).map(Some) } else { Ok(None) }
     }
 
     /// Drops every certificate this authority signed, so that the next [`Authority::issue`] makes new ones.
@@ -155,7 +176,8 @@ impl Authority {
         hex::encode(Sha256::digest(format!("{}\n{request:?}", self.cert)))
     }
 
-    fn make(&self, request: &CertRequest) -> Result<KeyPairPem, PkiError> {
+    /// A new certificate that fits `request`, which is not kept.
+    pub(super) fn make(&self, request: &CertRequest) -> Result<KeyPairPem, PkiError> {
         let fail = |e: rcgen::Error| PkiError::Make { name: request.common_name.clone(), reason: e.to_string() };
         let mut params = CertificateParams::new(request.dns.clone()).map_err(fail)?;
         params.subject_alt_names.extend(request.ips.iter().map(|ip| SanType::IpAddress(*ip)));
@@ -177,6 +199,13 @@ impl Authority {
         let cert = params.signed_by(&key, &issuer).map_err(fail)?;
         Ok(KeyPairPem { cert: cert.pem(), key: Secret::new(key.serialize_pem()) })
     }
+}
+
+fn read_lasting(path: &Utf8Path) -> Result<KeyPairPem, PkiError> {
+    let key = read(path)?;
+    let damaged = |e: rcgen::Error| PkiError::Damaged { path: path.to_owned(), reason: e.to_string() };
+    let pair = KeyPair::from_pem(&key).map_err(damaged)?;
+    Ok(KeyPairPem { cert: pair.public_key_pem(), key: Secret::new(key) })
 }
 
 fn new_authority(common_name: &str) -> Result<(String, KeyPair), PkiError> {

@@ -1,5 +1,5 @@
-//! `etcd create`: a cluster of these members, or the one that stands brought to what it should be. `etcd add` is the same
-//! for hosts that are to join the cluster that stands.
+//! A cluster of etcd brought to what it should be: created by `etcd create`, given members by `etcd add`, or as it stands,
+//! with new certificates.
 
 use std::collections::BTreeMap;
 
@@ -7,46 +7,62 @@ use crate::flow::error::FlowError;
 use crate::flow::problem::Problem;
 use crate::flow::request::{EtcdChange, EtcdCreate};
 use crate::flow::rpms;
-use crate::flow::scene::{Asked, Flow, Scene};
+use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
-use crate::host::Target;
+use crate::host::{Target, for_each};
 use crate::plan::{HostState, Plan, RunReport};
 use crate::repo::Wanted;
 
+use super::decide::{decide, fresh_token};
 use super::plan::make_plan;
 use super::preflight::{check_hosts, check_members};
+use super::probe::Found;
 use super::state::Cluster;
 use super::status::no_cluster;
 
 /// The package that brings etcd when no files are named.
 const PACKAGE: &str = "etcd";
 
-/// Creates an etcd cluster.
+/// Brings an etcd cluster to what it should be.
 #[derive(Debug)]
-pub struct Create {
+pub struct Converge {
     request: EtcdCreate,
-    /// Only hosts are added; the cluster must stand.
-    adding: bool,
+    /// The cluster must be there, and stays what it is beside the hosts of the request: its title.
+    standing: Option<String>,
     wanted: Vec<Wanted>,
     known: Option<Cluster>,
+    after: Option<Cluster>,
 }
 
-impl Create {
-    pub fn new(request: EtcdCreate) -> Self {
-        Self { request, adding: false, wanted: Vec::new(), known: None }
+impl Converge {
+    /// The cluster of these members.
+    pub fn create(request: EtcdCreate) -> Self {
+        Self::new(request, None)
     }
 
-    /// Adds members to the environment's cluster.
+    /// The cluster that stands, with these members beside its own.
     pub fn add(change: EtcdChange) -> Self {
+        let hosts: Vec<String> = change.members.iter().map(|t| t.address.to_string()).collect();
+        let title = format!("add {} to the etcd cluster", hosts.join(", "));
         let request = EtcdCreate { members: change.members, rpms: change.rpms, tls: true, wipe_data: Vec::new() };
-        Self { adding: true, ..Self::new(request) }
+        Self::new(request, Some(title))
+    }
+
+    /// The cluster that stands, on these members of it.
+    pub fn refresh(members: Vec<Target>, reason: &str) -> Self {
+        let request = EtcdCreate { members, rpms: Vec::new(), tls: true, wipe_data: Vec::new() };
+        Self::new(request, Some(reason.to_owned()))
+    }
+
+    fn new(request: EtcdCreate, standing: Option<String>) -> Self {
+        Self { request, standing, wanted: Vec::new(), known: None, after: None }
     }
 
     fn hosts(&self) -> Vec<String> {
         self.request.members.iter().map(|t| t.address.to_string()).collect()
     }
 
-    fn check_joining(&mut self, environment: &Environment) -> Result<Vec<Problem>, FlowError> {
+    fn check_standing(&mut self, environment: &Environment) -> Result<Vec<Problem>, FlowError> {
         let known = self.known.as_ref().ok_or_else(|| no_cluster(environment))?;
         if !known.standing {
             return Err(FlowError::request_with_help(
@@ -60,14 +76,10 @@ impl Create {
     }
 }
 
-impl Flow for Create {
+impl Flow for Converge {
     fn title(&self) -> String {
-        let hosts = self.hosts().join(", ");
-        if self.adding {
-            format!("add {hosts} to the etcd cluster")
-        } else {
-            format!("create the etcd cluster of {hosts}")
-        }
+        let create = || format!("create the etcd cluster of {}", self.hosts().join(", "));
+        self.standing.clone().unwrap_or_else(create)
     }
 
     fn targets(&self) -> Vec<Target> {
@@ -81,8 +93,8 @@ impl Flow for Create {
             rpms::from_files(&self.request.rpms, "-f", asked.bundle)?
         };
         self.known = Cluster::load(asked.environment)?;
-        if self.adding {
-            return self.check_joining(asked.environment);
+        if self.standing.is_some() {
+            return self.check_standing(asked.environment);
         }
         check_members(&self.request, self.known.as_ref(), asked.environment)
     }
@@ -95,19 +107,36 @@ impl Flow for Create {
         Ok(check_hosts(&self.request, self.known.as_ref(), scene))
     }
 
-    fn plan(&mut self, scene: &Scene<'_>) -> Result<Plan, FlowError> {
-        let cluster = super::plan::settle(&self.request, self.known.as_ref(), scene)?;
-        let plan = make_plan(&cluster, &self.request, &self.wanted, scene)?;
-        if !scene.options.dry_run {
-            cluster.save(scene.environment)?;
+    fn observe(&mut self, scene: &Scene<'_>, seen: &mut Seen<'_>) -> Result<(), FlowError> {
+        let hosts: Vec<_> =
+            self.hosts().into_iter().filter_map(|name| scene.hosts.get(&name).map(|h| (name, &h.host))).collect();
+        let looks = for_each(&hosts, scene.options.forks, |(_, host)| Found::on(host));
+        for ((name, _), look) in hosts.iter().zip(looks) {
+            let lost =
+                || FlowError::Failed { error: format!("{name}: the look at its data ended unexpectedly"), help: None };
+            let found = look.ok_or_else(lost)?;
+            let found = found.map_err(|e| FlowError::Failed { error: e.to_string(), help: e.help() })?;
+            seen.etcd_found.insert(name.clone(), found);
         }
-        scene.plans_etcd(&cluster);
-        self.known = Some(cluster);
+        seen.fresh_token = fresh_token();
+        Ok(())
+    }
+
+    fn plan(&mut self, seen: &mut Seen<'_>) -> Result<Plan, FlowError> {
+        let cluster = decide(&self.request, self.known.as_ref(), seen)?;
+        let plan = make_plan(&cluster, &self.request, &self.wanted, seen);
+        seen.etcd = Some(cluster.clone());
+        self.after = Some(cluster);
         Ok(plan)
     }
 
+    /// Before the first member starts: a run that is killed starts the same cluster again, and never a second one.
+    fn keep(&self, environment: &Environment) -> Result<(), FlowError> {
+        self.after.as_ref().map_or(Ok(()), |cluster| cluster.save(environment))
+    }
+
     fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError> {
-        let Some(cluster) = &mut self.known else { return Ok(Vec::new()) };
+        let Some(cluster) = &mut self.after else { return Ok(Vec::new()) };
         let good = |host: &String| report.hosts.iter().any(|h| h.host == *host && h.result == HostState::Ok);
         let answered = self.request.members.iter().filter(|t| good(&t.address.to_string())).count();
         if answered > cluster.members.len() / 2 && !cluster.standing {

@@ -1,0 +1,116 @@
+//! How hosts of a cluster find each other: the *list* of its masters and nodes, and the unit that keeps a node's routes
+//! and the API's balancer as the list says.
+//!
+//! The list lies on every node (`/etc/kubernetes/sunshine-cluster`) and, as the one that counts, in the cluster itself
+//! (ConfigMap `kube-public/sunshine-cluster`). A run that adds or removes hosts changes it there, once; every node takes
+//! it over. So no run needs the credentials of hosts that it is not about, and a host that was down then learns of it
+//! when it is back.
+
+use crate::flow::request::Network;
+use crate::plan::Step;
+use crate::plan::work::{FileSpec, Files};
+
+use super::component::{Component, On};
+use super::endpoint;
+use super::state::Cluster;
+
+/// Keeps routes and balancer as the list says.
+const UNIT: &str = "sunshine-cluster";
+pub(super) const SCRIPT: &str = "/usr/local/sbin/sunshine-cluster";
+const LIST: &str = "/etc/kubernetes/sunshine-cluster";
+
+pub(super) struct ClusterSync;
+
+impl Component for ClusterSync {
+    fn is_on(&self, on: &On<'_>) -> bool {
+        on.node().is_some()
+    }
+
+    fn steps(&self, on: &On<'_>) -> Vec<Step> {
+        let mut steps = vec![on.step("cluster.list", "write the list of the cluster's hosts", list_file(on.cluster))];
+        steps.extend(on.service(UNIT, "the cluster-sync service", keeper_files()));
+        steps
+    }
+}
+
+/// The list's text: a line a fact, the words of a line apart by one space.
+pub(super) fn list(cluster: &Cluster) -> String {
+    let mut text = "# Written by sunshine-installer: the hosts of this cluster.\n".to_owned();
+    match cluster.network {
+        Network::Direct => text.push_str("network direct\n"),
+        Network::Flannel => text.push_str("network flannel\n"),
+        _ => {}
+    }
+    // Without leave for everybody to ask, a connection is all the health that can be seen.
+    if cluster.is_legacy() {
+        text.push_str("health connect\n");
+    }
+    text.push_str(&format!("pods {}\n", cluster.settings.pod_cidr));
+    text.push_str(&format!("balancer 127.0.0.1:{}\n", endpoint::LOCAL_PORT));
+    for master in cluster.masters.values() {
+        text.push_str(&format!("master {} {}\n", master.name, master.address));
+    }
+    for node in cluster.nodes.values() {
+        text.push_str(&format!("node {} {} {}\n", node.machine.name, node.machine.address, cluster.pod_subnet(node)));
+    }
+    text
+}
+
+/// The list on a host. The unit itself keeps it up to date, so a change of it is no reason to restart the unit.
+fn list_file(cluster: &Cluster) -> Files {
+    Files(vec![FileSpec::text(LIST, list(cluster))])
+}
+
+/// The unit that keeps the host as the list says.
+fn keeper_files() -> Files {
+    let unit = format!(
+        "# Written by sunshine-installer.\n[Unit]\nDescription=This host's routes to pods, and the API's balancer\n\
+         After=network-online.target docker.service containerd.service\nWants=network-online.target\n\n\
+         [Service]\nExecStartPre={SCRIPT} apply\nExecStart={SCRIPT} watch\nRestart=always\nRestartSec=2\n\n\
+         [Install]\nWantedBy=multi-user.target\n"
+    );
+    let mut script = FileSpec::text(SCRIPT, include_str!("sunshine-cluster.sh"));
+    script.meta.mode = 0o755;
+    Files(vec![script, FileSpec::text(format!("/etc/systemd/system/{UNIT}.service"), unit)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(minor: u32, network: &str) -> Cluster {
+        serde_json::from_value(serde_json::json!({
+            "settings": {}, "network": network, "minor": minor, "balanced": true,
+            "etcd": {"endpoints": [], "tls": false},
+            "masters": {"h": {"name": "host0", "address": "10.8.14.200"}},
+            "nodes": {"h": {"name": "host0", "address": "10.8.14.200", "subnet": 3}},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_list_names_every_host_and_what_the_keeper_must_know() {
+        insta::assert_snapshot!(list(&cluster(20, "direct")));
+        assert!(list(&cluster(20, "flannel")).contains("\nnetwork flannel\n"));
+        assert!(list(&cluster(5, "direct")).contains("\nhealth connect\n"));
+    }
+
+    /// The balancer's configuration, made by the script that hosts run, in a folder of this test.
+    #[test]
+    fn the_script_balances_over_all_masters_and_says_when_nothing_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        let script = include_str!("sunshine-cluster.sh")
+            .replace(LIST, &at("list"))
+            .replace("/run/sunshine-installer", &at("run"));
+        std::fs::write(at("script"), script).unwrap();
+        std::fs::write(at("list"), list(&cluster(20, "direct"))).unwrap();
+        let run = || std::process::Command::new("sh").args([&at("script"), "balance"]).status().unwrap();
+        assert!(run().success());
+        let config = std::fs::read_to_string(at("run/haproxy.cfg")).unwrap();
+        insta::assert_snapshot!(config);
+        let made = std::fs::metadata(at("run/haproxy.cfg")).unwrap().modified().unwrap();
+        assert!(run().success());
+        assert_eq!(std::fs::metadata(at("run/haproxy.cfg")).unwrap().modified().unwrap(), made);
+    }
+}

@@ -1,0 +1,118 @@
+//! Components: each is the whole truth about one thing on a host of the cluster. What a host is given, and what it loses
+//! with a role, both follow from which components it has.
+
+use payload::Bundle;
+
+use crate::flow::rpms;
+use crate::host::Facts;
+use crate::plan::work::{Files, Reads, Unit};
+use crate::plan::{Step, StepId};
+use crate::repo::Wanted;
+
+use super::images::Image;
+use super::keys::ClusterKeys;
+use super::manifest::Manifest;
+use super::pod_network::{self, PodNetwork};
+use super::runtime::{self, ContainerRuntime};
+use super::state::{Cluster, Machine, Node};
+
+/// One thing on a host.
+pub(super) trait Component: Sync {
+    /// Whether this host has it.
+    fn is_on(&self, on: &On<'_>) -> bool;
+
+    /// Packages that it needs beside those of the host's roles.
+    fn packages(&self, _: &On<'_>) -> Vec<Wanted> {
+        Vec::new()
+    }
+
+    /// The steps that make it so, in order. What they own is what is removed with the component.
+    fn steps(&self, on: &On<'_>) -> Vec<Step>;
+}
+
+/// What the bundle and the request bring, the same for every host.
+#[derive(Debug)]
+pub(super) struct Supply<'a> {
+    pub bundle: Option<&'a Bundle>,
+    pub images: &'a [Image],
+    pub manifests: &'a [Manifest],
+}
+
+impl Supply<'_> {
+    pub(super) fn has(&self, package: &str) -> bool {
+        rpms::in_bundle(self.bundle, package)
+    }
+}
+
+/// What steps wait for on other hosts.
+#[derive(Debug, Default)]
+pub(super) struct Waits {
+    /// etcd members that answer: those that this job touches.
+    pub etcd: Vec<StepId>,
+    /// API servers that answer: those of this run.
+    pub api: Vec<StepId>,
+    /// The last step of the control plane node before this one, where they are worked on one after the other.
+    pub before: Option<StepId>,
+}
+
+/// A host of a cluster, and what is known where its steps are decided.
+#[derive(Clone, Copy)]
+pub(super) struct On<'a> {
+    pub cluster: &'a Cluster,
+    pub host: &'a str,
+    pub facts: &'a Facts,
+    pub keys: &'a ClusterKeys,
+    pub supply: &'a Supply<'a>,
+    pub waits: &'a Waits,
+    /// It publishes what the whole cluster is to know.
+    pub publishes: bool,
+}
+
+impl<'a> On<'a> {
+    pub(super) fn control_plane(&self) -> Option<&'a Machine> {
+        self.cluster.masters.get(self.host)
+    }
+
+    pub(super) fn node(&self) -> Option<&'a Node> {
+        self.cluster.nodes.get(self.host)
+    }
+
+    /// What runs its containers.
+    pub(super) fn runtime(&self) -> &'static dyn ContainerRuntime {
+        runtime::of(self.cluster)
+    }
+
+    /// What connects its pods.
+    pub(super) fn network(&self) -> &'static dyn PodNetwork {
+        pod_network::of(&self.cluster.network)
+    }
+
+    /// A step on this host.
+    pub(super) fn step(&self, what: &str, title: impl Into<String>, work: impl crate::plan::Work + 'static) -> Step {
+        Step::on(self.host, what, title, work)
+    }
+
+    /// Files, then the unit that reads them.
+    pub(super) fn service(&self, name: &str, title: &str, files: Files) -> [Step; 2] {
+        let reads = Reads::Files(files.clone());
+        [
+            self.step(&format!("{name}.configure"), format!("configure {title}"), files),
+            self.step(&format!("{name}.start"), format!("start {title}"), unit(name, reads)).weight(3),
+        ]
+    }
+}
+
+/// A unit that is to be ready when its step ends.
+pub(super) fn unit(name: &str, reads: Reads) -> Unit {
+    Unit { name: format!("{name}.service"), reads, timeout: super::plan::START, wait: true }
+}
+
+/// Packages of the components that a host has.
+pub(super) fn packages(components: &[&dyn Component], on: &On<'_>) -> Vec<Wanted> {
+    components.iter().filter(|c| c.is_on(on)).flat_map(|c| c.packages(on)).collect()
+}
+
+/// The steps of the components that a host has.
+pub(super) fn steps(components: &[&dyn Component], on: &On<'_>) -> Vec<Step> {
+    components.iter().filter(|c| c.is_on(on)).flat_map(|c| c.steps(on)).collect()
+}

@@ -1,0 +1,400 @@
+//! A cluster and its hosts brought to what they should be: created by `cluster create`, given hosts by `cluster add`, or as it
+//! stands, where certificates or etcd's members have changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use payload::Bundle;
+
+use crate::flow::error::FlowError;
+use crate::flow::etcd;
+use crate::flow::problem::Problem;
+use crate::flow::request::{ClusterChange, ClusterCreate, ClusterSettings};
+use crate::flow::rpms;
+use crate::flow::scene::{Asked, Flow, Scene, Seen};
+use crate::flow::state::Environment;
+use crate::host::Target;
+use crate::plan::{HostState, Plan, RunReport};
+use crate::repo::Wanted;
+
+use super::component::Supply;
+use super::images::{self, Image};
+use super::manifest::{self, Manifest};
+use super::plan::{Hosts, RolesPackages, make_plan, wanted_packages};
+use super::state::{Cluster, EtcdAccess, Machine, Node};
+use super::{access, balancer, dns, endpoint, pod_network, preflight, runtime, state, version};
+
+/// Brings a Kubernetes cluster to what it should be.
+#[derive(Debug)]
+pub struct Converge {
+    masters: Vec<Target>,
+    nodes: Vec<Target>,
+    /// Hosts that keep their roles, and are part of the run because something that they use has changed.
+    refresh: Vec<Target>,
+    /// Why they are; nothing when hosts are named for their own sake.
+    reason: Option<&'static str>,
+    /// What the cluster is made with; without, it must stand, and stays what it is.
+    settings: Option<ClusterSettings>,
+    /// Members of an etcd cluster of the site.
+    etcd: Vec<Target>,
+    master_rpms: Vec<String>,
+    node_rpms: Vec<String>,
+    master_packages: Vec<Wanted>,
+    node_packages: Vec<Wanted>,
+    images: Vec<Image>,
+    manifests: Vec<Manifest>,
+    /// As the control host knows the cluster and its etcd before the run, and the cluster as it is to be.
+    before: Option<Cluster>,
+    own_etcd: Option<etcd::Cluster>,
+    after: Option<Cluster>,
+}
+
+impl Converge {
+    /// The cluster with these settings and hosts.
+    pub fn create(request: ClusterCreate) -> Self {
+        let ClusterCreate { masters, nodes, etcd, master_rpms, node_rpms, settings } = request;
+        let nodes = if nodes.is_empty() { masters.clone() } else { nodes };
+        Self { settings: Some(settings), etcd, ..Self::new(masters, nodes, master_rpms, node_rpms) }
+    }
+
+    /// The cluster that stands, with these hosts beside its own.
+    pub fn add(change: &ClusterChange) -> Self {
+        let ClusterChange { masters, nodes, master_rpms, node_rpms, .. } = change.clone();
+        Self::new(masters, nodes, master_rpms, node_rpms)
+    }
+
+    /// The cluster that stands, on these hosts of it.
+    pub fn refresh(hosts: Vec<Target>, reason: &'static str) -> Self {
+        let none = Self::new(Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { refresh: hosts, reason: Some(reason), ..none }
+    }
+
+    /// With these hosts of it too.
+    #[must_use]
+    pub fn and_refresh(self, hosts: Vec<Target>) -> Self {
+        let named = |t: &Target| self.masters.iter().all(|m| m.address != t.address);
+        let refresh = hosts.into_iter().filter(named).collect();
+        Self { refresh, ..self }
+    }
+
+    fn new(masters: Vec<Target>, nodes: Vec<Target>, master_rpms: Vec<String>, node_rpms: Vec<String>) -> Self {
+        Self {
+            masters,
+            nodes,
+            refresh: Vec::new(),
+            reason: None,
+            settings: None,
+            etcd: Vec::new(),
+            master_rpms,
+            node_rpms,
+            master_packages: Vec::new(),
+            node_packages: Vec::new(),
+            images: Vec::new(),
+            manifests: Vec::new(),
+            before: None,
+            own_etcd: None,
+            after: None,
+        }
+    }
+
+    /// What the cluster is made with: once it is there, what it was made with.
+    fn settings(&self) -> ClusterSettings {
+        let kept = self.before.as_ref().map(|known| &known.settings);
+        kept.or(self.settings.as_ref()).cloned().unwrap_or_default()
+    }
+
+    fn choose_packages(&mut self, bundle: Option<&Bundle>) -> Result<(), FlowError> {
+        self.master_packages = packages(&self.master_rpms, "-fm", &["kubernetes-master", "kubernetes-client"], bundle)?;
+        need(&self.master_packages, "kubernetes-master", "-fm")?;
+        let names = [
+            runtime::package(self.containerd(bundle)),
+            "kubernetes-node",
+            "kubernetes-client",
+            "containernetworking-plugins",
+        ];
+        self.node_packages = packages(&self.node_rpms, "-fn", &names, bundle)?;
+        need(&self.node_packages, "kubernetes-node", "-fn")?;
+        // With a bundle at hand what it lacks would come from the internet, which is not there: said before any host is
+        // touched.
+        for (wanted, option) in [(&self.master_packages, "-fm"), (&self.node_packages, "-fn")] {
+            for package in wanted.iter().filter(|w| matches!(w, Wanted::Name(n) if n.starts_with("kubernetes-"))) {
+                if bundle.is_some() && !rpms::in_bundle(bundle, package.name()) {
+                    return Err(FlowError::request_with_help(
+                        format!("the bundle has no package {}", package.name()),
+                        format!("name its rpm with {option}, or put it into the bundle: `bundle repack --add FILE`"),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hosts that are in the cluster already are said; a second control plane node needs an endpoint that nodes find it by.
+    fn check_joining(&self, known: &Cluster) -> Result<Vec<Problem>, FlowError> {
+        let new = |t: &&Target| !known.masters.contains_key(&t.address.to_string());
+        let settings = &known.settings;
+        let shared = known.balanced || settings.api_endpoint.is_some() || settings.api_vip.is_some();
+        if !shared && self.masters.iter().any(|t| new(&t)) {
+            return Err(FlowError::request_with_help(
+                "the nodes of this cluster know its one master only, so another would be of no use",
+                "put haproxy into the bundle (`bundle repack --add FILE`) and run `cluster create` again with all hosts",
+            ));
+        }
+        let there = |hosts: &[Target], is: &dyn Fn(&str) -> bool, what: &str| -> Vec<Problem> {
+            let hosts = hosts.iter().map(|t| t.address.to_string()).filter(|h| is(h));
+            hosts.map(|h| Problem::info(&h, format!("is a {what} of the cluster already"))).collect()
+        };
+        let mut problems = there(&self.masters, &|h| known.masters.contains_key(h), "master");
+        problems.extend(there(&self.nodes, &|h| known.nodes.contains_key(h), "node"));
+        Ok(problems)
+    }
+
+    /// The cluster as far as it follows from the request: a place for every host, before any host has been asked.
+    fn outline(&self, known: Option<&Cluster>, bundle: Option<&Bundle>) -> Cluster {
+        let mut cluster = known.cloned().unwrap_or_else(|| Cluster {
+            settings: self.settings(),
+            network: pod_network::choose(&self.settings().network, bundle),
+            etcd: EtcdAccess { endpoints: Vec::new(), tls: false },
+            minor: state::today(),
+            containerd: self.containerd(bundle),
+            balanced: false,
+            standing: false,
+            dns: None,
+            masters: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+        });
+        cluster.balanced = self.balanced(bundle);
+        // Manifests are applied by a control plane node of this run.
+        if !self.masters.is_empty() {
+            cluster.dns = dns::address(&self.manifests).or(cluster.dns);
+        }
+        if let Some(settings) = &self.settings {
+            cluster.settings.registry_mirrors.clone_from(&settings.registry_mirrors);
+            cluster.settings.insecure_registries.clone_from(&settings.insecure_registries);
+        }
+        let unknown = |host: &str| Machine { name: host.to_owned(), address: Ipv4Addr::UNSPECIFIED.into() };
+        for host in self.masters.iter().map(|t| t.address.to_string()) {
+            let machine = unknown(&host);
+            cluster.masters.entry(host).or_insert(machine);
+        }
+        for host in self.nodes.iter().map(|t| t.address.to_string()) {
+            let node = Node { machine: unknown(&host), subnet: cluster.free_subnet() };
+            cluster.nodes.entry(host).or_insert(node);
+        }
+        cluster
+    }
+
+    /// The cluster as it is to be.
+    fn decide(&self, seen: &Seen<'_>) -> Result<Cluster, FlowError> {
+        let known = seen.cluster.as_ref().or(self.before.as_ref());
+        let own_etcd = seen.etcd.as_ref().or(self.own_etcd.as_ref());
+        let mut cluster = self.outline(known, seen.bundle);
+        match known {
+            Some(known) => cluster.etcd = access::again(known, own_etcd),
+            None => {
+                cluster.etcd = access::first(&self.etcd, own_etcd, &seen.environment.name)?;
+                cluster.minor = version::minor(&self.master_packages, seen.bundle, seen.facts.values().copied());
+            }
+        }
+        for target in &self.masters {
+            cluster.masters.insert(target.address.to_string(), machine(target, seen)?);
+        }
+        for target in &self.nodes {
+            if let Some(node) = cluster.nodes.get_mut(&target.address.to_string()) {
+                node.machine = machine(target, seen)?;
+            }
+        }
+        if cluster.nodes.values().any(|n| n.subnet >= cluster.room()) {
+            return Err(FlowError::request(format!(
+                "the pod network {} has room for {} nodes only",
+                cluster.settings.pod_cidr,
+                cluster.room()
+            )));
+        }
+        Ok(cluster)
+    }
+
+    fn containerd(&self, bundle: Option<&Bundle>) -> bool {
+        let asked = || runtime::is_containerd(self.settings().runtime, &self.master_packages, bundle);
+        self.before.as_ref().map_or_else(asked, |known| known.containerd)
+    }
+
+    /// Whether every node reaches the API by a haproxy of its own: also with one control plane node, when haproxy is at hand,
+    /// so that others can come and go later.
+    fn balanced(&self, bundle: Option<&Bundle>) -> bool {
+        let settings = self.settings();
+        if settings.api_endpoint.is_some() || settings.api_vip.is_some() {
+            return false;
+        }
+        match &self.before {
+            // Hosts that are not in this run would not learn of it.
+            Some(known) if self.settings.is_none() => known.balanced,
+            Some(known) if known.balanced => true,
+            known => {
+                let masters = self.masters.iter().map(|t| t.address.to_string());
+                let all: BTreeSet<String> =
+                    masters.chain(known.iter().flat_map(|k| k.masters.keys().cloned())).collect();
+                all.len() > 1 || rpms::in_bundle(bundle, balancer::PACKAGE)
+            }
+        }
+    }
+
+    /// The hosts of this run by their roles: what a host was before this run it stays.
+    fn hosts(&self) -> Hosts {
+        let names =
+            |targets: &[Target]| -> BTreeSet<String> { targets.iter().map(|t| t.address.to_string()).collect() };
+        let (mut masters, mut nodes) = (names(&self.masters), names(&self.nodes));
+        for host in self.targets().iter().map(|t| t.address.to_string()) {
+            let known = self.before.as_ref();
+            if known.is_some_and(|k| k.masters.contains_key(&host)) {
+                masters.insert(host.clone());
+            }
+            if known.is_some_and(|k| k.nodes.contains_key(&host)) {
+                nodes.insert(host);
+            }
+        }
+        Hosts { masters, nodes }
+    }
+
+    fn roles_packages(&self) -> RolesPackages<'_> {
+        RolesPackages { control_plane: &self.master_packages, node: &self.node_packages }
+    }
+
+    fn supply<'a>(&'a self, bundle: Option<&'a Bundle>) -> Supply<'a> {
+        Supply { bundle, images: &self.images, manifests: &self.manifests }
+    }
+}
+
+fn machine(target: &Target, seen: &Seen<'_>) -> Result<Machine, FlowError> {
+    let host = target.address.to_string();
+    let facts = seen.facts.get(host.as_str()).copied();
+    let address = facts.and_then(|f| etcd::member_address(target, f)).filter(|ip| preflight::ipv4(*ip).is_some());
+    match (facts, address) {
+        (Some(facts), Some(address)) => Ok(Machine { name: facts.hostname.to_ascii_lowercase(), address }),
+        _ => Err(FlowError::Failed {
+            error: format!("{host} has no IPv4 address that the others could reach"),
+            help: Some("give it an address and a default route".to_owned()),
+        }),
+    }
+}
+
+/// Packages named, else those of the bundle among the ones that belong to the role.
+fn packages(files: &[String], option: &str, names: &[&str], bundle: Option<&Bundle>) -> Result<Vec<Wanted>, FlowError> {
+    if !files.is_empty() {
+        return rpms::from_files(files, option, bundle);
+    }
+    Ok(rpms::by_name(names.iter().copied()))
+}
+
+fn need(wanted: &[Wanted], name: &str, option: &str) -> Result<(), FlowError> {
+    if wanted.iter().any(|w| w.name() == name) {
+        return Ok(());
+    }
+    Err(FlowError::request_with_help(
+        format!("the rpms given with {option} lack {name}"),
+        format!("add its file to {option}, or leave {option} away to install by name"),
+    ))
+}
+
+impl Flow for Converge {
+    fn title(&self) -> String {
+        let (masters, nodes) = (self.masters.len(), self.nodes.len());
+        match (&self.settings, self.reason) {
+            (Some(_), _) => format!("create the Kubernetes cluster of {masters} master(s), {nodes} node(s)"),
+            (None, Some(reason)) => reason.to_owned(),
+            (None, None) => format!("add {masters} master(s), {nodes} node(s) to the Kubernetes cluster"),
+        }
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        let mut targets: Vec<Target> = Vec::new();
+        for target in self.masters.iter().chain(&self.nodes).chain(&self.refresh) {
+            if targets.iter().all(|t| t.address != target.address) {
+                targets.push(target.clone());
+            }
+        }
+        targets
+    }
+
+    fn check_request(&mut self, asked: &Asked<'_>) -> Result<Vec<Problem>, FlowError> {
+        let bundle = asked.bundle;
+        self.before = Cluster::load(asked.environment)?;
+        self.own_etcd = etcd::Cluster::load(asked.environment)?;
+        match (&self.before, &self.settings) {
+            (None, None) => return Err(no_cluster(asked.environment)),
+            (_, Some(settings)) => preflight::check_request(&self.masters, settings, bundle)?,
+            (Some(_), None) => {}
+        }
+        self.images = images::in_bundle(bundle)?;
+        let kept = self.before.as_ref().map(|known| known.network.clone());
+        let network = kept.unwrap_or_else(|| pod_network::choose(&self.settings().network, bundle));
+        self.manifests = manifest::in_bundle(bundle, &network)?;
+        if self.before.is_none() {
+            dns::check(&self.manifests, &self.settings())?;
+        }
+        self.choose_packages(bundle)?;
+        let mut problems = Vec::new();
+        match (&self.before, &self.settings) {
+            (Some(known), Some(settings)) => problems.extend(preflight::check_kept(&known.settings, settings)),
+            (Some(known), None) => problems.extend(self.check_joining(known)?),
+            (None, _) => {}
+        }
+        Ok(problems)
+    }
+
+    fn packages(&self, scene: &Scene<'_>) -> Result<BTreeMap<String, Vec<Wanted>>, FlowError> {
+        let cluster = self.outline(self.before.as_ref(), scene.bundle);
+        let (hosts, supply, facts) = (self.hosts(), self.supply(scene.bundle), scene.facts());
+        Ok(wanted_packages(&cluster, &hosts, &self.roles_packages(), &supply, &facts))
+    }
+
+    fn preflight(&self, scene: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
+        let asked = || version::minor(&self.master_packages, scene.bundle, scene.hosts.values().map(|h| &h.facts));
+        let minor = self.before.as_ref().map_or_else(asked, |known| known.minor);
+        let new_masters: Vec<String> = self.masters.iter().map(|t| t.address.to_string()).collect();
+        let mut problems = preflight::check_hosts(&self.targets(), &new_masters, &self.settings(), minor, scene);
+        problems.extend(self.before.iter().flat_map(|known| preflight::check_taken(&self.targets(), known, scene)));
+        Ok(problems)
+    }
+
+    fn plan(&mut self, seen: &mut Seen<'_>) -> Result<Plan, FlowError> {
+        let cluster = self.decide(seen)?;
+        let (hosts, supply) = (self.hosts(), self.supply(seen.bundle));
+        let packages = wanted_packages(&cluster, &hosts, &self.roles_packages(), &supply, &seen.facts);
+        let standing = self.before.as_ref().is_some_and(|known| known.standing);
+        let plan = make_plan(&cluster, packages, &supply, standing, seen);
+        self.after = Some(cluster);
+        Ok(plan)
+    }
+
+    fn keep(&self, environment: &Environment) -> Result<(), FlowError> {
+        self.after.as_ref().map_or(Ok(()), |cluster| cluster.save(environment))
+    }
+
+    fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError> {
+        let Some(cluster) = &mut self.after else { return Ok(Vec::new()) };
+        let good = |host: &String| report.hosts.iter().any(|h| h.host == *host && h.result == HostState::Ok);
+        if !cluster.standing && cluster.masters.keys().any(good) {
+            cluster.standing = true;
+            cluster.save(scene.environment)?;
+        }
+        if report.hosts.iter().any(|h| h.result != HostState::Ok) {
+            return Ok(Vec::new());
+        }
+        let (masters, nodes) = (cluster.masters.len(), cluster.nodes.len());
+        let (url, network) = (endpoint::for_people(cluster), pod_network::of(&cluster.network).name(cluster));
+        Ok(vec![
+            format!("Kubernetes: {masters} master(s), {nodes} node(s), API at {url}"),
+            format!("Kubernetes: pod network {network}"),
+            "Kubernetes: log in to any master as root, and `kubectl get nodes` answers".to_owned(),
+        ])
+    }
+}
+
+/// Nothing to add to, remove from or ask.
+pub(super) fn no_cluster(environment: &Environment) -> FlowError {
+    FlowError::request_with_help(
+        format!("environment {} has no Kubernetes cluster", environment.name),
+        "create one with `cluster create`, or name another with --environment",
+    )
+}

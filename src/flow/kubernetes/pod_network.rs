@@ -1,0 +1,81 @@
+//! What connects the pods of all nodes: chosen here, once.
+
+use crate::flow::request::Network;
+use crate::flow::rpms;
+use crate::plan::Step;
+use crate::repo::Wanted;
+
+use super::component::{Component, On};
+use super::direct::Direct;
+use super::flannel::{self, Flannel};
+use super::state::Cluster;
+
+/// A network of pods.
+pub(super) trait PodNetwork: Sync {
+    /// As an operator reads it.
+    fn name(&self, cluster: &Cluster) -> String;
+
+    /// Packages that every node needs for it.
+    fn packages(&self) -> Vec<Wanted> {
+        Vec::new()
+    }
+
+    /// Whether pods are connected by CNI plugins.
+    fn uses_cni(&self) -> bool {
+        true
+    }
+
+    /// What it does on a node.
+    fn steps(&self, on: &On<'_>) -> Vec<Step>;
+}
+
+/// The network that was chosen.
+pub(super) fn of(network: &Network) -> &'static dyn PodNetwork {
+    match network {
+        Network::Flannel => &Flannel,
+        Network::Manifest(_) => &FromManifest,
+        Network::Direct | Network::Auto => &Direct,
+    }
+}
+
+/// What `auto` comes to with this bundle.
+pub(super) fn choose(asked: &Network, bundle: Option<&payload::Bundle>) -> Network {
+    match asked {
+        Network::Auto if rpms::in_bundle(bundle, flannel::PACKAGE) => Network::Flannel,
+        Network::Auto => Network::Direct,
+        other => other.clone(),
+    }
+}
+
+/// A network that is a manifest of the bundle: its own pods set it up on every node.
+struct FromManifest;
+
+impl PodNetwork for FromManifest {
+    fn name(&self, cluster: &Cluster) -> String {
+        match &cluster.network {
+            Network::Manifest(name) => format!("{name}, from the bundle"),
+            _ => "from the bundle".to_owned(),
+        }
+    }
+
+    fn steps(&self, _: &On<'_>) -> Vec<Step> {
+        Vec::new()
+    }
+}
+
+/// The component: the node's part of the cluster's network.
+pub(super) struct NodeNetwork;
+
+impl Component for NodeNetwork {
+    fn is_on(&self, on: &On<'_>) -> bool {
+        on.node().is_some()
+    }
+
+    fn packages(&self, on: &On<'_>) -> Vec<Wanted> {
+        on.network().packages()
+    }
+
+    fn steps(&self, on: &On<'_>) -> Vec<Step> {
+        on.network().steps(on)
+    }
+}

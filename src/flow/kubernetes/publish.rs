@@ -1,0 +1,146 @@
+//! What the whole cluster is to know, published by one of its hosts: the list of hosts, and the manifests of the bundle.
+
+use std::sync::Arc;
+
+use crate::flow::pki::Kubeconfig;
+use crate::flow::retry::{self, Patience};
+use crate::host::{Command, HostError, Secret};
+use crate::plan::work::Made;
+use crate::plan::{Check, Cx, Step, StepError, Work};
+
+use super::cluster_sync;
+use super::component::{Component, On};
+use super::endpoint;
+use super::manifest::Apply;
+
+/// The component of the host that publishes, once an API server answers.
+pub(super) struct Published;
+
+/// The same where no API server is part of the run: behind the node's own steps.
+pub(super) struct PublishedByNode;
+
+impl Component for Published {
+    fn is_on(&self, on: &On<'_>) -> bool {
+        on.publishes && !on.waits.api.is_empty()
+    }
+
+    fn steps(&self, on: &On<'_>) -> Vec<Step> {
+        let mut steps = vec![publish(on)];
+        for manifest in on.supply.manifests {
+            let server = on.control_plane().map_or_else(String::new, endpoint::of_master);
+            let title = format!("apply {} of the bundle", manifest.name);
+            let apply = Apply { manifest: manifest.clone(), server };
+            steps.push(on.step(&format!("apply.{}", manifest.name), title, apply).weight(2));
+        }
+        steps
+    }
+}
+
+impl Component for PublishedByNode {
+    fn is_on(&self, on: &On<'_>) -> bool {
+        on.publishes && on.waits.api.is_empty()
+    }
+
+    fn steps(&self, on: &On<'_>) -> Vec<Step> {
+        vec![publish(on)]
+    }
+}
+
+fn publish(on: &On<'_>) -> Step {
+    let url = on.control_plane().map_or_else(|| endpoint::for_nodes(on.cluster), endpoint::of_master);
+    let publish = Publish {
+        list: cluster_sync::list(on.cluster),
+        rbac: !on.cluster.is_legacy(),
+        kubeconfig: on.keys.admin(&url),
+    };
+    on.step("cluster.publish", TITLE, publish).after(on.waits.api.iter().cloned())
+}
+
+/// The list in the cluster is this one.
+#[derive(Debug)]
+pub(super) struct Publish {
+    pub list: String,
+    /// Nodes need a role to read it.
+    pub rbac: bool,
+    /// The administrator's.
+    pub kubeconfig: Arc<Kubeconfig>,
+}
+
+/// `$1` list; the kubeconfig on standard input. Status 70 when the cluster's list is another one.
+const SAME: &str = r#"umask 077
+export HOME=/run/sunshine-installer
+k=$(mktemp) && trap 'rm -f "$k"' EXIT && cat >"$k"
+is=$(kubectl --kubeconfig "$k" --request-timeout=10s -n kube-public get configmap sunshine-cluster -o 'jsonpath={.data.hosts}') || exit 1
+[ "$is" = "$(printf %s "$1")" ] || exit 70"#;
+/// `$1` objects.
+const APPLY: &str = r#"set -eu
+umask 077
+export HOME=/run/sunshine-installer
+k=$(mktemp) && trap 'rm -f "$k"' EXIT && cat >"$k"
+printf '%s' "$1" | kubectl --kubeconfig "$k" --request-timeout=30s apply -f -"#;
+
+impl Publish {
+    fn same(&self, kubeconfig: Secret) -> Command {
+        let same = Command::script(SAME).arg(&self.list).secret_stdin(kubeconfig);
+        same.label("kubectl get configmap sunshine-cluster")
+    }
+
+    fn kubeconfig(&self) -> Result<Secret, StepError> {
+        self.kubeconfig
+            .content()?
+            .ok_or_else(|| StepError::failed(format!("{} has not been made", self.kubeconfig.name())))
+    }
+
+    /// The list, and the role for nodes to read it.
+    fn objects(&self) -> String {
+        let metadata = serde_json::json!({"name": "sunshine-cluster", "namespace": "kube-public"});
+        let group = "rbac.authorization.k8s.io";
+        let map = serde_json::json!(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"hosts": self.list}});
+        if !self.rbac {
+            return map.to_string();
+        }
+        serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [
+            map,
+            {"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata, "rules": [{
+                "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["sunshine-cluster"],
+                "verbs": ["get", "list", "watch"],
+            }]},
+            {"apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": metadata,
+             "roleRef": {"apiGroup": group, "kind": "Role", "name": "sunshine-cluster"},
+             "subjects": [{"apiGroup": group, "kind": "User", "name": "system:kube-proxy"}]},
+        ]})
+        .to_string()
+    }
+}
+
+const TITLE: &str = "publish the list of the cluster's hosts";
+
+impl Work for Publish {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
+        // Before its certificate is made there is no cluster to ask.
+        let Some(kubeconfig) = self.kubeconfig.content()? else { return Ok(Check::Needed(vec![TITLE.to_owned()])) };
+        let same = cx.host()?.run(&self.same(kubeconfig))?.ok();
+        Ok(if same { Check::Satisfied } else { Check::Needed(vec![TITLE.to_owned()]) })
+    }
+
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        let apply = Command::script(APPLY).arg(self.objects()).secret_stdin(self.kubeconfig()?);
+        let apply = apply.label("kubectl apply configmap sunshine-cluster");
+        retry::run_ok(cx.host()?, &apply, Patience::of_step(cx))?;
+        Ok(())
+    }
+
+    fn needs(&self) -> Vec<Arc<dyn Made>> {
+        vec![Arc::clone(&self.kubeconfig) as Arc<dyn Made>]
+    }
+
+    fn verify(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        match retry::run_ok(cx.host()?, &self.same(self.kubeconfig()?), Patience::of_step(cx)) {
+            Err(HostError::Failed { status: retry::FINAL_STATUS, .. }) => {
+                Err(StepError::NotVerified(vec![TITLE.to_owned()]))
+            }
+            asked => Ok(asked.map(drop)?),
+        }
+    }
+}
