@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use sunshine_installer::host::HostId;
 use sunshine_installer::plan::{
     Check, Cx, Event, Events, Interrupt, Outcome, Plan, Step, StepError, StepId, Work, run_with,
 };
@@ -115,7 +116,8 @@ fn schedule(plan: &Plan) -> f64 {
 }
 
 fn plan(hosts: usize) -> Plan {
-    let names: Vec<String> = (0..hosts).map(|i| format!("10.{}.{}.{}", i / 65_536, i / 256 % 256, i % 256)).collect();
+    let name = |i: usize| format!("10.{}.{}.{}", i / 65_536, i / 256 % 256, i % 256);
+    let names: Vec<HostId> = (0..hosts).map(|i| name(i).into()).collect();
     let wait_for = |what: &str, first: usize| -> Vec<StepId> {
         names.iter().take(first).map(|host| StepId::on(host, what)).collect()
     };

@@ -134,10 +134,10 @@ pub(crate) fn targets(texts: &[String], defaults: &TargetDefaults) -> Result<Vec
     let mut wrong = Vec::new();
     for text in texts.iter().map(|t| t.trim_matches(',')).filter(|t| !t.is_empty()) {
         match Target::parse(text, defaults) {
-            Ok(target) => match targets.iter().find(|t| t.address == target.address) {
+            Ok(target) => match targets.iter().find(|t| t.same_host(&target)) {
                 None => targets.push(target),
                 Some(same) if same.same_login(&target) => {}
-                Some(_) => wrong.push(format!("{} is given twice with different credentials", target.address)),
+                Some(_) => wrong.push(format!("{} is given twice with different credentials", target.id())),
             },
             Err(e) => wrong.push(e.to_string()),
         }

@@ -136,7 +136,7 @@ fn all(global: &Global) -> hosts::Hosts {
 fn would(targets: &[Target], what: &str, global: &Global) -> Exit {
     let terminal = Terminal::new(global.manner());
     for target in targets {
-        let host = target.address.to_string();
+        let host = target.id();
         if global.json {
             terminal.tell(&serde_json::json!({"host": host, "dry_run": true, "would": what}).to_string());
         } else {

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::flow::request::{Job, Operation};
-use crate::host::{Auth, Secret, Target};
+use crate::host::{Auth, HostId, Secret, Target};
 use crate::store::vault::Vault;
 use crate::store::{Store, StoreError};
 
@@ -16,9 +16,9 @@ use crate::store::{Store, StoreError};
 pub(crate) struct Login {
     pub(crate) user: Option<String>,
     pub(crate) key: Option<Utf8PathBuf>,
-    /// By address.
+    /// By host.
     #[serde(default)]
-    pub(crate) hosts: BTreeMap<String, HostLogin>,
+    pub(crate) hosts: BTreeMap<HostId, HostLogin>,
 }
 
 /// One host's own.
@@ -32,13 +32,13 @@ pub(crate) struct HostLogin {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Secrets {
     pub(crate) sudo: Option<Secret>,
-    pub(crate) passwords: BTreeMap<String, Secret>,
+    pub(crate) passwords: BTreeMap<HostId, Secret>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Plain {
     sudo: Option<String>,
-    passwords: BTreeMap<String, String>,
+    passwords: BTreeMap<HostId, String>,
 }
 
 impl Secrets {
@@ -64,16 +64,16 @@ impl Secrets {
 /// Adds how these hosts are logged in to.
 pub(crate) fn learn<'a>(login: &mut Login, secrets: &mut Secrets, targets: impl IntoIterator<Item = &'a Target>) {
     for target in targets {
-        let address = target.address.to_string();
+        let host = target.id();
         let own = HostLogin { user: target.user.clone(), port: target.port };
-        // A password belongs to its user and port.
-        if login.hosts.get(&address).is_some_and(|before| *before != own) {
-            secrets.passwords.remove(&address);
+        // A password belongs to its user.
+        if login.hosts.get(&host).is_some_and(|before| *before != own) {
+            secrets.passwords.remove(&host);
         }
         if let Some(password) = &target.auth.password {
-            secrets.passwords.insert(address.clone(), password.clone());
+            secrets.passwords.insert(host.clone(), password.clone());
         }
-        login.hosts.insert(address, own);
+        login.hosts.insert(host, own);
     }
 }
 
@@ -119,10 +119,10 @@ pub(crate) fn sealed(state: &Utf8Path, key_file: &Utf8Path, environment: &str) -
     }
     let vault = Vault::open(key_file)?;
     let (login, secrets) = kept(&Store::open(state)?, Some(&vault), environment)?;
-    let target = |(host, own): (String, HostLogin)| {
+    let target = |(host, own): (HostId, HostLogin)| {
         let password = secrets.passwords.get(&host)?.clone();
         let auth = Auth { password: Some(password), sudo_password: secrets.sudo.clone(), ..Auth::default() };
-        Some(Target { user: own.user, address: host.parse().ok()?, port: own.port, auth })
+        Some(Target { user: own.user, address: host.address().parse().ok()?, port: own.port, auth })
     };
     Ok(login.hosts.into_iter().filter_map(target).collect())
 }
@@ -130,12 +130,25 @@ pub(crate) fn sealed(state: &Utf8Path, key_file: &Utf8Path, environment: &str) -
 /// What was kept; the secrets only where there is a vault.
 pub(crate) fn kept(store: &Store, vault: Option<&Vault>, environment: &str) -> Result<(Login, Secrets), StoreError> {
     let Some(kept) = store.login(environment)? else { return Ok((Login::default(), Secrets::default())) };
-    let login = serde_json::from_str(&kept.login).unwrap_or_default();
+    let login: Login = serde_json::from_str(&kept.login).unwrap_or_default();
     let secrets = match (vault, kept.sealed) {
         (Some(vault), Some(sealed)) => Secrets::from_text(&vault.open_sealed(environment, &sealed)?),
         _ => None,
     };
-    Ok((login, secrets.unwrap_or_default()))
+    Ok(identified(login, secrets.unwrap_or_default()))
+}
+
+/// Reads states made before identities had ports: the entry of an address may be of another port than 22.
+fn identified(mut login: Login, mut secrets: Secrets) -> (Login, Secrets) {
+    for (host, own) in std::mem::take(&mut login.hosts) {
+        let address = host.address().parse().ok();
+        let identity = address.map_or_else(|| host.clone(), |address| HostId::new(&address, own.port));
+        if let Some(password) = secrets.passwords.remove(&host) {
+            secrets.passwords.insert(identity.clone(), password);
+        }
+        login.hosts.insert(identity, own);
+    }
+    (login, secrets)
 }
 
 #[cfg(test)]
@@ -174,6 +187,17 @@ mod tests {
         assert!(sealed(root, &root.join("no-key"), "e").unwrap().is_empty() && !root.join("no-key").exists());
         drop(Vault::open(&root.join("wrong")).unwrap());
         assert!(sealed(root, &root.join("wrong"), "e").is_err());
+    }
+
+    #[test]
+    fn logins_kept_by_address_are_read_as_those_of_their_port() {
+        let own = HostLogin { user: "m".to_owned(), port: 2222 };
+        let login = Login { hosts: [("10.0.0.1".into(), own)].into(), ..Login::default() };
+        let secrets = Secrets { passwords: [("10.0.0.1".into(), Secret::new("geheim"))].into(), ..Secrets::default() };
+        let (login, secrets) = identified(login, secrets);
+        assert!(login.hosts.contains_key("10.0.0.1:2222") && login.hosts.len() == 1, "{login:?}");
+        assert_eq!(secrets.passwords["10.0.0.1:2222"].expose(), "geheim");
+        assert_eq!(identified(login.clone(), secrets.clone()), (login, secrets));
     }
 
     #[test]

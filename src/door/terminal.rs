@@ -224,7 +224,7 @@ fn closing_table(hosts: &[HostResult], dry_run: bool) -> Table {
             HostState::Untouched => "not touched",
         };
         table.add_row([
-            host.host.clone(),
+            host.host.to_string(),
             result.to_owned(),
             host.changed.to_string(),
             seconds(host.took_ms),

@@ -26,7 +26,7 @@ pub(super) fn connect_all(
     let results = for_each(targets, options.forks, |target| reach(target, &connect, owner, options.dry_run));
     let (mut hosts, mut problems) = (RunHosts::new(), Vec::new());
     for (target, result) in targets.iter().zip(results) {
-        let name = target.address.to_string();
+        let name = target.id();
         match result {
             Some(Ok(host)) => drop(hosts.insert(name, host)),
             Some(Err(problem)) => problems.push(problem),
@@ -51,7 +51,7 @@ fn reach(target: &Target, connect: &Connect, owner: &Owner, dry_run: bool) -> Re
     // A dry run changes nothing, and looks whoever is at work.
     if !dry_run && let Some(holder) = take_lease(&host, owner).map_err(failed)? {
         return Err(Problem {
-            host: Some(target.address.to_string()),
+            host: Some(target.id()),
             level: Level::Error,
             text: format!("another run is working on this host: {holder}"),
             help: Some("wait until it has ended; the lease of one that died ends by itself within a minute".to_owned()),
@@ -61,5 +61,5 @@ fn reach(target: &Target, connect: &Connect, owner: &Owner, dry_run: bool) -> Re
 }
 
 fn problem(target: &Target, error: &HostError) -> Problem {
-    Problem { host: Some(target.address.to_string()), level: Level::Error, text: error.to_string(), help: error.help() }
+    Problem { host: Some(target.id()), level: Level::Error, text: error.to_string(), help: error.help() }
 }

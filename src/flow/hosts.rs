@@ -9,7 +9,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 use sha2::{Digest, Sha256};
 
-use crate::host::{Command, Connect, Facts, FileMeta, Host, HostError, Output, Target};
+use crate::host::{Command, Connect, Facts, FileMeta, Host, HostError, HostId, Output, Target};
 
 use super::error::FlowError;
 
@@ -23,14 +23,14 @@ pub struct Hosts {
 /// What came of one host.
 #[derive(Debug)]
 pub struct Done {
-    pub host: String,
+    pub host: HostId,
     pub result: Result<Output, HostError>,
 }
 
 /// What one host is.
 #[derive(Debug)]
 pub struct Checked {
-    pub host: String,
+    pub host: HostId,
     pub result: Result<Facts, HostError>,
 }
 
@@ -115,7 +115,7 @@ impl Hosts {
         &self,
         targets: &[Target],
         work: impl Fn(&Host) -> Result<T, HostError> + Send + Sync + 'static,
-    ) -> mpsc::IntoIter<(usize, String, Result<T, HostError>)> {
+    ) -> mpsc::IntoIter<(usize, HostId, Result<T, HostError>)> {
         let (send, receive) = mpsc::channel();
         let targets: Arc<[Target]> = targets.into();
         let work = Arc::new(work);
@@ -129,7 +129,7 @@ impl Hosts {
                     let index = next.fetch_add(1, Ordering::SeqCst);
                     let Some(target) = targets.get(index) else { break };
                     let result = Host::connect(target, &connect).and_then(|host| work(&host));
-                    if send.send((index, target.address.to_string(), result)).is_err() {
+                    if send.send((index, target.id(), result)).is_err() {
                         break;
                     }
                 }

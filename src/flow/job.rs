@@ -18,7 +18,7 @@ use std::time::Instant;
 use camino::Utf8PathBuf;
 use payload::Bundle;
 
-use crate::host::Target;
+use crate::host::{HostId, Target};
 use crate::plan::{
     Event, Events, HostResult, HostState, Interrupt, Journal, LeaseKeeper, Level, Owner, Plan, RunHost, RunHosts,
     RunLock, RunMode, RunReport, millis, run,
@@ -87,7 +87,7 @@ pub fn run_job(job: &Job, setup: &Setup) -> Result<JobReport, FlowError> {
         run: run_id(),
         environment: environment.name.clone(),
         operations: flows.iter().map(|f| f.title()).collect(),
-        hosts: targets.iter().map(|t| t.address.to_string()).collect(),
+        hosts: targets.iter().map(|t| t.id().to_string()).collect(),
         dry_run: job.options.dry_run,
     });
     let result = work(job, setup, &environment, &mut flows, &targets, problems);
@@ -135,28 +135,20 @@ fn run_id() -> String {
 }
 
 fn untouched(targets: &[Target]) -> Vec<HostResult> {
-    let host = |t: &Target| HostResult {
-        host: t.address.to_string(),
-        result: HostState::Untouched,
-        changed: 0,
-        took_ms: 0,
-        route: None,
-    };
+    let host =
+        |t: &Target| HostResult { host: t.id(), result: HostState::Untouched, changed: 0, took_ms: 0, route: None };
     targets.iter().map(host).collect()
 }
 
-/// Every host once. The same address with other credentials is a contradiction that nobody but the user can settle.
+/// Every host once; one address with two SSH ports is two hosts. The same host with other credentials is a contradiction that nobody but the user can settle.
 fn all_targets(flows: &[Box<dyn Flow>]) -> Result<Vec<Target>, FlowError> {
     let mut targets: Vec<Target> = Vec::new();
     for target in flows.iter().flat_map(|f| f.targets()) {
-        match targets.iter().find(|t| t.address == target.address) {
+        match targets.iter().find(|t| t.same_host(&target)) {
             None => targets.push(target),
             Some(known) if known.same_login(&target) => {}
             Some(_) => {
-                return Err(FlowError::request(format!(
-                    "{} is given twice with different credentials",
-                    target.address
-                )));
+                return Err(FlowError::request(format!("{} is given twice with different credentials", target.id())));
             }
         }
     }
@@ -180,9 +172,9 @@ fn work(
     let (hosts, unconnected) = connect_all(targets, &job.options, setup, &owner(environment, job)?);
     // A host that is given up may be dead.
     for problem in unconnected {
-        let host = problem.host.clone().unwrap_or_default();
-        let without = flows.iter().filter(|f| f.targets().iter().any(|t| t.address.to_string() == host));
-        let spare = without.clone().count() > 0 && without.into_iter().all(|f| f.may_be_dead(&host));
+        let host = problem.host.as_deref().unwrap_or_default();
+        let without = flows.iter().filter(|f| f.targets().iter().any(|t| t.id() == *host));
+        let spare = without.clone().count() > 0 && without.into_iter().all(|f| f.may_be_dead(host));
         let more = flows.iter().find_map(|f| f.when_dead()).map(|w| format!("; {w}")).unwrap_or_default();
         problems.push(if spare {
             Problem { level: Level::Warning, ..problem }
@@ -192,8 +184,7 @@ fn work(
     }
     problems.extend(hosts.values().filter(|h| !h.host.is_root()).map(without_root));
     if !job.options.dry_run {
-        let reached: Vec<Target> =
-            targets.iter().filter(|t| hosts.contains_key(&t.address.to_string())).cloned().collect();
+        let reached: Vec<Target> = targets.iter().filter(|t| hosts.contains_key(&t.id())).cloned().collect();
         Logins::keep(environment, &reached)?;
     }
     thread::scope(|scope| {
@@ -274,7 +265,7 @@ fn merge(into: &mut Vec<Wanted>, more: Vec<Wanted>) {
 }
 
 fn start_repository(
-    wanted: &BTreeMap<String, Vec<Wanted>>,
+    wanted: &BTreeMap<HostId, Vec<Wanted>>,
     scene: &Scene<'_>,
 ) -> Result<Option<Repository>, FlowError> {
     let mut needed = super::packages::missing(wanted, scene.hosts, &scene.install);
@@ -329,4 +320,29 @@ pub(super) fn make_plan(flows: &mut [Box<dyn Flow>], seen: &mut Seen<'_>) -> Res
         plan.extend(flow.plan(seen)?);
     }
     Ok(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::etcd;
+    use crate::flow::request::EtcdCreate;
+    use crate::host::TargetDefaults;
+
+    fn targets(hosts: &[&str]) -> Result<Vec<String>, String> {
+        let flow = |host: &&str| -> Box<dyn Flow> {
+            let members = vec![Target::parse(host, &TargetDefaults::default()).unwrap()];
+            Box::new(etcd::Converge::create(EtcdCreate { members, rpms: Vec::new(), tls: true, wipe_data: Vec::new() }))
+        };
+        let all = all_targets(&hosts.iter().map(flow).collect::<Vec<_>>()).map_err(|e| e.to_string())?;
+        Ok(all.iter().map(|t| t.id().to_string()).collect())
+    }
+
+    #[test]
+    fn one_address_with_two_ports_is_two_hosts() {
+        let asked = ["root:a@10.8.14.200", "root:b@10.8.14.200:2222", "root:a@10.8.14.200:22"];
+        assert_eq!(targets(&asked).unwrap(), ["10.8.14.200", "10.8.14.200:2222"]);
+        let error = targets(&["root:geheim@[::1]:2222", "root:b@[::1]:2222"]).unwrap_err();
+        assert!(error.contains("[::1]:2222 is given twice with different") && !error.contains("geheim"), "{error}");
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use camino::Utf8Path;
 
-use crate::host::Target;
+use crate::host::{HostId, Target};
 
 use super::error::FlowError;
 use super::request::{ClusterRemove, ClusterReset, EtcdChange, EtcdCreate, Operation};
@@ -31,7 +31,7 @@ pub fn loss(operation: &Operation, state_root: &Utf8Path, environment: &str) -> 
 }
 
 fn of_reset(reset: &ClusterReset, state_root: &Utf8Path, environment: &str) -> Result<Vec<String>, FlowError> {
-    let mut hosts: BTreeSet<String> = reset.hosts.iter().map(|t| t.address.to_string()).collect();
+    let mut hosts: BTreeSet<HostId> = reset.hosts.iter().map(Target::id).collect();
     // Without an environment there is nothing to ask about: the run refuses it.
     if let Some(found) = Environment::find(state_root, environment).ok().filter(|_| hosts.is_empty()) {
         hosts.extend(etcd::Cluster::load(&found)?.into_iter().flat_map(|c| c.members.into_keys()));
@@ -42,12 +42,13 @@ fn of_reset(reset: &ClusterReset, state_root: &Utf8Path, environment: &str) -> R
     if hosts.is_empty() {
         return Ok(Vec::new());
     }
-    let all: Vec<String> = hosts.iter().cloned().collect();
+    let all: Vec<HostId> = hosts.iter().cloned().collect();
     let mut lines = vec![format!(
         "  {}: etcd and Kubernetes stop, all pods and their local data, images and packages that were installed are removed",
         all.join(", ")
     )];
-    let wiped: Vec<String> = if reset.wipe_all { all } else { reset.wipe_data.clone() };
+    let wiped: Vec<String> =
+        if reset.wipe_all { all.iter().map(HostId::to_string).collect() } else { reset.wipe_data.clone() };
     lines.push(match wiped.is_empty() {
         true => "  etcd's data is kept".to_owned(),
         false => format!("  {}: etcd's data is deleted, and with it all that the cluster knows", wiped.join(", ")),
@@ -82,7 +83,7 @@ fn of_wiped(create: &EtcdCreate) -> Vec<String> {
 }
 
 fn names(targets: &[Target]) -> String {
-    targets.iter().map(|t| t.address.to_string()).collect::<Vec<_>>().join(", ")
+    targets.iter().map(Target::id).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

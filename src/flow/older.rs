@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 
 use payload::{Bundle, RpmId};
 
-use crate::host::{Evr, Facts};
+use crate::host::{Evr, Facts, HostId};
 use crate::plan::RunHosts;
 use crate::repo::Wanted;
 
 use super::problem::Problem;
 
 /// A warning for each, in the order of the hosts.
-pub(super) fn older(wanted: &BTreeMap<String, Vec<Wanted>>, hosts: &RunHosts, bundle: Option<&Bundle>) -> Vec<Problem> {
+pub(super) fn older(wanted: &BTreeMap<HostId, Vec<Wanted>>, hosts: &RunHosts, bundle: Option<&Bundle>) -> Vec<Problem> {
     let members = bundle.iter().flat_map(|bundle| &bundle.manifest().members);
     let shelf: Vec<&RpmId> = members.filter_map(|member| member.rpm.as_ref()).collect();
     let mut problems = Vec::new();

@@ -62,6 +62,6 @@ fn with_new_etcd(asked: &Asked<'_>, change: &ClusterRemove) -> Result<Option<Box
 /// The control plane nodes of the environment's cluster without `others`: their API servers must know etcd's members.
 fn control_plane(asked: &Asked<'_>, also: &[Target], others: &[Target]) -> Result<Vec<Target>, FlowError> {
     let Some(cluster) = kubernetes::Cluster::load(asked.environment)? else { return Ok(Vec::new()) };
-    let staying = cluster.masters.keys().filter(|host| others.iter().all(|t| t.address.to_string() != **host));
+    let staying = cluster.masters.keys().filter(|host| others.iter().all(|t| t.id() != **host));
     asked.logins(staying, also, "their API servers must be updated with the etcd members")
 }

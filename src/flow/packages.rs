@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-use crate::host::for_each;
+use crate::host::{HostId, for_each};
 use crate::plan::{Events, Level, RunHost, RunHosts, release_lease};
 use crate::repo::{HostRepo, InstallOptions, RepoError, Route, Server, Transaction, Wanted};
 
@@ -14,15 +14,15 @@ use super::scene::Scene;
 #[derive(Debug)]
 pub(super) struct Repository {
     pub server: Server,
-    pub needed: BTreeMap<String, Vec<Wanted>>,
+    pub needed: BTreeMap<HostId, Vec<Wanted>>,
 }
 
 /// Hosts that lack something, with all they want: one transaction brings it.
 pub(super) fn missing(
-    wanted: &BTreeMap<String, Vec<Wanted>>,
+    wanted: &BTreeMap<HostId, Vec<Wanted>>,
     hosts: &RunHosts,
     options: &InstallOptions,
-) -> BTreeMap<String, Vec<Wanted>> {
+) -> BTreeMap<HostId, Vec<Wanted>> {
     let needs = |host: &RunHost, wanted: &Wanted| !is_there(host, wanted) || wanted.is_again(options);
     let lacks = |name: &str, packages: &[Wanted]| hosts.get(name).is_some_and(|h| packages.iter().any(|w| needs(h, w)));
     wanted.iter().filter(|(name, packages)| lacks(name, packages)).map(|(n, p)| (n.clone(), p.clone())).collect()
@@ -38,13 +38,13 @@ fn is_there(host: &RunHost, wanted: &Wanted) -> bool {
 
 /// Opens the repository on every host that needs it and tries the transaction there, `forks` hosts at once.
 pub(super) fn open_repository(repository: &Repository, scene: &Scene<'_>) -> Vec<Problem> {
-    let needed: Vec<(&str, &RunHost, &[Wanted])> = repository
+    let needed: Vec<(&HostId, &RunHost, &[Wanted])> = repository
         .needed
         .iter()
-        .filter_map(|(name, wanted)| Some((name.as_str(), scene.hosts.get(name)?, wanted.as_slice())))
+        .filter_map(|(name, wanted)| Some((name, scene.hosts.get(name)?, wanted.as_slice())))
         .collect();
     let tries = for_each(&needed, scene.options.forks, |(_, host, wanted)| open_one(repository, scene, host, wanted));
-    let lost = |name: &str| vec![Problem::error(name, "the repository check ended unexpectedly", "see the log")];
+    let lost = |name: &HostId| vec![Problem::error(name, "the repository check ended unexpectedly", "see the log")];
     let found = needed.iter().zip(tries).map(|((name, ..), tried)| tried.unwrap_or_else(|| lost(name)));
     found.flatten().collect()
 }

@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use payload::{Bundle, MemberKind, NewMember, Recipe, RpmId, Source};
 use serde_json::{Value, json};
 
-use crate::host::{Facts, Target, TargetDefaults, UnitState};
+use crate::host::{Facts, HostId, Target, TargetDefaults, UnitState};
 use crate::plan::Plan;
 use crate::repo::InstallOptions;
 
@@ -26,8 +26,8 @@ const DNS: &str = "kind: Service\nspec:\n  clusterIP: 10.254.0.10\n  ports:\n  -
 /// What a case starts from.
 struct Site {
     dir: tempfile::TempDir,
-    facts: BTreeMap<String, Facts>,
-    found: BTreeMap<String, Found>,
+    facts: BTreeMap<HostId, Facts>,
+    found: BTreeMap<HostId, Found>,
     bundle: Option<Bundle>,
     hold: bool,
 }
@@ -35,7 +35,7 @@ struct Site {
 impl Site {
     /// Hosts `10.0.0.1` and so on, called `host1` and so on, with nothing on them.
     fn new(hosts: u8) -> Self {
-        let facts = (1..=hosts).map(|n| (address(n), facts(n))).collect();
+        let facts = (1..=hosts).map(|n| (id(n), facts(n))).collect();
         Self { dir: tempfile::tempdir().unwrap(), facts, found: BTreeMap::new(), bundle: None, hold: false }
     }
 
@@ -82,14 +82,14 @@ impl Site {
     }
 
     fn without(mut self, host: u8) -> Self {
-        self.facts.remove(&address(host));
+        self.facts.remove(&id(host));
         self
     }
 
     /// These hosts hold data of the etcd cluster that is kept.
     fn with_data(mut self, hosts: impl IntoIterator<Item = u8>) -> Self {
         let ours = || Found { has_data: true, token: Some(TOKEN.into()), running: true };
-        self.found.extend(hosts.into_iter().map(|n| (address(n), ours())));
+        self.found.extend(hosts.into_iter().map(|n| (id(n), ours())));
         self
     }
 
@@ -152,7 +152,7 @@ impl Site {
             environment: &environment,
             pki: environment.pki(),
             bundle: self.bundle.as_ref(),
-            facts: self.facts.iter().map(|(name, facts)| (name.as_str(), facts)).collect(),
+            facts: self.facts.iter().collect(),
             install: InstallOptions { hold: self.hold, ..InstallOptions::default() },
             etcd_found: self
                 .facts
@@ -191,13 +191,17 @@ fn plan_line(step: &crate::plan::Step) -> String {
         line.push_str(&format!("    {owned}\n"));
     }
     if step.title == "undo the recorded changes" {
-        line.push_str(&format!("    {:?}\n", step.work));
+        line.push_str(&format!("{:#?}\n", step.work));
     }
     line
 }
 
 fn address(n: u8) -> String {
     format!("10.0.0.{n}")
+}
+
+fn id(n: u8) -> HostId {
+    address(n).into()
 }
 
 fn facts(n: u8) -> Facts {
@@ -305,7 +309,7 @@ macro_rules! plans {
     };
 }
 
-const KUBERNETES: [&str; 2] = ["kubernetes-master-1.20.2", "kubernetes-node-1.20.2"];
+const KUBERNETES: [&str; 3] = ["kubernetes-master-1.20.2", "kubernetes-node-1.20.2", "kubernetes-client-1.20.2"];
 
 plans! {
     etcd_new: Site::new(3), [etcd(1..=3)];
@@ -342,7 +346,7 @@ plans! {
             &["k8s.gcr.io/pause:3.2"],
             &[("calico.yaml", MemberKind::NetworkManifest, "kind: DaemonSet\n"), ("dns.yaml", MemberKind::Addon, DNS)],
         ), [cluster(&[1], &[1, 2], ClusterSettings { network: Network::Manifest("calico".into()), ..usual() })];
-    cluster_new_of_1_5: Site::new(1).etcd([1], true).bundle(&["kubernetes-master-1.5.2", "kubernetes-node-1.5.2"], &[], &[]),
+    cluster_new_of_1_5: Site::new(1).etcd([1], true).bundle(&["kubernetes-master-1.5.2", "kubernetes-node-1.5.2", "kubernetes-client-1.5.2"], &[], &[]),
         [cluster(&[1], &[1], usual())];
     cluster_again: Site::new(2).etcd([1], true).cluster(&[1], &[1, 2], &json!({})), [cluster(&[1], &[1, 2], usual())];
     cluster_without_etcd: Site::new(1), [cluster(&[1], &[1], usual())];

@@ -1,11 +1,12 @@
 //! What stands in the way of a job, found before anything changes.
 
+use crate::host::HostId;
 use crate::plan::Level;
 
 /// One problem, of one host or of the whole request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    pub host: Option<String>,
+    pub host: Option<HostId>,
     /// [`Level::Error`] stops the job; a warning is told.
     pub level: Level,
     pub text: String,
@@ -13,8 +14,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub fn error(host: &str, text: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { host: Some(host.to_owned()), level: Level::Error, text: text.into(), help: Some(help.into()) }
+    pub fn error(host: &HostId, text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { host: Some(host.clone()), level: Level::Error, text: text.into(), help: Some(help.into()) }
     }
 
     /// `HOST: TEXT`.
@@ -23,11 +24,11 @@ impl Problem {
     }
 
     /// Told, and no reason to stop.
-    pub fn info(host: &str, text: impl Into<String>) -> Self {
-        Self { host: Some(host.to_owned()), level: Level::Info, text: text.into(), help: None }
+    pub fn info(host: &HostId, text: impl Into<String>) -> Self {
+        Self { host: Some(host.clone()), level: Level::Info, text: text.into(), help: None }
     }
 
-    pub fn warning(host: Option<&str>, text: impl Into<String>, help: Option<String>) -> Self {
-        Self { host: host.map(str::to_owned), level: Level::Warning, text: text.into(), help }
+    pub fn warning(host: Option<&HostId>, text: impl Into<String>, help: Option<String>) -> Self {
+        Self { host: host.cloned(), level: Level::Warning, text: text.into(), help }
     }
 }

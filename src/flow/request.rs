@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use crate::host::{HostKeyPolicy, Secret, Target, TargetDefaults};
+use crate::host::{HostId, HostKeyPolicy, Secret, Target, TargetDefaults};
 use crate::repo::RouteChoice;
 
 use super::ec2::{Ec2Create, Ec2Terminate};
@@ -124,8 +124,21 @@ pub struct EtcdCreate {
     /// `-f`: install from these files (a path on the control host, else a file name of the bundle) instead of by name.
     pub rpms: Vec<String>,
     pub tls: bool,
-    /// Addresses of members whose foreign or old data may be deleted.
+    /// Members, as the user names them, whose foreign or old data may be deleted.
     pub wipe_data: Vec<String>,
+}
+
+impl EtcdCreate {
+    /// Whether `--wipe-data` names this member.
+    pub(super) fn wipes(&self, host: &HostId) -> bool {
+        names(&self.wipe_data, &self.members, host)
+    }
+}
+
+/// Whether one of the texts means this host, which is one of `all`.
+fn names(texts: &[String], all: &[Target], host: &HostId) -> bool {
+    let among_all = |text: &str| HostId::named(text, &all.iter().map(Target::id).collect::<Vec<_>>()) == Some(host);
+    texts.iter().any(|text| *host == **text || among_all(text))
 }
 
 /// Members to add to, or to take out of, the environment's etcd cluster.
@@ -254,10 +267,17 @@ pub struct ClusterRemove {
 pub struct ClusterReset {
     /// Empty: every host of the environment.
     pub hosts: Vec<Target>,
-    /// Addresses of hosts whose etcd data goes too.
+    /// Hosts, as the user names them, whose etcd data goes too.
     pub wipe_data: Vec<String>,
     /// All of them.
     pub wipe_all: bool,
+}
+
+impl ClusterReset {
+    /// Whether this host, one of `targets`, loses its etcd data too.
+    pub(super) fn wipes(&self, host: &HostId, targets: &[Target]) -> bool {
+        self.wipe_all || names(&self.wipe_data, targets, host)
+    }
 }
 
 /// Credentials given once for all hosts (`--ssh-user`, `--ssh-key`, `--ssh-sudo-pw`), also as REST gives them.
@@ -281,5 +301,21 @@ mod tests {
         for bad in ["", ".", "..", "a/b", "a b", "ü", &"x".repeat(65), "a\n"] {
             assert!(check_environment(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn data_is_wiped_of_the_host_that_is_named_and_no_other() {
+        let target = |text: &&str| Target::parse(text, &TargetDefaults::default()).unwrap();
+        let wiped = |texts: &[&str], hosts: &[&str]| -> Vec<String> {
+            let hosts: Vec<Target> = hosts.iter().map(target).collect();
+            let wipe_data = texts.iter().map(|t| (*t).to_owned()).collect();
+            let reset = ClusterReset { wipe_data, ..ClusterReset::default() };
+            let wiped = hosts.iter().map(Target::id).filter(|id| reset.wipes(id, &hosts));
+            wiped.map(String::from).collect()
+        };
+        assert_eq!(wiped(&["10.0.0.1"], &["10.0.0.1:2222", "10.0.0.2"]), ["10.0.0.1:2222"]);
+        assert_eq!(wiped(&["10.0.0.1"], &["10.0.0.1:2222", "10.0.0.1"]), ["10.0.0.1"]);
+        assert!(wiped(&["10.0.0.1"], &["10.0.0.1:2222", "10.0.0.1:2223"]).is_empty());
+        assert!(wiped(&[], &["10.0.0.1"]).is_empty());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::host::Target;
+use crate::host::{HostId, Target};
 use crate::plan::work::Undo;
 use crate::plan::{HostState, Plan, RunReport, Step};
 
@@ -22,7 +22,7 @@ pub(super) struct Reset {
     request: ClusterReset,
     targets: Vec<Target>,
     /// Hosts of the environment's clusters.
-    known: BTreeSet<String>,
+    known: BTreeSet<HostId>,
     /// Those clusters, as the control host knows them.
     etcd: Option<etcd::Cluster>,
     cluster: Option<kubernetes::Cluster>,
@@ -33,13 +33,13 @@ impl Reset {
         Self { request, targets: Vec::new(), known: BTreeSet::new(), etcd: None, cluster: None }
     }
 
-    fn wipes(&self, host: &str) -> bool {
-        self.request.wipe_all || self.request.wipe_data.iter().any(|h| h == host)
+    fn wipes(&self, host: &HostId) -> bool {
+        self.request.wipes(host, &self.targets)
     }
 
     /// Every host of the environment is given back.
     fn is_whole(&self) -> bool {
-        self.known.iter().all(|host| self.targets.iter().any(|t| t.address.to_string() == *host))
+        self.known.iter().all(|host| self.targets.iter().any(|t| t.id() == *host))
     }
 }
 
@@ -64,8 +64,8 @@ impl Flow for Reset {
             return Ok(Vec::new());
         }
         self.targets.clone_from(&self.request.hosts);
-        let some: Vec<String> = self.targets.iter().map(|t| t.address.to_string()).collect();
-        let at_work: Vec<&str> = some.iter().filter(|h| self.known.contains(*h)).map(String::as_str).collect();
+        let some: Vec<HostId> = self.targets.iter().map(Target::id).collect();
+        let at_work: Vec<&str> = some.iter().filter(|h| self.known.contains(*h)).map(HostId::as_str).collect();
         if !self.is_whole() && !at_work.is_empty() {
             return Err(FlowError::request_with_help(
                 format!("{}: still part of a cluster that keeps other hosts", at_work.join(", ")),
@@ -81,7 +81,7 @@ impl Flow for Reset {
 
     fn plan(&mut self, _: &mut Seen<'_>) -> Result<Plan, FlowError> {
         let mut plan = Plan::default();
-        for host in self.targets.iter().map(|t| t.address.to_string()) {
+        for host in self.targets.iter().map(Target::id) {
             let teardown = Step::on(&host, "node.teardown", "remove what Kubernetes created", kubernetes::Teardown);
             plan.push(teardown.weight(5));
             let wipe = if self.wipes(&host) {
@@ -116,7 +116,7 @@ impl Flow for Reset {
         if !self.is_whole() || report.hosts.iter().any(|h| h.result != HostState::Ok) {
             return Ok(Vec::new());
         }
-        let wiped = self.targets.iter().all(|t| self.wipes(&t.address.to_string()));
+        let wiped = self.targets.iter().all(|t| self.wipes(&t.id()));
         if !wiped {
             return Ok(vec![
                 "the hosts are as they were; etcd's data is still in /var/lib/etcd, and the line that made the cluster \

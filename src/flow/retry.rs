@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn a_scripts_own_verdict_is_final_whatever_it_printed() {
         let failed = |status| HostError::Failed {
-            host: "h".to_owned(),
+            host: "h".into(),
             command: "c".to_owned(),
             status,
             stderr: "connection refused".to_owned(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use payload::Bundle;
 
-use crate::host::{Facts, Target};
+use crate::host::{Facts, HostId, Target};
 use crate::plan::{Events, Plan, RunHosts, RunReport};
 use crate::repo::{InstallOptions, Wanted};
 
@@ -29,8 +29,8 @@ pub(super) struct Scene<'a> {
 
 impl Scene<'_> {
     /// The facts of all hosts that answered.
-    pub(super) fn facts(&self) -> BTreeMap<&str, &Facts> {
-        self.hosts.iter().map(|(name, host)| (name.as_str(), &host.facts)).collect()
+    pub(super) fn facts(&self) -> BTreeMap<&HostId, &Facts> {
+        self.hosts.iter().map(|(name, host)| (name, &host.facts)).collect()
     }
 
     /// What plans are made from.
@@ -58,10 +58,10 @@ pub(super) struct Seen<'a> {
     /// Names keys and certificates; a step makes them.
     pub pki: Pki,
     pub bundle: Option<&'a Bundle>,
-    pub facts: BTreeMap<&'a str, &'a Facts>,
+    pub facts: BTreeMap<&'a HostId, &'a Facts>,
     pub install: InstallOptions,
     /// What hosts hold of etcd, of those that were asked.
-    pub etcd_found: BTreeMap<String, etcd::Found>,
+    pub etcd_found: BTreeMap<HostId, etcd::Found>,
     /// The token of an etcd cluster that begins in this run.
     pub fresh_token: String,
     /// The etcd cluster as an earlier operation of the same job plans it.
@@ -85,7 +85,7 @@ impl Asked<'_> {
     /// Names every host for which no credentials are at hand; `why` says what for.
     pub(super) fn logins<'h>(
         &self,
-        hosts: impl IntoIterator<Item = &'h String>,
+        hosts: impl IntoIterator<Item = &'h HostId>,
         also: &[Target],
         why: &str,
     ) -> Result<Vec<Target>, FlowError> {
@@ -93,7 +93,7 @@ impl Asked<'_> {
         let mut found = Vec::new();
         let mut missing = Vec::new();
         for host in hosts {
-            let named = also.iter().find(|t| t.address.to_string() == *host).cloned();
+            let named = also.iter().find(|t| t.id() == *host).cloned();
             match named.or_else(|| kept.target(host, &self.options.login, &self.options.sealed)) {
                 Some(target) => found.push(target),
                 None => missing.push(host.as_str()),
@@ -127,7 +127,7 @@ pub(super) trait Flow {
         None
     }
     /// The packages each host should have.
-    fn packages(&self, _: &Scene<'_>) -> Result<BTreeMap<String, Vec<Wanted>>, FlowError> {
+    fn packages(&self, _: &Scene<'_>) -> Result<BTreeMap<HostId, Vec<Wanted>>, FlowError> {
         Ok(BTreeMap::new())
     }
     /// What stands in the way, on any host. Changes nothing.

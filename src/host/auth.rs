@@ -111,9 +111,8 @@ impl Attempts<'_> {
 
     fn key(&mut self) -> Result<bool, LoginError> {
         let Some(path) = &self.target.auth.key else { return Ok(false) };
-        let key_error = |why: String| {
-            LoginError::Final(HostError::Key { host: self.target.address.to_string(), path: path.to_string(), why })
-        };
+        let key_error =
+            |why: String| LoginError::Final(HostError::Key { host: self.target.id(), path: path.to_string(), why });
         let key = std::fs::read_to_string(path).map(Secret::new).map_err(|e| key_error(e.to_string()))?;
         let phrase = self.target.auth.passphrase.as_ref().map(Secret::expose);
         // libssh2 does not tell in every format that a passphrase is missing.
@@ -174,7 +173,7 @@ impl Attempts<'_> {
         match result {
             Ok(()) => Ok(self.session.authenticated()),
             Err(e) if matches!(e.code(), ErrorCode::Session(TIMEOUT_CODE)) => {
-                let (host, after) = (self.target.address.to_string(), self.timeout);
+                let (host, after) = (self.target.id(), self.timeout);
                 Err(LoginError::Final(HostError::Timeout { host, command: format!("login by {method}"), after }))
             }
             Err(e) if first && is_drop(&e) && e.code() != ErrorCode::Session(GOODBYE_CODE) => {
@@ -194,7 +193,7 @@ impl Attempts<'_> {
         };
         let offered = if self.offered.is_empty() { "nothing it would say" } else { &self.offered };
         HostError::Auth {
-            host: self.target.address.to_string(),
+            host: self.target.id(),
             user: self.target.user.clone(),
             tried: format!("{what}; sshd offers: {offered}"),
         }

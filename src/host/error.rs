@@ -2,37 +2,39 @@
 
 use std::time::Duration;
 
+use super::id::HostId;
+
 /// An error of one host. Its text never holds a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     #[error("{host}: cannot connect: {why}")]
-    Unreachable { host: String, why: String },
+    Unreachable { host: HostId, why: String },
     #[error("{host}: sshd dropped the connection {tries} times before login: {why}")]
-    Dropped { host: String, tries: u32, why: String },
+    Dropped { host: HostId, tries: u32, why: String },
     #[error("{host}: login as {user} refused ({tried})")]
-    Auth { host: String, user: String, tried: String },
+    Auth { host: HostId, user: String, tried: String },
     #[error("{host}: the private key {path} cannot be used: {why}")]
-    Key { host: String, path: String, why: String },
+    Key { host: HostId, path: String, why: String },
     #[error("{host}: its host key {fingerprint} is not the one recorded in {known_hosts}")]
-    HostKeyChanged { host: String, fingerprint: String, known_hosts: String },
+    HostKeyChanged { host: HostId, fingerprint: String, known_hosts: String },
     #[error("{host}: its host key {fingerprint} is not known, and --host-key strict accepts no new one")]
-    HostKeyUnknown { host: String, fingerprint: String },
+    HostKeyUnknown { host: HostId, fingerprint: String },
     #[error("{host}: {path}: {why}")]
-    KnownHosts { host: String, path: String, why: String },
+    KnownHosts { host: HostId, path: String, why: String },
     #[error("{host}: {user} cannot become root with sudo: {why}")]
-    Sudo { host: String, user: String, why: String },
+    Sudo { host: HostId, user: String, why: String },
     #[error("{host}: no answer within {} s to: {command}", .after.as_secs())]
-    Timeout { host: String, command: String, after: Duration },
+    Timeout { host: HostId, command: String, after: Duration },
     #[error("{host}: the connection was lost during: {command} ({why})")]
-    Lost { host: String, command: String, why: String },
+    Lost { host: HostId, command: String, why: String },
     #[error("{host}: {command}: exit status {status}{}", indented(.stderr))]
-    Failed { host: String, command: String, status: i32, stderr: String },
+    Failed { host: HostId, command: String, status: i32, stderr: String },
     #[error("{host}: {path} arrived damaged: sha256 differs")]
-    Damaged { host: String, path: String },
+    Damaged { host: HostId, path: String },
     #[error("{host}: forwarding a port is not possible: {why}")]
-    Forward { host: String, why: String },
+    Forward { host: HostId, why: String },
     #[error("{host}: reading {what}: {why}")]
-    Local { host: String, what: String, why: String },
+    Local { host: HostId, what: String, why: String },
 }
 
 fn indented(text: &str) -> String {

@@ -28,7 +28,7 @@ pub enum HostKeyPolicy {
 /// Checks the key that `target` showed against those known. When it is the first it is recorded, unless by a dry run.
 pub(super) fn check(connect: &Connect, target: &Target, key: &[u8]) -> Result<(), HostError> {
     let path = &connect.known_hosts;
-    let host = target.address.to_string();
+    let host = target.id();
     let io =
         |e: std::io::Error| HostError::KnownHosts { host: host.clone(), path: path.to_string(), why: e.to_string() };
     let mut file = if connect.look_only { None } else { Some(open_locked(path).map_err(io)?) };
@@ -134,6 +134,9 @@ mod tests {
         check(&target, &one, HostKeyPolicy::Strict).unwrap();
         let error = check(&target, &two, HostKeyPolicy::AcceptNew).unwrap_err();
         assert!(matches!(error, HostError::HostKeyChanged { .. }), "{error}");
+        assert!(error.to_string().starts_with("10.0.0.1:2222: "), "{error}");
+        let other = Target::parse("10.0.0.1", &TargetDefaults::default()).unwrap();
+        assert_eq!(types(&path, &other), [""; 0], "another sshd of that address has keys of its own");
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("[10.0.0.1]:2222 ssh-ed25519 "), "{text}");
         assert_eq!(text.lines().count(), 1);

@@ -18,6 +18,7 @@ use ssh2::Session;
 use super::auth::{self, LoginError};
 use super::error::HostError;
 use super::exec::{Streams, Wire, WireError};
+use super::id::HostId;
 use super::known_hosts::{self, HostKeyPolicy};
 use super::pace;
 use super::shell::{Command, Output, tail};
@@ -81,7 +82,7 @@ enum Root {
 pub struct Host {
     target: Target,
     connect: Connect,
-    name: String,
+    name: HostId,
     local: IpAddr,
     root: Root,
     wire: Mutex<Wire>,
@@ -101,7 +102,7 @@ impl Host {
     pub fn connect(target: &Target, connect: &Connect) -> Result<Self, HostError> {
         let (wire, local) = open(target, connect)?;
         let mut host = Self {
-            name: target.address.to_string(),
+            name: target.id(),
             target: target.clone(),
             connect: connect.clone(),
             local,
@@ -126,8 +127,8 @@ impl Host {
         &self.target
     }
 
-    /// How messages call it: the address as the user gave it.
-    pub fn name(&self) -> &str {
+    /// Which host this is, and how messages call it.
+    pub fn name(&self) -> &HostId {
         &self.name
     }
 
@@ -320,7 +321,7 @@ fn open(target: &Target, connect: &Connect) -> Result<(Wire, IpAddr), HostError>
 /// Connects and logs in, again when sshd drops the connection because it has too many logins under way. The session is
 /// still a blocking one.
 pub(super) fn log_in(target: &Target, connect: &Connect) -> Result<(Session, TcpStream), HostError> {
-    let host = target.address.to_string();
+    let host = target.id();
     let mut why = String::new();
     for tried in 0..pace::TRIES {
         if tried > 0 {
@@ -347,7 +348,7 @@ pub(super) fn log_in(target: &Target, connect: &Connect) -> Result<(Session, Tcp
 }
 
 fn dial(target: &Target, connect: &Connect) -> Result<TcpStream, HostError> {
-    let fail = |why: String| HostError::Unreachable { host: target.address.to_string(), why };
+    let fail = |why: String| HostError::Unreachable { host: target.id(), why };
     let addresses: Vec<SocketAddr> = match target.address.ip() {
         Some(ip) => vec![SocketAddr::new(ip, target.port)],
         None => (target.address.to_string(), target.port)

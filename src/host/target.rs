@@ -7,6 +7,7 @@ use std::fmt;
 use camino::Utf8PathBuf;
 
 use super::address::Address;
+use super::id::{HostId, SSH_PORT};
 use super::secret::Secret;
 
 /// A host and how to log in to it.
@@ -74,7 +75,17 @@ impl Target {
         if let Some(password) = password {
             auth.password = Some(Secret::new(password));
         }
-        Ok(Self { user, address, port: port.or(defaults.port).unwrap_or(22), auth })
+        Ok(Self { user, address, port: port.or(defaults.port).unwrap_or(SSH_PORT), auth })
+    }
+
+    /// Which host this is, whoever logs in to it.
+    pub fn id(&self) -> HostId {
+        HostId::new(&self.address, self.port)
+    }
+
+    /// The same host, by whatever login.
+    pub fn same_host(&self, other: &Self) -> bool {
+        self.port == other.port && self.address == other.address
     }
 
     /// The same user, port and credentials, so the same login.
@@ -85,7 +96,7 @@ impl Target {
     /// Takes the passwords of the login among `kept` that is this very one: the same user at the same address and port.
     /// What was given counts before what was kept.
     pub fn complete(&mut self, kept: &[Self]) {
-        let same = |k: &&Self| k.address == self.address && k.port == self.port && k.user == self.user;
+        let same = |k: &&Self| k.same_host(self) && k.user == self.user;
         if self.auth.password.is_none()
             && let Some(found) = kept.iter().find(same)
         {
@@ -104,11 +115,7 @@ impl Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.port == 22 {
-            write!(f, "{}@{}", self.user, self.address)
-        } else {
-            write!(f, "{}@{}:{}", self.user, self.address.before_port(), self.port)
-        }
+        write!(f, "{}@{}", self.user, self.id())
     }
 }
 

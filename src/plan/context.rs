@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::host::{Facts, Host};
+use crate::host::{Facts, Host, HostId};
 use crate::repo::HostRepo;
 
 use super::error::StepError;
@@ -34,8 +34,8 @@ impl RunHost {
     }
 }
 
-/// The hosts of a run, by the name their messages carry (the address as the user typed it).
-pub type RunHosts = BTreeMap<String, RunHost>;
+/// The hosts of a run.
+pub type RunHosts = BTreeMap<HostId, RunHost>;
 
 /// Set by SIGINT, SIGTERM or a REST listener that ends: no further step starts.
 #[derive(Debug, Default)]
@@ -104,7 +104,7 @@ impl<'a> Cx<'a> {
 
     /// A line for whoever watches this step.
     pub fn note(&self, text: impl Into<String>) {
-        let host = self.host.map(|h| h.host.name().to_owned());
+        let host = self.host.map(|h| h.host.name().to_string());
         self.events.send(&Event::StepNote { host, step: self.step.to_owned(), text: text.into() });
     }
 }

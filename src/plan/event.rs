@@ -8,6 +8,8 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
+use crate::host::HostId;
+
 /// One thing that happened. Readers of stored events skip kinds they do not know ([`Event::Unknown`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -32,7 +34,7 @@ pub enum Event {
         steps: usize,
         weight: u64,
         #[serde(default)]
-        hosts: BTreeMap<String, u64>,
+        hosts: BTreeMap<HostId, u64>,
     },
     /// What a step would change (`--dry-run`).
     WouldChange {
@@ -121,7 +123,7 @@ pub struct Failure {
 /// One line of the closing table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostResult {
-    pub host: String,
+    pub host: HostId,
     pub result: HostState,
     pub changed: usize,
     pub took_ms: u64,

@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::host::HostError;
+use crate::host::{HostError, HostId};
 
 use super::context::{Cx, Interrupt, RunHosts};
 use super::error::{PlanError, StepError};
@@ -141,7 +141,7 @@ impl Running<'_> {
 
     fn send_finished(&self, step: &Step, outcome: Outcome, took: Duration) {
         self.events.send(&Event::StepFinished {
-            host: step.host.clone(),
+            host: name_of(step),
             step: step.id.to_string(),
             title: step.title.clone(),
             outcome,
@@ -154,11 +154,11 @@ impl Running<'_> {
     /// for that reason and nothing else was waiting but what needs it.
     fn report(&self, board: &Board<'_>, to_end: bool) -> RunReport {
         let lanes = self.lanes();
-        let mut results: BTreeMap<&str, HostResult> = BTreeMap::new();
+        let mut results: BTreeMap<&HostId, HostResult> = BTreeMap::new();
         let mut control_ok = true;
         for (i, step) in self.plan.steps.iter().enumerate() {
             let state = board.state(i);
-            let Some(name) = step.host.as_deref() else {
+            let Some(name) = &step.host else {
                 control_ok &= state == State::Good;
                 continue;
             };
@@ -178,14 +178,19 @@ impl Running<'_> {
 }
 
 impl Lane {
-    fn result(&self, host: &str) -> HostResult {
+    fn result(&self, host: &HostId) -> HostResult {
         let result = match self.failed {
             None => HostState::Ok,
             Some(false) => HostState::Failed,
             Some(true) => HostState::Unreachable,
         };
-        HostResult { host: host.to_owned(), result, changed: self.changed, took_ms: self.took_ms, route: None }
+        HostResult { host: host.clone(), result, changed: self.changed, took_ms: self.took_ms, route: None }
     }
+}
+
+/// As events name it.
+fn name_of(step: &Step) -> Option<String> {
+    step.host.as_ref().map(HostId::to_string)
 }
 
 fn ended_unexpectedly() -> Outcome {
@@ -207,7 +212,7 @@ fn run_step(step: &Step, hosts: &RunHosts, events: &Events, interrupt: &Interrup
             None => return Outcome::Blocked { by: format!("no connection to {name}") },
         },
     };
-    events.send(&Event::StepStarted { host: step.host.clone(), step: step.id.to_string(), title: step.title.clone() });
+    events.send(&Event::StepStarted { host: name_of(step), step: step.id.to_string(), title: step.title.clone() });
     let cx = Cx { hosts, events, interrupt, host, step: step.id.as_str(), dry_run };
     match check_apply_verify(step, &cx, dry_run) {
         Ok(outcome) => outcome,
@@ -225,7 +230,7 @@ fn check_apply_verify(step: &Step, cx: &Cx<'_>, dry_run: bool) -> Result<Outcome
     let Check::Needed(changes) = found else { return Ok(Outcome::Satisfied) };
     if dry_run {
         cx.events.send(&Event::WouldChange {
-            host: step.host.clone(),
+            host: name_of(step),
             step: step.id.to_string(),
             title: step.title.clone(),
             changes,

@@ -126,8 +126,8 @@ fn two_lanes() -> Plan {
     let mut plan = Plan::default();
     for host in ["a", "b"] {
         for what in ["1", "2", "3"] {
-            let step = Step::on(host, what, format!("do {what}"), Wait);
-            let after = (host == "b" && what == "2").then(|| StepId::on("a", "2"));
+            let step = Step::on(&host.into(), what, format!("do {what}"), Wait);
+            let after = (host == "b" && what == "2").then(|| StepId::on(&"a".into(), "2"));
             plan.push(step.after(after));
         }
     }
@@ -151,7 +151,8 @@ fn failed(unreachable: bool) -> Outcome {
 #[test]
 fn a_failure_ends_its_lane_and_blocks_the_lanes_that_wait_for_it() {
     let plan = two_lanes();
-    let (report, events) = with(&plan, |s| if s.id == StepId::on("a", "2") { failed(true) } else { Outcome::Changed });
+    let (report, events) =
+        with(&plan, |s| if s.id == StepId::on(&"a".into(), "2") { failed(true) } else { Outcome::Changed });
     let states: Vec<_> = report.hosts.iter().map(|h| (h.host.as_str(), h.result, h.changed)).collect();
     assert_eq!(states, [("a", HostState::Unreachable, 1), ("b", HostState::Blocked, 1)]);
     let blocked = outcomes(&events).into_iter().filter(|o| o.ends_with(r#"Blocked { by: "do 2 on a failed" }"#));
@@ -179,7 +180,7 @@ fn a_step_without_a_connection_says_so_to_those_that_wait_for_it() {
 fn a_step_that_panics_is_a_failed_step() {
     let plan = two_lanes();
     let (report, events) = with(&plan, |s| {
-        assert!(s.id != StepId::on("b", "1"), "on purpose");
+        assert!(s.id != StepId::on(&"b".into(), "1"), "on purpose");
         Outcome::Satisfied
     });
     let states: Vec<_> = report.hosts.iter().map(|h| (h.host.as_str(), h.result)).collect();
@@ -190,7 +191,7 @@ fn a_step_that_panics_is_a_failed_step() {
 #[test]
 fn a_plan_that_cannot_be_resolved_begins_nothing() {
     let mut plan = two_lanes();
-    plan.push(Step::control("x", "x", Wait).after([StepId::on("c", "1")]));
+    plan.push(Step::control("x", "x", Wait).after([StepId::on(&"c".into(), "1")]));
     let events = Events::new();
     events.listen(|e: &Event| panic!("{e:?}"));
     let error = run_with(&plan, &events, &Interrupt::default(), 2, &|_| Outcome::Changed).unwrap_err();

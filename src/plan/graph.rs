@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     fn step(host: &str, what: &str) -> Step {
-        Step::on(host, what, what, Nothing)
+        Step::on(&host.into(), what, what, Nothing)
     }
 
     fn resolve(steps: impl IntoIterator<Item = Step>) -> Result<Graph, String> {
@@ -166,8 +166,8 @@ mod tests {
             step("a", "1"),
             step("b", "1"),
             step("a", "2"),
-            step("b", "2").after([StepId::on("a", "1")]),
-            Step::control("1", "1", Nothing).after([StepId::on("b", "2")]),
+            step("b", "2").after([StepId::on(&"a".into(), "1")]),
+            Step::control("1", "1", Nothing).after([StepId::on(&"b".into(), "2")]),
         ])
         .unwrap();
         assert_eq!((graph.len(), graph.lanes()), (5, 3));
@@ -181,13 +181,13 @@ mod tests {
 
     #[test]
     fn a_step_that_waits_for_one_that_is_not_there_is_an_error_that_names_both() {
-        let error = resolve([step("a", "start").after([StepId::on("b", "answers")])]).unwrap_err();
+        let error = resolve([step("a", "start").after([StepId::on(&"b".into(), "answers")])]).unwrap_err();
         assert_eq!(error, "step a/start waits for b/answers, which is not in the plan");
     }
 
     #[test]
     fn a_step_that_may_be_left_out_is_waited_for_when_it_is_there() {
-        let wait = || step("a", "start").after_if_present([StepId::on("b", "answers")]);
+        let wait = || step("a", "start").after_if_present([StepId::on(&"b".into(), "answers")]);
         assert_eq!(resolve([wait()]).unwrap().waits(), [0]);
         assert_eq!(resolve([wait(), step("b", "answers")]).unwrap().waits(), [1, 0]);
     }
@@ -201,16 +201,16 @@ mod tests {
     #[test]
     fn steps_that_wait_for_each_other_are_an_error_that_names_them() {
         let error = resolve([
-            step("z", "0").after([StepId::on("b", "1")]),
-            step("a", "1").after([StepId::on("b", "2")]),
+            step("z", "0").after([StepId::on(&"b".into(), "1")]),
+            step("a", "1").after([StepId::on(&"b".into(), "2")]),
             step("b", "1"),
-            step("b", "2").after([StepId::on("a", "1")]),
+            step("b", "2").after([StepId::on(&"a".into(), "1")]),
         ])
         .unwrap_err();
         assert_eq!(error, "steps wait for each other: b/2, a/1");
-        let error = resolve([step("a", "1").after([StepId::on("a", "1")])]).unwrap_err();
+        let error = resolve([step("a", "1").after([StepId::on(&"a".into(), "1")])]).unwrap_err();
         assert_eq!(error, "steps wait for each other: a/1");
-        let error = resolve([step("a", "1").after([StepId::on("a", "2")]), step("a", "2")]).unwrap_err();
+        let error = resolve([step("a", "1").after([StepId::on(&"a".into(), "2")]), step("a", "2")]).unwrap_err();
         assert!(error.contains("a/1") && error.contains("a/2"), "{error}");
     }
 }

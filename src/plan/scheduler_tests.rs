@@ -17,13 +17,13 @@ struct Model {
 
 impl Model {
     fn id(&self, step: usize) -> StepId {
-        StepId::on(&format!("h{}", self.steps[step].0), &step.to_string())
+        StepId::on(&format!("h{}", self.steps[step].0).into(), &step.to_string())
     }
 
     fn plan(&self) -> Plan {
         let mut plan = Plan::default();
         for (i, (lane, after, _)) in self.steps.iter().enumerate() {
-            let step = Step::on(&format!("h{lane}"), &i.to_string(), "do it", Nothing);
+            let step = Step::on(&format!("h{lane}").into(), &i.to_string(), "do it", Nothing);
             plan.push(step.after(after.iter().map(|&j| self.id(j))));
         }
         plan

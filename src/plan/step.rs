@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::host::HostId;
+
 use super::context::Cx;
 use super::error::StepError;
 use super::work::Made;
@@ -18,7 +20,7 @@ use super::work::Made;
 pub struct StepId(Arc<str>);
 
 impl StepId {
-    pub fn on(host: &str, what: &str) -> Self {
+    pub fn on(host: &HostId, what: &str) -> Self {
         Self(format!("{host}/{what}").into())
     }
 
@@ -112,7 +114,7 @@ pub trait Work: Send + Sync + fmt::Debug {
 pub struct Step {
     pub id: StepId,
     /// The host it runs on; `None` is the control host.
-    pub host: Option<String>,
+    pub host: Option<HostId>,
     /// What the operator reads while it runs: "install etcd".
     pub title: String,
     /// Steps that must have ended well before this one starts, beside the earlier ones of its own host.
@@ -123,10 +125,10 @@ pub struct Step {
 }
 
 impl Step {
-    pub fn on(host: &str, what: &str, title: impl Into<String>, work: impl Work + 'static) -> Self {
+    pub fn on(host: &HostId, what: &str, title: impl Into<String>, work: impl Work + 'static) -> Self {
         Self {
             id: StepId::on(host, what),
-            host: Some(host.to_owned()),
+            host: Some(host.clone()),
             title: title.into(),
             after: Vec::new(),
             weight: 1,
@@ -187,11 +189,11 @@ impl Plan {
     }
 
     /// The weight of each host's own steps; what the control host does is nobody's.
-    pub fn weight_by_host(&self) -> BTreeMap<String, u64> {
+    pub fn weight_by_host(&self) -> BTreeMap<HostId, u64> {
         let mut weights = BTreeMap::new();
         for step in &self.steps {
             if let Some(host) = &step.host {
-                // Most steps belong to a host that is there already, and need no copy of its name.
+                // Most steps belong to a host that is there already, and need no clone of its name.
                 match weights.get_mut(host) {
                     Some(weight) => *weight += step.weight,
                     None => drop(weights.insert(host.clone(), step.weight)),
@@ -238,10 +240,10 @@ pub(super) mod tests {
     #[test]
     fn a_plan_prints_what_waits_for_what() {
         let mut plan = Plan::default();
-        plan.push(Step::on("a", "start", "start it", Nothing).weight(2));
-        plan.push(Step::control("tell", "tell it", Nothing).after([StepId::on("a", "start")]).weight(3));
-        plan.push(Step::on("a", "end", "end it", Nothing).after_if_present([StepId::control("x")]));
+        plan.push(Step::on(&"a".into(), "start", "start it", Nothing).weight(2));
+        plan.push(Step::control("tell", "tell it", Nothing).after([StepId::on(&"a".into(), "start")]).weight(3));
+        plan.push(Step::on(&"a".into(), "end", "end it", Nothing).after_if_present([StepId::control("x")]));
         assert_eq!(plan.to_string(), "a/start: start it\n/tell: tell it  [after a/start]\na/end: end it  [after /x]\n");
-        assert_eq!((plan.weight(), plan.weight_by_host()), (6, BTreeMap::from([("a".to_owned(), 3)])));
+        assert_eq!((plan.weight(), plan.weight_by_host()), (6, BTreeMap::from([("a".into(), 3)])));
     }
 }

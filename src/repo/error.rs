@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 use payload::BundleError;
 
 use super::route::Route;
-use crate::host::HostError;
+use crate::host::{HostError, HostId};
 
 /// An error of this room. Its text says what was tried, on which host, and why it failed; [`RepoError::help`] what
 /// the user can do.
@@ -33,34 +33,34 @@ pub enum RepoError {
     Host(#[from] HostError),
     /// Neither dnf5, dnf, yum nor rpm.
     #[error("{host} has no package manager that is known here (dnf5, dnf, yum, rpm)")]
-    NoPackageManager { host: String },
+    NoPackageManager { host: HostId },
     /// Packages from the host's own repositories, on a host that has only rpm.
     #[error("{host} has only rpm, which cannot fetch {} from the host's own repositories", .names.join(", "))]
-    NoOwn { host: String, names: Vec<String> },
+    NoOwn { host: HostId, names: Vec<String> },
     /// None of the routes allowed works.
     #[error("{host} cannot reach the repository: {}", .tried.iter().map(|(route, why)| format!("{route}: {why}")).collect::<Vec<_>>().join("; "))]
-    NoRoute { host: String, tried: Vec<(Route, String)> },
+    NoRoute { host: HostId, tried: Vec<(Route, String)> },
     /// A newer version is there already.
     #[error("{host} has {name} {installed} installed, newer than {wanted}")]
-    Newer { host: String, name: String, installed: String, wanted: String },
+    Newer { host: HostId, name: String, installed: String, wanted: String },
     /// The package manager found no solution; nothing was changed.
     #[error("{host} cannot install {}: {}", .wanted.join(", "), .problems.join("; "))]
-    Unsolvable { host: String, wanted: Vec<String>, problems: Vec<String> },
+    Unsolvable { host: HostId, wanted: Vec<String>, problems: Vec<String> },
     /// What arrived is not what the signed metadata promises.
     #[error("{host} refused {what}: it is damaged ({detail})")]
-    Damaged { host: String, what: String, detail: String },
+    Damaged { host: HostId, what: String, detail: String },
     /// Another package manager did not finish in time.
     #[error("{host}: {holder} holds the package manager's lock, waited {waited} s for it")]
-    Locked { host: String, holder: String, waited: u64 },
+    Locked { host: HostId, holder: String, waited: u64 },
     /// The packages did not arrive.
     #[error("{host} could not fetch packages by {route}: {detail}")]
-    Download { host: String, route: Route, detail: String },
+    Download { host: HostId, route: Route, detail: String },
     /// The package manager failed in another way.
     #[error("{host}: `{command}` ended with status {status}: {detail}")]
-    Failed { host: String, command: String, status: i32, detail: String },
+    Failed { host: HostId, command: String, status: i32, detail: String },
     /// The transaction ended well, but the package is not there.
     #[error("{host}: {package} is still not installed although `{command}` reported success")]
-    NotThere { host: String, package: String, command: String },
+    NotThere { host: HostId, package: String, command: String },
 }
 
 impl RepoError {

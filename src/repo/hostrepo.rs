@@ -210,7 +210,7 @@ impl HostRepo {
         };
         let orders = orders(host.name(), &self.place.stock, wanted, &there, options)?;
         if self.manager == Manager::Rpm && !orders.own.is_empty() {
-            return Err(RepoError::NoOwn { host: host.name().into(), names: orders.own });
+            return Err(RepoError::NoOwn { host: host.name().clone(), names: orders.own });
         }
         Ok(orders)
     }

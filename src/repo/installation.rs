@@ -70,7 +70,7 @@ impl HostRepo {
             return Ok(());
         }
         let (wanted, problems) = (wanted.to_vec(), found.problems.clone());
-        Err(RepoError::Unsolvable { host: host.name().into(), wanted, problems })
+        Err(RepoError::Unsolvable { host: host.name().clone(), wanted, problems })
     }
 
     /// Runs the transactions, each again by the next way should the way break; the packages that came. `tried` is what a
@@ -114,7 +114,7 @@ impl HostRepo {
                     Verdict::Damaged(detail) => return Err(self.damaged(host, &detail)),
                     Verdict::Unsolvable(problems) => {
                         return Err(RepoError::Unsolvable {
-                            host: host.name().into(),
+                            host: host.name().clone(),
                             wanted: specs.to_vec(),
                             problems,
                         });
@@ -140,10 +140,10 @@ impl HostRepo {
         }
         match run.verdict(self.manager) {
             Verdict::Unsolvable(problems) => {
-                Err(RepoError::Unsolvable { host: host.name().into(), wanted: orders.own.clone(), problems })
+                Err(RepoError::Unsolvable { host: host.name().clone(), wanted: orders.own.clone(), problems })
             }
             Verdict::Download(detail) => {
-                Err(RepoError::Download { host: host.name().into(), route: Route::Own, detail: self.clean(&detail) })
+                Err(RepoError::Download { host: host.name().clone(), route: Route::Own, detail: self.clean(&detail) })
             }
             _ => Err(run.failed(host, &self.place.stock)),
         }
@@ -152,7 +152,7 @@ impl HostRepo {
     pub(super) fn damaged(&self, host: &Host, detail: &str) -> RepoError {
         let detail = self.clean(detail);
         let what = problem::damaged_package(&detail).unwrap_or("a package").to_owned();
-        RepoError::Damaged { host: host.name().into(), what, detail }
+        RepoError::Damaged { host: host.name().clone(), what, detail }
     }
 
     /// Looks again: what was wanted must be there now.
@@ -161,7 +161,7 @@ impl HostRepo {
         for (wanted, there) in wanted.iter().zip(&there) {
             if !wanted.is_met_by(there) {
                 let command = self.manager.program().to_owned();
-                return Err(RepoError::NotThere { host: host.name().into(), package: wanted.name().into(), command });
+                return Err(RepoError::NotThere { host: host.name().clone(), package: wanted.name().into(), command });
             }
         }
         Ok(())

@@ -21,7 +21,7 @@ impl HostRepo {
     pub(super) fn need_route(&mut self, host: &Host) -> Result<(), RepoError> {
         if matches!(self.route, Route::Own | Route::Idle) {
             self.find_route(host, self.manager.trial_reads_metadata())?;
-            info!(host = host.name(), route = %self.route, why = self.why(), "route to the repository");
+            info!(host = host.name().as_str(), route = %self.route, why = self.why(), "route to the repository");
         }
         Ok(())
     }
@@ -40,7 +40,7 @@ impl HostRepo {
                     return Ok(());
                 }
                 Err(why) => {
-                    info!(host = host.name(), %route, why, "route not usable");
+                    info!(host = host.name().as_str(), %route, why, "route not usable");
                     self.tried.push((*route, why));
                 }
             }
@@ -111,7 +111,7 @@ impl HostRepo {
 
     pub(super) fn damaged_metadata(&self, host: &Host, detail: &str) -> RepoError {
         let what = "the repository's metadata".to_owned();
-        RepoError::Damaged { host: host.name().into(), what, detail: self.clean(detail) }
+        RepoError::Damaged { host: host.name().clone(), what, detail: self.clean(detail) }
     }
 
     /// The metadata could not be fetched by this way: it is none.
@@ -135,7 +135,7 @@ impl HostRepo {
         let (from, why) = (self.route, self.clean(why));
         let last = self.choice.order().last() == Some(&from);
         if self.fell_back || last {
-            return Err(RepoError::Download { host: host.name().into(), route: from, detail: why });
+            return Err(RepoError::Download { host: host.name().clone(), route: from, detail: why });
         }
         self.fell_back = true;
         self.tried.push((from, format!("it broke in the middle: {why}")));
@@ -147,5 +147,5 @@ impl HostRepo {
 
 /// An error's text without the host in front: it is shown where the host is known.
 fn reason(text: &str, host: &Host) -> String {
-    text.strip_prefix(host.name()).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(text).to_owned()
+    text.strip_prefix(host.name().as_str()).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(text).to_owned()
 }

@@ -118,7 +118,7 @@ impl Inner {
                     for (host, weight) in hosts {
                         db.execute(
                             "UPDATE hosts SET weight = ?3 WHERE task = ?1 AND host = ?2",
-                            params![task, host, i64::try_from(weight).unwrap_or(i64::MAX)],
+                            params![task, host.as_str(), i64::try_from(weight).unwrap_or(i64::MAX)],
                         )?;
                     }
                     Ok(())
@@ -149,7 +149,7 @@ impl Inner {
                         db.execute(
                             "UPDATE hosts SET state = ?3
                              WHERE task = ?1 AND host = ?2 AND NOT (state = 'failed' AND ?3 = 'untouched')",
-                            params![task, host.host, word],
+                            params![task, host.host.as_str(), word],
                         )
                         .map(drop)
                     });

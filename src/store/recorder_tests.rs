@@ -35,7 +35,7 @@ impl Run {
             hosts: vec!["a".into(), "b".into()],
             dry_run: false,
         });
-        let hosts = BTreeMap::from([("a".to_owned(), 3), ("b".to_owned(), 1)]);
+        let hosts = BTreeMap::from([("a".into(), 3), ("b".into(), 1)]);
         self.tell(&Event::Planned { steps: 3, weight: 4, hosts });
     }
 

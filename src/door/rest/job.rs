@@ -7,7 +7,7 @@ use crate::door::login::{Login, Secrets, learn};
 use crate::flow::request::{
     ClusterChange, ClusterCreate, ClusterRemove, ClusterSettings, EtcdCreate, Network, Operation,
 };
-use crate::host::{Auth, Target, TargetDefaults};
+use crate::host::{Auth, HostId, Target, TargetDefaults};
 
 use super::body::{ClusterParams, HostList, WRONG};
 use super::ec2::Ec2Params;
@@ -137,7 +137,7 @@ impl Hosts {
         }
         let mut hosts = targets(&list.0, &self.defaults).map_err(|e| wrong(e.to_string()))?;
         let bare = |target: &Target| {
-            let same = |text: &&String| Target::parse(text, &self.defaults).is_ok_and(|t| t.address == target.address);
+            let same = |text: &&String| Target::parse(text, &self.defaults).is_ok_and(|t| t.same_host(target));
             list.0.iter().find(same).is_some_and(|text| !text.contains('@'))
         };
         for target in &mut hosts {
@@ -145,12 +145,12 @@ impl Hosts {
             if target.auth.password.is_none() && target.auth.key.is_none() {
                 return Err(wrong(format!(
                     "{}: neither a password (user:password@address) nor certificate_path is given",
-                    target.address
+                    target.id()
                 )));
             }
-            match self.seen.iter().find(|t| t.address == target.address) {
+            match self.seen.iter().find(|t| t.same_host(target)) {
                 Some(same) if !same.same_login(target) => {
-                    return Err(wrong(format!("{} is given twice with different credentials", target.address)));
+                    return Err(wrong(format!("{} is given twice with different credentials", target.id())));
                 }
                 Some(_) => {}
                 None => self.seen.push(target.clone()),
@@ -161,11 +161,12 @@ impl Hosts {
 
     /// A host that the environment knows is logged in to as before, where the request says nothing else.
     fn complete(&self, target: &mut Target, bare: bool) {
-        let address = target.address.to_string();
-        if let Some(known) = self.login.hosts.get(&address) {
-            if target.port == 22 {
-                target.port = known.port;
-            }
+        // An address without a port also means the only host that is known there.
+        if let Some(host) = HostId::named(&target.id(), self.login.hosts.keys()) {
+            target.port = host.port();
+        }
+        let host = target.id();
+        if let Some(known) = self.login.hosts.get(&host) {
             if bare {
                 target.user.clone_from(&known.user);
             } else if target.user != known.user {
@@ -173,7 +174,7 @@ impl Hosts {
             }
         }
         if target.auth.password.is_none() {
-            target.auth.password = self.secrets.passwords.get(&address).cloned();
+            target.auth.password = self.secrets.passwords.get(&host).cloned();
         }
     }
 
@@ -181,11 +182,11 @@ impl Hosts {
     fn others(&self) -> Vec<Target> {
         let known = self.login.hosts.iter().filter_map(|(host, login)| {
             let password = self.secrets.passwords.get(host)?;
-            let address = host.parse().ok()?;
+            let address = host.address().parse().ok()?;
             let auth = Auth { password: Some(password.clone()), ..self.defaults.auth.clone() };
             Some(Target { user: login.user.clone(), address, port: login.port, auth })
         });
-        known.filter(|target| self.seen.iter().all(|seen| seen.address != target.address)).collect()
+        known.filter(|target| self.seen.iter().all(|seen| !seen.same_host(target))).collect()
     }
 
     fn asked(mut self, operations: Vec<Operation>) -> Asked {

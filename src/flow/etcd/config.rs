@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use crate::flow::pki::{Ask, CertRequest, Material, Pki, Purpose, Usage};
-use crate::host::FileMeta;
+use crate::host::{FileMeta, HostId};
 use crate::plan::work::{FileSpec, Files};
 
 use super::state::{Cluster, Joining, Member};
@@ -23,15 +23,8 @@ pub(super) struct MemberKeys {
 }
 
 /// A member's certificates.
-pub(super) fn member_keys(pki: &Pki, member: &Member, host: &str) -> MemberKeys {
-    let mut ips = vec![member.address, IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
-    let mut dns = vec![member.name.clone(), "localhost".to_owned()];
-    match host.parse::<IpAddr>() {
-        Ok(ip) if !ips.contains(&ip) => ips.push(ip),
-        Ok(_) => {}
-        Err(_) if dns.iter().any(|d| d == host) => {}
-        Err(_) => dns.push(host.to_owned()),
-    }
+pub(super) fn member_keys(pki: &Pki, member: &Member, host: &HostId) -> MemberKeys {
+    let (dns, ips) = names(member, host);
     let request = CertRequest {
         name: format!("member-{}", member.name),
         common_name: member.name.clone(),
@@ -50,6 +43,20 @@ pub(super) fn member_keys(pki: &Pki, member: &Member, host: &str) -> MemberKeys 
 /// The certificate that etcd's members and clients trust.
 pub(crate) fn authority(pki: &Pki) -> Material {
     pki.material(Purpose::Etcd, Ask::Authority)
+}
+
+/// Every name and address by which a member is called; the address that the user gave is one of them, its SSH port is not.
+fn names(member: &Member, host: &HostId) -> (Vec<String>, Vec<IpAddr>) {
+    let mut ips = vec![member.address, IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
+    let mut dns = vec![member.name.clone(), "localhost".to_owned()];
+    let host = host.address();
+    match host.parse::<IpAddr>() {
+        Ok(ip) if !ips.contains(&ip) => ips.push(ip),
+        Ok(_) => {}
+        Err(_) if dns.iter().any(|d| d == host) => {}
+        Err(_) => dns.push(host.to_owned()),
+    }
+    (dns, ips)
 }
 
 /// A client's certificate: `root` for etcdctl, `kube-apiserver` for Kubernetes.
@@ -149,6 +156,19 @@ mod tests {
         let member = Member { name: "host0".into(), address, joining: Joining::New(initial) };
         cluster.members.insert("10.8.14.200".into(), member.clone());
         (cluster, member)
+    }
+
+    #[test]
+    fn certificates_name_the_address_that_the_user_gave_without_its_port() {
+        let (_, member) = cluster(true);
+        for (host, name) in
+            [("10.0.0.9:2222", "10.0.0.9"), ("[fe80::9]:2222", "fe80::9"), ("10.8.14.200", "10.8.14.200")]
+        {
+            let (dns, ips) = names(&member, &host.into());
+            assert_eq!(dns, ["host0", "localhost"]);
+            assert!(ips.contains(&name.parse().unwrap()), "{ips:?}");
+        }
+        assert_eq!(names(&member, &"gate.example:2222".into()).0, ["host0", "localhost", "gate.example"]);
     }
 
     #[test]

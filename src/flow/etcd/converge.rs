@@ -9,7 +9,7 @@ use crate::flow::request::{EtcdChange, EtcdCreate};
 use crate::flow::rpms;
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
-use crate::host::{Target, for_each};
+use crate::host::{HostId, Target, for_each};
 use crate::plan::{HostState, Plan, RunReport};
 use crate::repo::Wanted;
 
@@ -42,7 +42,7 @@ impl Converge {
 
     /// The cluster that stands, with these members beside its own.
     pub fn add(change: EtcdChange) -> Self {
-        let hosts: Vec<String> = change.members.iter().map(|t| t.address.to_string()).collect();
+        let hosts: Vec<HostId> = change.members.iter().map(Target::id).collect();
         let title = format!("add {} to the etcd cluster", hosts.join(", "));
         let request = EtcdCreate { members: change.members, rpms: change.rpms, tls: true, wipe_data: Vec::new() };
         Self::new(request, Some(title))
@@ -58,8 +58,8 @@ impl Converge {
         Self { request, standing, wanted: Vec::new(), known: None, after: None }
     }
 
-    fn hosts(&self) -> Vec<String> {
-        self.request.members.iter().map(|t| t.address.to_string()).collect()
+    fn hosts(&self) -> Vec<HostId> {
+        self.request.members.iter().map(Target::id).collect()
     }
 
     fn check_standing(&mut self, environment: &Environment) -> Result<Vec<Problem>, FlowError> {
@@ -99,7 +99,7 @@ impl Flow for Converge {
         check_members(&self.request, self.known.as_ref(), asked.environment)
     }
 
-    fn packages(&self, _: &Scene<'_>) -> Result<BTreeMap<String, Vec<Wanted>>, FlowError> {
+    fn packages(&self, _: &Scene<'_>) -> Result<BTreeMap<HostId, Vec<Wanted>>, FlowError> {
         Ok(self.hosts().into_iter().map(|host| (host, self.wanted.clone())).collect())
     }
 
@@ -137,8 +137,8 @@ impl Flow for Converge {
 
     fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError> {
         let Some(cluster) = &mut self.after else { return Ok(Vec::new()) };
-        let good = |host: &String| report.hosts.iter().any(|h| h.host == *host && h.result == HostState::Ok);
-        let answered = self.request.members.iter().filter(|t| good(&t.address.to_string())).count();
+        let good = |host: &HostId| report.hosts.iter().any(|h| h.host == *host && h.result == HostState::Ok);
+        let answered = self.request.members.iter().filter(|t| good(&t.id())).count();
         if answered > cluster.members.len() / 2 && !cluster.standing {
             cluster.standing = true;
             cluster.save(scene.environment)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::flow::error::FlowError;
 use crate::flow::request::EtcdCreate;
 use crate::flow::scene::Seen;
-use crate::host::Target;
+use crate::host::{HostId, Target};
 
 use super::preflight::member_address;
 use super::state::{Cluster, Joining, Member};
@@ -22,18 +22,18 @@ pub(super) fn fresh_token() -> String {
 pub(super) fn decide(request: &EtcdCreate, known: Option<&Cluster>, seen: &Seen<'_>) -> Result<Cluster, FlowError> {
     let token = known.map(|c| c.token.as_str());
     // Whether each host holds data of this cluster.
-    let of_request = request.members.iter().map(|t| t.address.to_string());
+    let of_request = request.members.iter().map(Target::id);
     let found = of_request.filter_map(|host| seen.etcd_found.get_key_value(&host));
-    let data: BTreeMap<&str, bool> = found.map(|(host, found)| (host.as_str(), found.is_of(token))).collect();
+    let data: BTreeMap<&HostId, bool> = found.map(|(host, found)| (host, found.is_of(token))).collect();
     match known {
         Some(cluster) if cluster.standing => grow(cluster.clone(), request, &data, seen),
         Some(cluster)
-            if cluster.members.keys().all(|h| data.contains_key(h.as_str())) && data.len() == cluster.members.len() =>
+            if cluster.members.keys().all(|h| data.contains_key(h)) && data.len() == cluster.members.len() =>
         {
             Ok(cluster.clone())
         }
         Some(cluster) if data.values().any(|has_data| *has_data) => {
-            let members: Vec<_> = cluster.members.keys().map(String::as_str).collect();
+            let members: Vec<_> = cluster.members.keys().map(HostId::as_str).collect();
             Err(FlowError::request_with_help(
                 format!("this cluster's first start was begun with other members: {}", members.join(", ")),
                 "run it again with those, then add or remove members",
@@ -43,9 +43,9 @@ pub(super) fn decide(request: &EtcdCreate, known: Option<&Cluster>, seen: &Seen<
     }
 }
 
-fn new_member(target: &Target, seen: &Seen<'_>) -> Result<(String, Member), FlowError> {
-    let host = target.address.to_string();
-    let facts = seen.facts.get(host.as_str()).copied();
+fn new_member(target: &Target, seen: &Seen<'_>) -> Result<(HostId, Member), FlowError> {
+    let host = target.id();
+    let facts = seen.facts.get(&host).copied();
     let address = facts.and_then(|f| member_address(target, f));
     let (Some(facts), Some(address)) = (facts, address) else {
         return Err(FlowError::Failed {
@@ -71,12 +71,12 @@ fn bootstrap(request: &EtcdCreate, seen: &Seen<'_>) -> Result<Cluster, FlowError
 fn grow(
     mut cluster: Cluster,
     request: &EtcdCreate,
-    data: &BTreeMap<&str, bool>,
+    data: &BTreeMap<&HostId, bool>,
     seen: &Seen<'_>,
 ) -> Result<Cluster, FlowError> {
     for target in &request.members {
-        let host = target.address.to_string();
-        if cluster.members.contains_key(&host) && data.get(host.as_str()) == Some(&true) {
+        let host = target.id();
+        if cluster.members.contains_key(&host) && data.get(&host) == Some(&true) {
             continue;
         }
         let (host, mut member) = new_member(target, seen)?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::flow::request::EtcdCreate;
 use crate::flow::scene::Seen;
-use crate::host::Facts;
+use crate::host::{Facts, HostId};
 use crate::plan::work::{Files, FirewallPorts, Packages, Reads, RepositoryOff, Unit, make_first};
 use crate::plan::{Plan, Step, StepId};
 use crate::repo::{InstallOptions, Wanted};
@@ -15,7 +15,7 @@ use super::state::{CLIENT_PORT, Cluster, Joining, Member, PEER_PORT};
 use super::verify::{Answers, Wipe};
 
 /// The step after which a host's member answers.
-pub(crate) fn answers(host: &str) -> StepId {
+pub(crate) fn answers(host: &HostId) -> StepId {
     StepId::on(host, "etcd.answers")
 }
 
@@ -25,8 +25,8 @@ pub(super) fn make_plan(cluster: &Cluster, request: &EtcdCreate, wanted: &[Wante
     // In a cluster that stands one member at a time is restarted or joins, and only when the one before it answers.
     let mut before: Option<StepId> = None;
     for target in &request.members {
-        let host = target.address.to_string();
-        let Some(facts) = seen.facts.get(host.as_str()).copied() else { continue };
+        let host = target.id();
+        let Some(facts) = seen.facts.get(&host).copied() else { continue };
         let Some(one) = OneMember::of(cluster, &host, facts, seen) else { continue };
         let one = OneMember { wanted, before: before.clone(), ..one };
         plan.steps.extend(one.steps(request, &seen.install));
@@ -38,13 +38,13 @@ pub(super) fn make_plan(cluster: &Cluster, request: &EtcdCreate, wanted: &[Wante
 }
 
 /// The steps of one member on its own, for what they own.
-pub(super) fn steps_of(cluster: &Cluster, host: &str, facts: &Facts, seen: &Seen<'_>) -> Vec<Step> {
+pub(super) fn steps_of(cluster: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Vec<Step> {
     let request = EtcdCreate { members: Vec::new(), rpms: Vec::new(), tls: cluster.tls, wipe_data: Vec::new() };
     OneMember::of(cluster, host, facts, seen).map_or_else(Vec::new, |one| one.steps(&request, &seen.install))
 }
 
 struct OneMember<'a> {
-    host: &'a str,
+    host: &'a HostId,
     member: &'a Member,
     cluster: &'a Cluster,
     facts: &'a Facts,
@@ -55,7 +55,7 @@ struct OneMember<'a> {
 
 impl<'a> OneMember<'a> {
     /// This host's member, when it is one.
-    fn of(cluster: &'a Cluster, host: &'a str, facts: &'a Facts, seen: &Seen<'_>) -> Option<Self> {
+    fn of(cluster: &'a Cluster, host: &'a HostId, facts: &'a Facts, seen: &Seen<'_>) -> Option<Self> {
         let member = cluster.members.get(host)?;
         let keys = cluster.tls.then(|| member_keys(&seen.pki, member, host));
         Some(Self { host, member, cluster, facts, keys, wanted: &[], before: None })
@@ -67,7 +67,7 @@ impl<'a> OneMember<'a> {
         let mut steps = Vec::new();
         let packages = Packages { wanted: self.wanted.to_vec(), options: install.clone() };
         steps.push(Step::on(host, "etcd.install", "install etcd", packages).weight(8));
-        if request.wipe_data.iter().any(|h| h == host) {
+        if request.wipes(host) {
             let wipe = Wipe { token: self.cluster.token.clone() };
             steps.push(Step::on(host, "etcd.wipe", "delete etcd data that is not this cluster's", wipe));
         }

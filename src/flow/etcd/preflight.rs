@@ -9,7 +9,7 @@ use crate::flow::problem::Problem;
 use crate::flow::request::EtcdCreate;
 use crate::flow::scene::Scene;
 use crate::flow::state::Environment;
-use crate::host::{Command, Facts, Host, Target, for_each};
+use crate::host::{Command, Facts, Host, HostId, Target, for_each};
 use crate::plan::RunHost;
 
 use super::probe::Found;
@@ -32,11 +32,11 @@ pub(super) fn check_members(
     if count == 0 {
         return Err(FlowError::request("an etcd cluster needs at least one host"));
     }
-    let is_member = |host: &&String| request.members.iter().any(|t| t.address.to_string() == **host);
-    if let Some(other) = request.wipe_data.iter().find(|host| !is_member(host)) {
+    let members: Vec<HostId> = request.members.iter().map(Target::id).collect();
+    if let Some(other) = request.wipe_data.iter().find(|text| HostId::named(text, &members).is_none()) {
         return Err(FlowError::request_with_help(
             format!("--wipe-data {other}: it is not among the hosts of this line"),
-            "write its address just as behind --host",
+            "write its address just as behind --host, with the port where several hosts have that address",
         ));
     }
     if let Some(cluster) = known.filter(|c| c.tls != request.tls) {
@@ -57,7 +57,7 @@ pub(super) fn check_members(
 /// What the hosts themselves say.
 pub(super) fn check_hosts(request: &EtcdCreate, known: Option<&Cluster>, scene: &Scene<'_>) -> Vec<Problem> {
     let members: Vec<(&Target, &RunHost)> =
-        request.members.iter().filter_map(|t| scene.hosts.get(&t.address.to_string()).map(|h| (t, h))).collect();
+        request.members.iter().filter_map(|t| scene.hosts.get(&t.id()).map(|h| (t, h))).collect();
     let mut problems = check_alike(&members);
     problems.extend(check_clocks(&members));
     let checks = for_each(&members, scene.options.forks, |(_, host)| check_host(host, request, known));
@@ -152,9 +152,9 @@ pub(crate) fn is_plain_hostname(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
 }
 
-fn check_data(name: &str, found: &Found, request: &EtcdCreate, known: Option<&Cluster>) -> Option<Problem> {
+fn check_data(name: &HostId, found: &Found, request: &EtcdCreate, known: Option<&Cluster>) -> Option<Problem> {
     let ours = found.is_of(known.map(|c| c.token.as_str()));
-    if !found.has_data || ours || request.wipe_data.iter().any(|h| h == name) {
+    if !found.has_data || ours || request.wipes(name) {
         return None;
     }
     let whose = match &found.token {
@@ -239,9 +239,9 @@ mod tests {
     fn foreign_data_is_refused_unless_named() {
         let mut request = EtcdCreate { members: vec![], rpms: vec![], tls: true, wipe_data: vec![] };
         let found = Found { has_data: true, token: Some("theirs".into()), running: false };
-        let problem = check_data("h", &found, &request, None).unwrap();
+        let problem = check_data(&"h".into(), &found, &request, None).unwrap();
         assert!(problem.text.contains("theirs") && problem.help.unwrap().contains("--wipe-data h"));
         request.wipe_data.push("h".into());
-        assert_eq!(check_data("h", &found, &request, None), None);
+        assert_eq!(check_data(&"h".into(), &found, &request, None), None);
     }
 }

@@ -9,7 +9,7 @@ use crate::flow::request::EtcdChange;
 use crate::flow::retry::{self, Patience};
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
-use crate::host::{Command, Facts, Target};
+use crate::host::{Command, Facts, HostId, Target};
 use crate::plan::work::{Undo, lost};
 use crate::plan::{Check, Cx, HostState, Plan, RunReport, Step, StepError, Work};
 
@@ -25,7 +25,7 @@ pub struct Remove {
     request: EtcdChange,
     known: Option<Cluster>,
     /// Hosts that the Kubernetes cluster of the environment uses too.
-    in_use: Vec<String>,
+    in_use: Vec<HostId>,
 }
 
 impl Remove {
@@ -35,19 +35,19 @@ impl Remove {
 
     fn leaving(&self) -> Vec<&Target> {
         let Some(known) = &self.known else { return Vec::new() };
-        self.request.members.iter().filter(|t| known.members.contains_key(&t.address.to_string())).collect()
+        self.request.members.iter().filter(|t| known.members.contains_key(&t.id())).collect()
     }
 
     fn rest(&self, known: &Cluster) -> Cluster {
         let mut rest = known.clone();
         for target in &self.request.members {
-            rest.members.remove(&target.address.to_string());
+            rest.members.remove(&target.id());
         }
         rest
     }
 
     /// What is removed from a host: everything when nothing else of ours runs there.
-    fn undo(&self, known: &Cluster, host: &str, facts: &Facts, seen: &Seen<'_>) -> Undo {
+    fn undo(&self, known: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Undo {
         if self.in_use.iter().any(|h| h == host) {
             Undo::Some(lost(&steps_of(known, host, facts, seen), &[]))
         } else {
@@ -58,12 +58,12 @@ impl Remove {
 
 /// The members that stay can decide without those that leave, at every moment of it.
 fn check_quorum(known: &Cluster, rest: &Cluster, client: &Client<'_>) -> Result<(), Problem> {
-    let healthy = |cluster: &Cluster| -> Vec<(String, Result<(), String>)> {
+    let healthy = |cluster: &Cluster| -> Vec<(HostId, Result<(), String>)> {
         cluster.members.iter().map(|(host, m)| (host.clone(), client.health(&known.client_url(m.address)))).collect()
     };
     let (all, stay) = (healthy(known), healthy(rest));
-    let up = |members: &[(String, Result<(), String>)]| members.iter().filter(|(_, h)| h.is_ok()).count();
-    let quorum = |members: &[(String, Result<(), String>)]| members.len() / 2 + 1;
+    let up = |members: &[(HostId, Result<(), String>)]| members.iter().filter(|(_, h)| h.is_ok()).count();
+    let quorum = |members: &[(HostId, Result<(), String>)]| members.len() / 2 + 1;
     if up(&all) >= quorum(&all) && up(&stay) >= quorum(&stay) {
         return Ok(());
     }
@@ -86,7 +86,7 @@ fn check_quorum(known: &Cluster, rest: &Cluster, client: &Client<'_>) -> Result<
 
 impl Flow for Remove {
     fn title(&self) -> String {
-        let hosts: Vec<String> = self.request.members.iter().map(|t| t.address.to_string()).collect();
+        let hosts: Vec<HostId> = self.request.members.iter().map(Target::id).collect();
         format!("remove {} from the etcd cluster", hosts.join(", "))
     }
 
@@ -101,7 +101,7 @@ impl Flow for Remove {
         if let Some(cluster) = kubernetes::Cluster::load(asked.environment)? {
             self.in_use = cluster.masters.into_keys().chain(cluster.nodes.into_keys()).collect();
         }
-        let hosts = self.request.members.iter().map(|t| t.address.to_string());
+        let hosts = self.request.members.iter().map(Target::id);
         let gone = hosts.filter(|h| !known.members.contains_key(h));
         let problems = gone.map(|h| Problem::info(&h, "is no member of the etcd cluster")).collect();
         self.known = Some(known);
@@ -113,7 +113,7 @@ impl Flow for Remove {
     }
 
     fn may_be_dead(&self, host: &str) -> bool {
-        self.request.force && self.leaving().iter().any(|t| t.address.to_string() == host)
+        self.request.force && self.leaving().iter().any(|t| t.id() == host)
     }
 
     fn when_dead(&self) -> Option<&'static str> {
@@ -136,14 +136,14 @@ impl Flow for Remove {
         seen.etcd = Some(rest.clone());
         let access = Arc::new((seen.environment.clone(), rest));
         for target in self.leaving() {
-            let host = target.address.to_string();
+            let host = target.id();
             let Some(member) = known.members.get(&host) else { continue };
             let leave = Leave { access: Arc::clone(&access), peer_url: known.peer_url(member.address) };
             let title = format!("take {} out of the etcd cluster", member.name);
             let step = Step::control(&format!("etcd.leave.{host}"), title, leave).weight(2);
             let left = step.id.clone();
             plan.push(step);
-            if let Some(facts) = seen.facts.get(host.as_str()).copied() {
+            if let Some(facts) = seen.facts.get(&host).copied() {
                 let undo = self.undo(known, &host, facts, seen);
                 plan.push(Step::on(&host, "etcd.undo", "undo the recorded changes", undo).after([left]).weight(4));
                 plan.push(Step::on(&host, "etcd.aside", "set the member's data aside", SetAside));
@@ -154,10 +154,10 @@ impl Flow for Remove {
 
     fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError> {
         let Some(known) = &self.known else { return Ok(Vec::new()) };
-        let failed = |host: &String| report.hosts.iter().any(|h| h.host == *host && h.result != HostState::Ok);
+        let failed = |host: &HostId| report.hosts.iter().any(|h| h.host == *host && h.result != HostState::Ok);
         let mut now = Cluster::load(scene.environment)?.unwrap_or_else(|| known.clone());
-        let gone: Vec<String> = self.leaving().iter().map(|t| t.address.to_string()).collect();
-        let gone: Vec<String> = gone.into_iter().filter(|h| report.control_ok && !failed(h)).collect();
+        let gone: Vec<HostId> = self.leaving().into_iter().map(Target::id).collect();
+        let gone: Vec<HostId> = gone.into_iter().filter(|h| report.control_ok && !failed(h)).collect();
         now.members.retain(|host, _| !gone.contains(host));
         now.save(scene.environment)?;
         if gone.is_empty() {

@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::error::FlowError;
+use crate::flow::logins::Logins;
 use crate::flow::state::Environment;
+use crate::host::HostId;
 
 /// The ports of etcd's own documentation.
 pub const CLIENT_PORT: u16 = 2379;
@@ -20,8 +22,8 @@ pub struct Cluster {
     pub tls: bool,
     /// A quorum of these members has answered; from now on a member without data joins, it does not bootstrap.
     pub standing: bool,
-    /// By host, as the user names it.
-    pub members: BTreeMap<String, Member>,
+    /// By host.
+    pub members: BTreeMap<HostId, Member>,
 }
 
 /// One member.
@@ -48,7 +50,9 @@ impl Cluster {
     const FILE: &'static str = "etcd";
 
     pub fn load(environment: &Environment) -> Result<Option<Self>, FlowError> {
-        environment.load(Self::FILE)
+        let Some(mut cluster) = environment.load::<Self>(Self::FILE)? else { return Ok(None) };
+        cluster.members = Logins::load(environment)?.identify(cluster.members);
+        Ok(Some(cluster))
     }
 
     pub fn save(&self, environment: &Environment) -> Result<(), FlowError> {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::flow::error::FlowError;
 use crate::flow::retry::Patience;
 use crate::flow::state::Environment;
+use crate::host::HostId;
 
 use super::client::Client;
 use super::state::Cluster;
@@ -16,7 +17,7 @@ use super::state::Cluster;
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
     /// By host.
-    pub members: BTreeMap<String, MemberStatus>,
+    pub members: BTreeMap<HostId, MemberStatus>,
     /// Such as `NOSPACE`, with the member that raised it.
     pub alarms: Vec<String>,
 }

@@ -8,7 +8,7 @@ use super::state::{Cluster, EtcdAccess};
 
 /// For a new cluster: the members named, else the environment's own etcd.
 pub(super) fn first(named: &[Target], own: Option<&etcd::Cluster>, environment: &str) -> Result<EtcdAccess, FlowError> {
-    let given: Vec<_> = named.iter().map(|t| t.address.to_string()).collect();
+    let given: Vec<_> = named.iter().map(Target::id).collect();
     match own {
         Some(cluster) if given.iter().all(|host| cluster.members.contains_key(host)) => Ok(of(cluster)),
         _ if !given.is_empty() => {

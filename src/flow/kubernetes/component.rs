@@ -4,7 +4,7 @@
 use payload::Bundle;
 
 use crate::flow::rpms;
-use crate::host::Facts;
+use crate::host::{Facts, HostId};
 use crate::plan::work::{Files, Reads, Unit};
 use crate::plan::{Step, StepId};
 use crate::repo::Wanted;
@@ -59,7 +59,7 @@ pub(super) struct Waits {
 #[derive(Clone, Copy)]
 pub(super) struct On<'a> {
     pub cluster: &'a Cluster,
-    pub host: &'a str,
+    pub host: &'a HostId,
     pub facts: &'a Facts,
     pub keys: &'a ClusterKeys,
     pub supply: &'a Supply<'a>,

@@ -1,5 +1,6 @@
 //! The control plane of one host: API server, controller manager and scheduler, and root's kubectl.
 
+use crate::host::HostId;
 use crate::plan::work::{Files, FirewallPorts, Reads};
 use crate::plan::{Step, StepId};
 
@@ -12,12 +13,12 @@ use super::verify::{Leads, MasterAnswers};
 pub(super) struct ControlPlane;
 
 /// The step after which this host's API server answers.
-pub(super) fn answers(host: &str) -> StepId {
+pub(super) fn answers(host: &HostId) -> StepId {
     StepId::on(host, "kubernetes.answers")
 }
 
 /// The last step of a host's control plane: it works.
-pub(super) fn works(host: &str) -> StepId {
+pub(super) fn works(host: &HostId) -> StepId {
     StepId::on(host, "kubernetes.leads")
 }
 

@@ -13,7 +13,7 @@ use crate::flow::request::{ClusterChange, ClusterCreate, ClusterSettings};
 use crate::flow::rpms;
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
-use crate::host::Target;
+use crate::host::{HostId, Target};
 use crate::plan::{HostState, Plan, RunReport};
 use crate::repo::Wanted;
 
@@ -72,7 +72,7 @@ impl Converge {
     /// With these hosts of it too.
     #[must_use]
     pub fn and_refresh(self, hosts: Vec<Target>) -> Self {
-        let named = |t: &Target| self.masters.iter().all(|m| m.address != t.address);
+        let named = |t: &Target| self.masters.iter().all(|m| !m.same_host(t));
         let refresh = hosts.into_iter().filter(named).collect();
         Self { refresh, ..self }
     }
@@ -131,7 +131,7 @@ impl Converge {
 
     /// Hosts that are in the cluster already are said; a second control plane node needs an endpoint that nodes find it by.
     fn check_joining(&self, known: &Cluster) -> Result<Vec<Problem>, FlowError> {
-        let new = |t: &&Target| !known.masters.contains_key(&t.address.to_string());
+        let new = |t: &&Target| !known.masters.contains_key(&t.id());
         let settings = &known.settings;
         let shared = known.balanced || settings.api_endpoint.is_some() || settings.api_vip.is_some();
         if !shared && self.masters.iter().any(|t| new(&t)) {
@@ -141,7 +141,7 @@ impl Converge {
             ));
         }
         let there = |hosts: &[Target], is: &dyn Fn(&str) -> bool, what: &str| -> Vec<Problem> {
-            let hosts = hosts.iter().map(|t| t.address.to_string()).filter(|h| is(h));
+            let hosts = hosts.iter().map(Target::id).filter(|h| is(h));
             hosts.map(|h| Problem::info(&h, format!("is a {what} of the cluster already"))).collect()
         };
         let mut problems = there(&self.masters, &|h| known.masters.contains_key(h), "master");
@@ -173,11 +173,11 @@ impl Converge {
             cluster.settings.insecure_registries.clone_from(&settings.insecure_registries);
         }
         let unknown = |host: &str| Machine { name: host.to_owned(), address: Ipv4Addr::UNSPECIFIED.into() };
-        for host in self.masters.iter().map(|t| t.address.to_string()) {
+        for host in self.masters.iter().map(Target::id) {
             let machine = unknown(&host);
             cluster.masters.entry(host).or_insert(machine);
         }
-        for host in self.nodes.iter().map(|t| t.address.to_string()) {
+        for host in self.nodes.iter().map(Target::id) {
             let node = Node { machine: unknown(&host), subnet: cluster.free_subnet() };
             cluster.nodes.entry(host).or_insert(node);
         }
@@ -197,10 +197,10 @@ impl Converge {
             }
         }
         for target in &self.masters {
-            cluster.masters.insert(target.address.to_string(), machine(target, seen)?);
+            cluster.masters.insert(target.id(), machine(target, seen)?);
         }
         for target in &self.nodes {
-            if let Some(node) = cluster.nodes.get_mut(&target.address.to_string()) {
+            if let Some(node) = cluster.nodes.get_mut(&target.id()) {
                 node.machine = machine(target, seen)?;
             }
         }
@@ -231,8 +231,8 @@ impl Converge {
             Some(known) if self.settings.is_none() => known.balanced,
             Some(known) if known.balanced => true,
             known => {
-                let masters = self.masters.iter().map(|t| t.address.to_string());
-                let all: BTreeSet<String> =
+                let masters = self.masters.iter().map(Target::id);
+                let all: BTreeSet<HostId> =
                     masters.chain(known.iter().flat_map(|k| k.masters.keys().cloned())).collect();
                 all.len() > 1 || rpms::in_bundle(bundle, balancer::PACKAGE)
             }
@@ -241,10 +241,9 @@ impl Converge {
 
     /// The hosts of this run by their roles: what a host was before this run it stays.
     fn hosts(&self) -> Hosts {
-        let names =
-            |targets: &[Target]| -> BTreeSet<String> { targets.iter().map(|t| t.address.to_string()).collect() };
+        let names = |targets: &[Target]| -> BTreeSet<HostId> { targets.iter().map(Target::id).collect() };
         let (mut masters, mut nodes) = (names(&self.masters), names(&self.nodes));
-        for host in self.targets().iter().map(|t| t.address.to_string()) {
+        for host in self.targets().iter().map(Target::id) {
             let known = self.before.as_ref();
             if known.is_some_and(|k| k.masters.contains_key(&host)) {
                 masters.insert(host.clone());
@@ -266,8 +265,8 @@ impl Converge {
 }
 
 fn machine(target: &Target, seen: &Seen<'_>) -> Result<Machine, FlowError> {
-    let host = target.address.to_string();
-    let facts = seen.facts.get(host.as_str()).copied();
+    let host = target.id();
+    let facts = seen.facts.get(&host).copied();
     let address = facts.and_then(|f| etcd::member_address(target, f)).filter(|ip| preflight::ipv4(*ip).is_some());
     match (facts, address) {
         (Some(facts), Some(address)) => Ok(Machine { name: facts.hostname.to_ascii_lowercase(), address }),
@@ -309,7 +308,7 @@ impl Flow for Converge {
     fn targets(&self) -> Vec<Target> {
         let mut targets: Vec<Target> = Vec::new();
         for target in self.masters.iter().chain(&self.nodes).chain(&self.refresh) {
-            if targets.iter().all(|t| t.address != target.address) {
+            if targets.iter().all(|t| !t.same_host(target)) {
                 targets.push(target.clone());
             }
         }
@@ -342,7 +341,7 @@ impl Flow for Converge {
         Ok(problems)
     }
 
-    fn packages(&self, scene: &Scene<'_>) -> Result<BTreeMap<String, Vec<Wanted>>, FlowError> {
+    fn packages(&self, scene: &Scene<'_>) -> Result<BTreeMap<HostId, Vec<Wanted>>, FlowError> {
         let cluster = self.outline(self.before.as_ref(), scene.bundle);
         let (hosts, supply, facts) = (self.hosts(), self.supply(scene.bundle), scene.facts());
         Ok(wanted_packages(&cluster, &hosts, &self.roles_packages(), &supply, &facts))
@@ -351,7 +350,7 @@ impl Flow for Converge {
     fn preflight(&self, scene: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
         let asked = || version::minor(&self.master_packages, scene.bundle, scene.hosts.values().map(|h| &h.facts));
         let minor = self.before.as_ref().map_or_else(asked, |known| known.minor);
-        let new_masters: Vec<String> = self.masters.iter().map(|t| t.address.to_string()).collect();
+        let new_masters: Vec<HostId> = self.masters.iter().map(Target::id).collect();
         let mut problems = preflight::check_hosts(&self.targets(), &new_masters, &self.settings(), minor, scene);
         problems.extend(self.before.iter().flat_map(|known| preflight::check_taken(&self.targets(), known, scene)));
         Ok(problems)
@@ -373,7 +372,7 @@ impl Flow for Converge {
 
     fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError> {
         let Some(cluster) = &mut self.after else { return Ok(Vec::new()) };
-        let good = |host: &String| report.hosts.iter().any(|h| h.host == *host && h.result == HostState::Ok);
+        let good = |host: &HostId| report.hosts.iter().any(|h| h.host == *host && h.result == HostState::Ok);
         if !cluster.standing && cluster.masters.keys().any(good) {
             cluster.standing = true;
             cluster.save(scene.environment)?;

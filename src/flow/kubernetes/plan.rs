@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::flow::etcd;
 use crate::flow::pki::Pki;
 use crate::flow::scene::Seen;
-use crate::host::Facts;
+use crate::host::{Facts, HostId};
 use crate::plan::work::{Packages, make_first};
 use crate::plan::{Plan, Step, StepId};
 use crate::repo::Wanted;
@@ -53,8 +53,8 @@ const COMPONENTS: [&dyn Component; 15] = [
 /// The hosts of a run, by role.
 #[derive(Debug)]
 pub(super) struct Hosts {
-    pub masters: BTreeSet<String>,
-    pub nodes: BTreeSet<String>,
+    pub masters: BTreeSet<HostId>,
+    pub nodes: BTreeSet<HostId>,
 }
 
 /// The packages of each role.
@@ -70,15 +70,15 @@ pub(super) fn wanted_packages(
     hosts: &Hosts,
     roles: &RolesPackages<'_>,
     supply: &Supply<'_>,
-    known: &BTreeMap<&str, &Facts>,
-) -> BTreeMap<String, Vec<Wanted>> {
+    known: &BTreeMap<&HostId, &Facts>,
+) -> BTreeMap<HostId, Vec<Wanted>> {
     // No package depends on a key.
     let keys = ClusterKeys::new(Pki::new("".into(), true), cluster);
     let (waits, none) = (Waits::default(), Facts::default());
     let mut all = BTreeMap::new();
     for host in hosts.masters.union(&hosts.nodes) {
         let mut wanted: Vec<Wanted> = Vec::new();
-        let facts = known.get(host.as_str()).copied().unwrap_or(&none);
+        let facts = known.get(host).copied().unwrap_or(&none);
         let on = On { cluster, host, facts, keys: &keys, supply, waits: &waits, publishes: false };
         let of_role = |yes: bool, packages: &[Wanted]| if yes { packages.to_vec() } else { Vec::new() };
         let more = [
@@ -99,15 +99,15 @@ pub(super) fn wanted_packages(
 /// All steps, for the hosts that `packages` names; `standing`: control plane nodes are restarted, or join, one after another.
 pub(super) fn make_plan(
     cluster: &Cluster,
-    mut packages: BTreeMap<String, Vec<Wanted>>,
+    mut packages: BTreeMap<HostId, Vec<Wanted>>,
     supply: &Supply<'_>,
     standing: bool,
     seen: &Seen<'_>,
 ) -> Plan {
     let keys = ClusterKeys::new(seen.pki.clone(), cluster);
-    let masters: Vec<&String> = cluster.masters.keys().filter(|h| packages.contains_key(*h)).collect();
+    let masters: Vec<&HostId> = cluster.masters.keys().filter(|h| packages.contains_key(*h)).collect();
     let nodes = cluster.nodes.keys().filter(|h| packages.contains_key(*h) && !cluster.masters.contains_key(*h));
-    let hosts: Vec<&String> = masters.iter().copied().chain(nodes).collect();
+    let hosts: Vec<&HostId> = masters.iter().copied().chain(nodes).collect();
     let mut waits = Waits {
         etcd: etcd_answers(seen),
         api: masters.iter().map(|h| control_plane::answers(h)).collect(),
@@ -115,7 +115,7 @@ pub(super) fn make_plan(
     };
     let mut plan = Plan::default();
     for (place, host) in hosts.into_iter().enumerate() {
-        let Some(facts) = seen.facts.get(host.as_str()).copied() else { continue };
+        let Some(facts) = seen.facts.get(host).copied() else { continue };
         let on = On { cluster, host, facts, keys: &keys, supply, waits: &waits, publishes: place == 0 };
         let install = Packages { wanted: packages.remove(host).unwrap_or_default(), options: seen.install.clone() };
         plan.push(Step::on(host, "kubernetes.install", "install Kubernetes and what it needs", install).weight(15));
@@ -128,7 +128,7 @@ pub(super) fn make_plan(
 }
 
 /// The steps of one host of a cluster on its own, for what they own.
-pub(super) fn steps_of(cluster: &Cluster, host: &str, facts: &Facts, seen: &Seen<'_>) -> Vec<Step> {
+pub(super) fn steps_of(cluster: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Vec<Step> {
     let keys = ClusterKeys::new(seen.pki.clone(), cluster);
     let supply = Supply { bundle: seen.bundle, images: &[], manifests: &[] };
     let waits = Waits::default();
@@ -140,5 +140,5 @@ pub(super) fn steps_of(cluster: &Cluster, host: &str, facts: &Facts, seen: &Seen
 /// line does not touch, or the cluster is only left by others.
 fn etcd_answers(seen: &Seen<'_>) -> Vec<StepId> {
     let members = seen.etcd.as_ref().map(|cluster| &cluster.members);
-    members.into_iter().flat_map(|members| members.keys()).map(|host| etcd::answers(host)).collect()
+    members.into_iter().flat_map(|members| members.keys()).map(etcd::answers).collect()
 }

@@ -11,7 +11,7 @@ use crate::flow::problem::Problem;
 use crate::flow::request::{ClusterSettings, Network};
 use crate::flow::rpms;
 use crate::flow::scene::Scene;
-use crate::host::Target;
+use crate::host::{HostId, Target};
 use crate::plan::RunHost;
 
 use super::manifest;
@@ -78,12 +78,12 @@ pub(super) fn check_kept(kept: &ClusterSettings, asked: &ClusterSettings) -> Vec
 /// What the hosts themselves say.
 pub(super) fn check_hosts(
     targets: &[Target],
-    masters: &[String],
+    masters: &[HostId],
     settings: &ClusterSettings,
     minor: u32,
     scene: &Scene<'_>,
 ) -> Vec<Problem> {
-    let hosts: Vec<&RunHost> = targets.iter().filter_map(|t| scene.hosts.get(&t.address.to_string())).collect();
+    let hosts: Vec<&RunHost> = targets.iter().filter_map(|t| scene.hosts.get(&t.id())).collect();
     let mut problems = check_names(&hosts);
     for host in &hosts {
         problems.extend(check_networks(host, settings));
@@ -103,7 +103,7 @@ pub(super) fn check_hosts(
 /// A name that another host of the cluster has already.
 pub(super) fn check_taken(targets: &[Target], known: &Cluster, scene: &Scene<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for host in targets.iter().filter_map(|t| scene.hosts.get(&t.address.to_string())) {
+    for host in targets.iter().filter_map(|t| scene.hosts.get(&t.id())) {
         let name = host.facts.hostname.to_ascii_lowercase();
         let masters = known.masters.iter().map(|(h, m)| (h, &m.name));
         let mut all = masters.chain(known.nodes.iter().map(|(h, n)| (h, &n.machine.name)));

@@ -9,7 +9,7 @@ use crate::flow::etcd;
 use crate::flow::problem::Problem;
 use crate::flow::request::ClusterRemove;
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
-use crate::host::{Facts, Target};
+use crate::host::{Facts, HostId, Target};
 use crate::plan::work::{Undo, lost};
 use crate::plan::{HostState, Plan, RunReport, Step, StepId};
 
@@ -28,7 +28,7 @@ pub struct Remove {
     request: ClusterRemove,
     known: Option<Cluster>,
     /// Hosts that stay members of the environment's etcd cluster.
-    members: Vec<String>,
+    members: Vec<HostId>,
 }
 
 impl Remove {
@@ -40,10 +40,10 @@ impl Remove {
     fn leaving(&self) -> Vec<&Target> {
         let Some(known) = &self.known else { return Vec::new() };
         let mut targets: Vec<&Target> = Vec::new();
-        let masters = self.request.masters.iter().filter(|t| known.masters.contains_key(&t.address.to_string()));
-        let nodes = self.request.nodes.iter().filter(|t| known.nodes.contains_key(&t.address.to_string()));
+        let masters = self.request.masters.iter().filter(|t| known.masters.contains_key(&t.id()));
+        let nodes = self.request.nodes.iter().filter(|t| known.nodes.contains_key(&t.id()));
         for target in masters.chain(nodes) {
-            if targets.iter().all(|t| t.address != target.address) {
+            if targets.iter().all(|t| !t.same_host(target)) {
                 targets.push(target);
             }
         }
@@ -54,16 +54,16 @@ impl Remove {
     fn rest(&self, known: &Cluster) -> Cluster {
         let mut rest = known.clone();
         for target in &self.request.masters {
-            rest.masters.remove(&target.address.to_string());
+            rest.masters.remove(&target.id());
         }
         for target in &self.request.nodes {
-            rest.nodes.remove(&target.address.to_string());
+            rest.nodes.remove(&target.id());
         }
         rest
     }
 
     /// What is removed from one host: everything when it keeps no role, else what none of its other roles has.
-    fn undo(&self, known: &Cluster, rest: &Cluster, host: &str, facts: &Facts, seen: &Seen<'_>) -> Undo {
+    fn undo(&self, known: &Cluster, rest: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Undo {
         let keeps_role = rest.masters.contains_key(host) || rest.nodes.contains_key(host);
         if !keeps_role && !self.members.iter().any(|m| m == host) {
             return Undo::All { wipe: Vec::new() };
@@ -72,7 +72,7 @@ impl Remove {
         Undo::Some(lost(&steps(known), &steps(rest)))
     }
 
-    fn push_host(&self, plan: &mut Plan, known: &Cluster, access: &Arc<Access>, host: &str, seen: &Seen<'_>) {
+    fn push_host(&self, plan: &mut Plan, known: &Cluster, access: &Arc<Access>, host: &HostId, seen: &Seen<'_>) {
         let node = known.nodes.get(host).filter(|_| !access.cluster.nodes.contains_key(host));
         let facts = seen.facts.get(host).copied();
         let drained = StepId::control(&format!("drain.{host}"));
@@ -110,18 +110,18 @@ impl Flow for Remove {
 
     fn check_request(&mut self, asked: &Asked<'_>) -> Result<Vec<Problem>, FlowError> {
         let known = Cluster::load(asked.environment)?.ok_or_else(|| no_cluster(asked.environment))?;
-        let going: Vec<String> = self.request.etcd.iter().map(|t| t.address.to_string()).collect();
+        let going: Vec<HostId> = self.request.etcd.iter().map(Target::id).collect();
         let etcd = etcd::Cluster::load(asked.environment)?.map(|c| c.members).unwrap_or_default();
         self.members = etcd.into_keys().filter(|m| !going.contains(m)).collect();
         if self.rest(&known).masters.is_empty() {
-            let last: Vec<_> = known.masters.keys().map(String::as_str).collect();
+            let last: Vec<_> = known.masters.keys().map(HostId::as_str).collect();
             return Err(FlowError::request_with_help(
                 format!("{}: a cluster cannot do without its last master", last.join(", ")),
                 "add another control plane node first; `cluster reset` resets all hosts",
             ));
         }
         let missing = |targets: &[Target], there: &dyn Fn(&str) -> bool, what: &str| -> Vec<Problem> {
-            let gone = targets.iter().map(|t| t.address.to_string()).filter(|h| !there(h));
+            let gone = targets.iter().map(Target::id).filter(|h| !there(h));
             gone.map(|h| Problem::info(&h, format!("is no {what} of the cluster"))).collect()
         };
         let mut problems = missing(&self.request.masters, &|h| known.masters.contains_key(h), "master");
@@ -135,7 +135,7 @@ impl Flow for Remove {
     }
 
     fn may_be_dead(&self, host: &str) -> bool {
-        self.request.force && self.leaving().iter().any(|t| t.address.to_string() == host)
+        self.request.force && self.leaving().iter().any(|t| t.id() == host)
     }
 
     fn when_dead(&self) -> Option<&'static str> {
@@ -154,7 +154,7 @@ impl Flow for Remove {
         let environment = seen.environment.clone();
         let access = Arc::new(Access { environment, cluster: rest, force: self.request.force });
         for target in leaving {
-            self.push_host(&mut plan, known, &access, &target.address.to_string(), seen);
+            self.push_host(&mut plan, known, &access, &target.id(), seen);
         }
         plan.push(Step::control("cluster.publish", "publish the list of the cluster's hosts", TellOfHosts { access }));
         Ok(plan)
@@ -163,18 +163,18 @@ impl Flow for Remove {
     fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError> {
         let Some(known) = &self.known else { return Ok(Vec::new()) };
         // A host whose steps did not all end well stays in the list: the same line goes on with it.
-        let failed = |host: &String| report.hosts.iter().any(|h| h.host == *host && h.result != HostState::Ok);
+        let failed = |host: &HostId| report.hosts.iter().any(|h| h.host == *host && h.result != HostState::Ok);
         let mut now = Cluster::load(scene.environment)?.unwrap_or_else(|| known.clone());
         let mut gone = Vec::new();
         for target in self.leaving() {
-            let host = target.address.to_string();
+            let host = target.id();
             if failed(&host) || !report.control_ok {
                 continue;
             }
-            if self.request.masters.iter().any(|t| t.address == target.address) {
+            if self.request.masters.iter().any(|t| t.same_host(target)) {
                 now.masters.remove(&host);
             }
-            if self.request.nodes.iter().any(|t| t.address == target.address) {
+            if self.request.nodes.iter().any(|t| t.same_host(target)) {
                 now.nodes.remove(&host);
             }
             let left =

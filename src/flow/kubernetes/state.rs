@@ -6,8 +6,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::flow::error::FlowError;
+use crate::flow::logins::Logins;
 use crate::flow::request::{ClusterSettings, Network};
 use crate::flow::state::Environment;
+use crate::host::HostId;
 
 pub(super) const API_PORT: u16 = 6443;
 
@@ -33,9 +35,9 @@ pub struct Cluster {
     /// Where pods ask for names: the DNS service that an addon of the bundle brought.
     #[serde(default)]
     pub dns: Option<Ipv4Addr>,
-    /// By host, as the user names it.
-    pub masters: BTreeMap<String, Machine>,
-    pub nodes: BTreeMap<String, Node>,
+    /// By host.
+    pub masters: BTreeMap<HostId, Machine>,
+    pub nodes: BTreeMap<HostId, Node>,
 }
 
 /// Where the API servers keep their data.
@@ -77,7 +79,11 @@ impl Cluster {
     const FILE: &'static str = "kubernetes";
 
     pub fn load(environment: &Environment) -> Result<Option<Self>, FlowError> {
-        environment.load(Self::FILE)
+        let Some(mut cluster) = environment.load::<Self>(Self::FILE)? else { return Ok(None) };
+        let logins = Logins::load(environment)?;
+        cluster.masters = logins.identify(cluster.masters);
+        cluster.nodes = logins.identify(cluster.nodes);
+        Ok(Some(cluster))
     }
 
     pub fn save(&self, environment: &Environment) -> Result<(), FlowError> {

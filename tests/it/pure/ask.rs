@@ -50,17 +50,19 @@ fn dead_host() -> String {
 #[test]
 fn a_no_changes_nothing_and_names_what_would_be_lost() {
     let host = dead_host();
+    let id = host.rsplit('@').next().expect("its address and port");
     for (line, lost) in [
-        (&["cluster", "reset", "--host", &host][..], "127.0.0.1: etcd and Kubernetes stop"),
-        (&["cluster", "reset", "--host", &host, "--wipe-data"], "127.0.0.1: etcd's data is deleted"),
-        (&["cluster", "remove", "--node", &host], "127.0.0.1 (node): its pods are evicted"),
-        (&["etcd", "remove", "--host", &host], "127.0.0.1: leaves the etcd cluster"),
+        (&["cluster", "reset", "--host", &host][..], ": etcd and Kubernetes stop"),
+        (&["cluster", "reset", "--host", &host, "--wipe-data"], ": etcd's data is deleted"),
+        (&["cluster", "remove", "--node", &host], " (node): its pods are evicted"),
+        (&["etcd", "remove", "--host", &host], ": leaves the etcd cluster"),
         (&["etcd", "create", "--host", &host, "--wipe-data", "127.0.0.1"], "etcd data of another cluster is deleted"),
     ] {
+        let lost = if lost.starts_with([':', ' ']) { format!("{id}{lost}") } else { lost.to_owned() };
         let line = [line, &["--environment", "prod"]].concat();
         for answer in ["n\n", "\n", "\u{4}"] {
             let shown = on_terminal(&line, answer);
-            for word in ["Environment prod:", lost, "[y/N]", "nothing was changed"] {
+            for word in ["Environment prod:", lost.as_str(), "[y/N]", "nothing was changed"] {
                 assert!(shown.text.contains(word), "{line:?}: {word}: {}", shown.text);
             }
             assert!(!shown.text.contains("cannot connect") && !shown.text.contains("geheim"), "{}", shown.text);
