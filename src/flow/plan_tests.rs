@@ -309,6 +309,14 @@ macro_rules! plans {
     };
 }
 
+const KUBEADM: [&str; 6] = [
+    "kubeadm-1.36.3",
+    "kubelet-1.36.3",
+    "kubectl-1.36.3",
+    "cri-tools-1.37.0",
+    "kubernetes-cni-1.10.0",
+    "containerd.io-2.4.2",
+];
 const KUBERNETES: [&str; 3] = ["kubernetes-master-1.20.2", "kubernetes-node-1.20.2", "kubernetes-client-1.20.2"];
 
 plans! {
@@ -348,6 +356,15 @@ plans! {
         ), [cluster(&[1], &[1, 2], ClusterSettings { network: Network::Manifest("calico".into()), ..usual() })];
     cluster_new_of_1_5: Site::new(1).etcd([1], true).bundle(&["kubernetes-master-1.5.2", "kubernetes-node-1.5.2", "kubernetes-client-1.5.2"], &[], &[]),
         [cluster(&[1], &[1], usual())];
+    cluster_new_of_kubeadm: Site::new(3).etcd([1], true).bundle(
+            &KUBEADM,
+            &["registry.k8s.io/pause:3.10.2"],
+            &[("flannel.yaml", MemberKind::NetworkManifest, "kind: DaemonSet\n")],
+        ), [cluster(&[1], &[2, 3], usual())];
+    cluster_of_kubeadm_without_a_network: Site::new(1).etcd([1], true).bundle(&KUBEADM, &[], &[]),
+        [cluster(&[1], &[1], usual())];
+    cluster_of_kubeadm_with_two_control_planes: Site::new(2).etcd([1], true).bundle(&KUBEADM, &[], &[]),
+        [cluster(&[1, 2], &[1], usual())];
     cluster_again: Site::new(2).etcd([1], true).cluster(&[1], &[1, 2], &json!({})), [cluster(&[1], &[1, 2], usual())];
     cluster_without_etcd: Site::new(1), [cluster(&[1], &[1], usual())];
     cluster_node_added: Site::new(3).etcd([1], true).cluster(&[1], &[1, 2], &json!({})), [add(&[], &[3], &[])];

@@ -60,7 +60,7 @@ fn etcd_killed_at_any_step_is_completed_by_the_same_line() {
     let lab = Lab::up(3);
     let hosts = targets(&lab);
     let steps = steps_of_a_run(&site, &lab, &contract_line(&hosts, &["--environment", "whole"]));
-    assert_eq!(steps.len(), 15, "five steps on each of three hosts: {steps:?}");
+    assert_eq!(steps.len(), 16, "five steps on each of three hosts, and the certificates: {steps:?}");
     for (turn, step) in steps.iter().enumerate() {
         let installs = step.ends_with("/etcd.install");
         wipe(&lab, installs);

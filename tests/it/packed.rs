@@ -19,8 +19,15 @@ pub(crate) fn place(groups: &[&str], to: &Path) {
         let mut command = Command::new(bundler());
         command.args(["build", "--quiet", "--deployer"]).arg(store.stripped()).arg("--output").arg(new);
         for file in &files {
-            let option = if file.extension().is_some_and(|e| e == "rpm") { "--rpms" } else { "--image" };
-            command.arg(option).arg(file);
+            match file.extension().and_then(|e| e.to_str()) {
+                Some("rpm") => command.arg("--rpms").arg(file),
+                // A network's manifest, by its own name.
+                Some("yaml") => {
+                    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+                    command.arg("--manifest").arg(format!("{name}={}", file.display()))
+                }
+                _ => command.arg("--image").arg(file),
+            };
         }
         Output::of(&mut command).expect_ok();
     });

@@ -5,5 +5,6 @@ mod ask;
 mod bundle;
 mod cli;
 pub(crate) mod ec2;
+mod modules;
 mod repo;
 mod rest;

@@ -15,6 +15,7 @@ use super::manifest::Manifest;
 use super::pod_network::{self, PodNetwork};
 use super::runtime::{self, ContainerRuntime};
 use super::state::{Cluster, Machine, Node};
+use super::version;
 
 /// One thing on a host.
 pub(super) trait Component: Sync {
@@ -41,6 +42,11 @@ pub(super) struct Supply<'a> {
 impl Supply<'_> {
     pub(super) fn has(&self, package: &str) -> bool {
         rpms::in_bundle(self.bundle, package)
+    }
+
+    /// The first number of a package's version, when the bundle has the package.
+    pub(super) fn major(&self, package: &str) -> Option<u32> {
+        version::named(package, &[], self.bundle)?.split('.').next()?.parse().ok()
     }
 }
 
@@ -75,6 +81,23 @@ impl<'a> On<'a> {
 
     pub(super) fn node(&self) -> Option<&'a Node> {
         self.cluster.nodes.get(self.host)
+    }
+
+    /// Whether pods run on it: those of the control plane too, where it is made of pods.
+    pub(super) fn runs_pods(&self) -> bool {
+        let control_plane = || self.control_plane().is_some() && self.cluster.distribution.rules().runs_control_plane();
+        self.node().is_some() || control_plane()
+    }
+
+    /// The image that holds a pod's namespaces, when the bundle brings one.
+    pub(super) fn pause(&self) -> Option<&'a str> {
+        self.supply.images.iter().flat_map(|i| &i.tags).find(|t| t.contains("pause")).map(String::as_str)
+    }
+
+    /// The cgroup driver of the runtime and the kubelet, which must be the same: on cgroup v2 systemd has to be the only
+    /// writer.
+    pub(super) fn cgroup_driver(&self) -> &'static str {
+        if self.facts.cgroup_version == 2 { "systemd" } else { "cgroupfs" }
     }
 
     /// What runs its containers.

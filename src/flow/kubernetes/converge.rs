@@ -9,7 +9,7 @@ use payload::Bundle;
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
 use crate::flow::problem::Problem;
-use crate::flow::request::{ClusterChange, ClusterCreate, ClusterSettings};
+use crate::flow::request::{ClusterChange, ClusterCreate, ClusterSettings, Network, Runtime};
 use crate::flow::rpms;
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
@@ -18,11 +18,12 @@ use crate::plan::{HostState, Plan, RunReport};
 use crate::repo::Wanted;
 
 use super::component::Supply;
+use super::distro::{Distribution, Rules};
 use super::images::{self, Image};
 use super::manifest::{self, Manifest};
 use super::plan::{Hosts, RolesPackages, make_plan, wanted_packages};
 use super::state::{Cluster, EtcdAccess, Machine, Node};
-use super::{access, balancer, dns, endpoint, pod_network, preflight, runtime, state, version};
+use super::{access, cluster_sync, dns, endpoint, pod_network, preflight, runtime, state, version};
 
 /// Brings a Kubernetes cluster to what it should be.
 #[derive(Debug)]
@@ -103,21 +104,42 @@ impl Converge {
         kept.or(self.settings.as_ref()).cloned().unwrap_or_default()
     }
 
+    /// Whose packages the cluster is made of: once it is there, those that it was made of.
+    fn distribution(&self, bundle: Option<&Bundle>) -> Distribution {
+        self.before.as_ref().map_or_else(|| Distribution::choose(bundle), |known| known.distribution)
+    }
+
+    fn rules(&self, bundle: Option<&Bundle>) -> &'static dyn Rules {
+        self.distribution(bundle).rules()
+    }
+
+    fn network(&self, bundle: Option<&Bundle>) -> Network {
+        match (&self.before, self.settings().network) {
+            (Some(known), _) => known.network.clone(),
+            (None, Network::Auto) => self.rules(bundle).default_network(bundle),
+            (None, asked) => asked,
+        }
+    }
+
     fn choose_packages(&mut self, bundle: Option<&Bundle>) -> Result<(), FlowError> {
-        self.master_packages = packages(&self.master_rpms, "-fm", &["kubernetes-master", "kubernetes-client"], bundle)?;
-        need(&self.master_packages, "kubernetes-master", "-fm")?;
-        let names = [
-            runtime::package(self.containerd(bundle)),
-            "kubernetes-node",
-            "kubernetes-client",
-            "containernetworking-plugins",
-        ];
-        self.node_packages = packages(&self.node_rpms, "-fn", &names, bundle)?;
-        need(&self.node_packages, "kubernetes-node", "-fn")?;
+        let rules = self.rules(bundle);
+        let (control_plane, mut node) = (rules.control_plane_packages().to_vec(), rules.node_packages().to_vec());
+        self.master_packages = packages(&self.master_rpms, "-fm", &control_plane, bundle)?;
+        need(&self.master_packages, control_plane.first(), "-fm")?;
+        // A control plane of images needs a runtime as well.
+        let runtime = runtime::package(self.containerd(bundle), bundle);
+        if rules.runs_control_plane() && self.master_rpms.is_empty() {
+            self.master_packages.extend(rpms::by_name([runtime]));
+        }
+        let first_of_node = node.first().copied();
+        node.insert(0, runtime);
+        self.node_packages = packages(&self.node_rpms, "-fn", &node, bundle)?;
+        need(&self.node_packages, first_of_node.as_ref(), "-fn")?;
         // With a bundle at hand what it lacks would come from the internet, which is not there: said before any host is
         // touched.
         for (wanted, option) in [(&self.master_packages, "-fm"), (&self.node_packages, "-fn")] {
-            for package in wanted.iter().filter(|w| matches!(w, Wanted::Name(n) if n.starts_with("kubernetes-"))) {
+            let by_name = wanted.iter().filter(|w| matches!(w, Wanted::Name(name) if rules.must_be_at_hand(name)));
+            for package in by_name {
                 if bundle.is_some() && !rpms::in_bundle(bundle, package.name()) {
                     return Err(FlowError::request_with_help(
                         format!("the bundle has no package {}", package.name()),
@@ -153,9 +175,11 @@ impl Converge {
     fn outline(&self, known: Option<&Cluster>, bundle: Option<&Bundle>) -> Cluster {
         let mut cluster = known.cloned().unwrap_or_else(|| Cluster {
             settings: self.settings(),
-            network: pod_network::choose(&self.settings().network, bundle),
+            network: self.network(bundle),
             etcd: EtcdAccess { endpoints: Vec::new(), tls: false },
             minor: state::today(),
+            distribution: self.distribution(bundle),
+            version: String::new(),
             containerd: self.containerd(bundle),
             balanced: false,
             standing: false,
@@ -193,7 +217,10 @@ impl Converge {
             Some(known) => cluster.etcd = access::again(known, own_etcd),
             None => {
                 cluster.etcd = access::first(&self.etcd, own_etcd, &seen.environment.name)?;
-                cluster.minor = version::minor(&self.master_packages, seen.bundle, seen.facts.values().copied());
+                let facts = seen.facts.values().copied();
+                let key = self.rules(seen.bundle).key_package();
+                cluster.version = version::of(key, &self.master_packages, seen.bundle, facts).unwrap_or_default();
+                cluster.minor = version::minor(&cluster.version).unwrap_or_else(state::today);
             }
         }
         for target in &self.masters {
@@ -215,15 +242,21 @@ impl Converge {
     }
 
     fn containerd(&self, bundle: Option<&Bundle>) -> bool {
-        let asked = || runtime::is_containerd(self.settings().runtime, &self.master_packages, bundle);
-        self.before.as_ref().map_or_else(asked, |known| known.containerd)
+        let rules = self.rules(bundle);
+        let version = || version::named(rules.key_package(), &self.master_packages, bundle);
+        match (&self.before, self.settings().runtime) {
+            (Some(known), _) => known.containerd,
+            (None, Runtime::Docker) => false,
+            (None, Runtime::Containerd) => true,
+            (None, Runtime::Auto) => rules.prefers_containerd(version().and_then(|v| version::minor(&v))),
+        }
     }
 
     /// Whether every node reaches the API by a haproxy of its own: also with one control plane node, when haproxy is at hand,
     /// so that others can come and go later.
     fn balanced(&self, bundle: Option<&Bundle>) -> bool {
         let settings = self.settings();
-        if settings.api_endpoint.is_some() || settings.api_vip.is_some() {
+        if !self.rules(bundle).balances() || settings.api_endpoint.is_some() || settings.api_vip.is_some() {
             return false;
         }
         match &self.before {
@@ -234,7 +267,7 @@ impl Converge {
                 let masters = self.masters.iter().map(Target::id);
                 let all: BTreeSet<HostId> =
                     masters.chain(known.iter().flat_map(|k| k.masters.keys().cloned())).collect();
-                all.len() > 1 || rpms::in_bundle(bundle, balancer::PACKAGE)
+                all.len() > 1 || rpms::in_bundle(bundle, cluster_sync::BALANCER_PACKAGE)
             }
         }
     }
@@ -285,10 +318,8 @@ fn packages(files: &[String], option: &str, names: &[&str], bundle: Option<&Bund
     Ok(rpms::by_name(names.iter().copied()))
 }
 
-fn need(wanted: &[Wanted], name: &str, option: &str) -> Result<(), FlowError> {
-    if wanted.iter().any(|w| w.name() == name) {
-        return Ok(());
-    }
+fn need(wanted: &[Wanted], name: Option<&&str>, option: &str) -> Result<(), FlowError> {
+    let Some(name) = name.filter(|name| wanted.iter().all(|w| w.name() != **name)) else { return Ok(()) };
     Err(FlowError::request_with_help(
         format!("the rpms given with {option} lack {name}"),
         format!("add its file to {option}, or leave {option} away to install by name"),
@@ -325,11 +356,10 @@ impl Flow for Converge {
             (Some(_), None) => {}
         }
         self.images = images::in_bundle(bundle)?;
-        let kept = self.before.as_ref().map(|known| known.network.clone());
-        let network = kept.unwrap_or_else(|| pod_network::choose(&self.settings().network, bundle));
+        let network = self.network(bundle);
         self.manifests = manifest::in_bundle(bundle, &network)?;
         if self.before.is_none() {
-            dns::check(&self.manifests, &self.settings())?;
+            self.rules(bundle).check(&self.masters, &self.settings(), &network, &self.manifests)?;
         }
         self.choose_packages(bundle)?;
         let mut problems = Vec::new();
@@ -348,8 +378,12 @@ impl Flow for Converge {
     }
 
     fn preflight(&self, scene: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
-        let asked = || version::minor(&self.master_packages, scene.bundle, scene.hosts.values().map(|h| &h.facts));
-        let minor = self.before.as_ref().map_or_else(asked, |known| known.minor);
+        let key = self.rules(scene.bundle).key_package();
+        let asked = || {
+            let facts = scene.hosts.values().map(|h| &h.facts);
+            version::of(key, &self.master_packages, scene.bundle, facts).and_then(|v| version::minor(&v))
+        };
+        let minor = self.before.as_ref().map_or_else(|| asked().unwrap_or_else(state::today), |known| known.minor);
         let new_masters: Vec<HostId> = self.masters.iter().map(Target::id).collect();
         let mut problems = preflight::check_hosts(&self.targets(), &new_masters, &self.settings(), minor, scene);
         problems.extend(self.before.iter().flat_map(|known| preflight::check_taken(&self.targets(), known, scene)));

@@ -4,7 +4,6 @@ use crate::plan::Step;
 use crate::plan::work::FirewallPorts;
 
 use super::component::{Component, On};
-use super::images;
 use super::node;
 use super::verify::NodeReady;
 
@@ -15,7 +14,7 @@ pub(super) struct NodePorts;
 
 impl Component for NodePorts {
     fn is_on(&self, on: &On<'_>) -> bool {
-        on.node().is_some() && on.facts.firewalld()
+        on.runs_pods() && on.facts.firewalld()
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
@@ -33,8 +32,7 @@ impl Component for Kubelet {
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let Some(own) = on.node() else { return Vec::new() };
-        let pause = images::pause(on.supply.images);
-        let [configure, start] = on.service("kubelet", "the kubelet", node::kubelet_files(on, &own.machine, pause));
+        let [configure, start] = on.service("kubelet", "the kubelet", node::kubelet_files(on, &own.machine));
         vec![configure, start.after(on.waits.api.iter().cloned())]
     }
 }
@@ -62,7 +60,7 @@ impl Component for Ready {
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let Some(own) = on.node() else { return Vec::new() };
-        let ready = NodeReady { node: own.machine.name.clone() };
+        let ready = NodeReady { node: own.machine.name.clone(), kubeconfig: node::KUBELET_KUBECONFIG };
         vec![on.step("node.ready", "wait until the node is Ready", ready).weight(5)]
     }
 }

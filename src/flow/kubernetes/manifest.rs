@@ -6,7 +6,10 @@ use crate::flow::error::FlowError;
 use crate::flow::request::Network;
 use crate::flow::retry::{self, Patience};
 use crate::host::Command;
-use crate::plan::{Check, Cx, StepError, Work};
+use crate::plan::{Check, Cx, Step, StepError, Work};
+
+use super::component::{Component, On};
+use super::endpoint;
 
 /// A manifest as it lies in the bundle.
 #[derive(Debug, Clone)]
@@ -52,6 +55,26 @@ pub(super) fn in_bundle(bundle: Option<&Bundle>, network: &Network) -> Result<Ve
     found.iter().map(read).collect()
 }
 
+/// The component: the bundle's manifests, applied by the control plane node that publishes.
+pub(super) struct Manifests;
+
+impl Component for Manifests {
+    fn is_on(&self, on: &On<'_>) -> bool {
+        on.publishes && on.control_plane().is_some()
+    }
+
+    fn steps(&self, on: &On<'_>) -> Vec<Step> {
+        let server = on.control_plane().map_or_else(String::new, endpoint::of_master);
+        let apply = |manifest: &Manifest| {
+            let title = format!("apply {} of the bundle", manifest.name);
+            let apply = Apply { manifest: manifest.clone(), server: server.clone() };
+            let step = on.step(&format!("apply.{}", manifest.name), title, apply).weight(2);
+            step.after(on.waits.api.iter().cloned())
+        };
+        on.supply.manifests.iter().map(apply).collect()
+    }
+}
+
 const DIFFERS: &str = r#"export HOME=/run/sunshine-installer
 kubectl --kubeconfig /root/.kube/config --server "$1" --request-timeout=30s diff -f - >/dev/null 2>&1"#;
 const APPLY: &str = r#"export HOME=/run/sunshine-installer
@@ -59,9 +82,9 @@ kubectl --kubeconfig /root/.kube/config --server "$1" --request-timeout=60s appl
 
 /// What a manifest says is in the cluster; by a master's own API server.
 #[derive(Debug)]
-pub(super) struct Apply {
-    pub manifest: Manifest,
-    pub server: String,
+struct Apply {
+    manifest: Manifest,
+    server: String,
 }
 
 impl Work for Apply {

@@ -1,23 +1,24 @@
-//! Kubernetes clusters from the distribution's rpms: `kubernetes-master`, `kubernetes-node` and `kubernetes-client` in the
-//! layout of CentOS and Fedora (units from the package, options in `/etc/kubernetes/*`).
+//! Kubernetes clusters. A [`component::Component`] is one thing on a host; a [`distro::Distribution`] says which components a
+//! cluster is made of: of the rpms of CentOS and Fedora, or of kubeadm's.
 //!
-//! What a cluster is made of is kept in `kubernetes.json` of the environment, so that a node added later gets the same.
+//! What a cluster is made of is kept with the environment, so that a node added later gets the same.
 
 mod access;
 mod api;
-mod balancer;
 mod clock;
 mod cluster_sync;
 mod component;
 mod control_plane;
 mod converge;
 mod direct;
+mod distro;
 mod dns;
 mod drain;
 mod endpoint;
 mod flannel;
 mod images;
 mod keys;
+mod kubeadm;
 mod kubeconfig;
 mod kubelet;
 mod legacy;
@@ -28,7 +29,6 @@ mod plan;
 mod pod_network;
 mod preflight;
 mod prepare;
-mod publish;
 mod remove;
 mod runtime;
 mod state;

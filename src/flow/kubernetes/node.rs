@@ -1,6 +1,5 @@
 //! The files of a node, for Kubernetes 1.10 and later: kubelet and kube-proxy.
 
-use crate::host::Facts;
 use crate::plan::work::{FileSpec, Files};
 
 use super::component::On;
@@ -13,24 +12,19 @@ use super::state::{Cluster, Machine};
 const PKI: &str = "/etc/kubernetes/pki";
 pub(super) const KUBELET_KUBECONFIG: &str = "/etc/kubernetes/kubelet.kubeconfig";
 
-/// The cgroup driver of the runtime and the kubelet, which must be the same: on cgroup v2 systemd has to be the only writer.
-pub(super) fn cgroup_driver(facts: &Facts) -> &'static str {
-    if facts.cgroup_version == 2 { "systemd" } else { "cgroupfs" }
-}
-
 /// What the kubelet reads.
-pub(super) fn kubelet_files(on: &On<'_>, node: &Machine, pause: Option<&str>) -> Files {
-    let (cluster, keys, facts) = (on.cluster, on.keys, on.facts);
+pub(super) fn kubelet_files(on: &On<'_>, node: &Machine) -> Files {
+    let (cluster, keys) = (on.cluster, on.keys);
     let (server, client) = keys.kubelet(node);
     let user = format!("system:node:{}", node.name);
     let config = keys.kubeconfig_with(client, &user, &endpoint::for_nodes(cluster));
     let mut args = vec![format!("--kubeconfig={KUBELET_KUBECONFIG}"), format!("--node-ip={}", node.address)];
     if cluster.is_legacy() {
-        args.extend(legacy::kubelet(cluster, cgroup_driver(facts), &endpoint::for_nodes(cluster)));
+        args.extend(legacy::kubelet(cluster, on.cgroup_driver(), &endpoint::for_nodes(cluster)));
     } else {
         args.push("--config=/etc/kubernetes/kubelet.yaml".to_owned());
     }
-    args.extend(on.runtime().kubelet_args(on, pause));
+    args.extend(on.runtime().kubelet_args(on));
     let hostname = format!("KUBELET_HOSTNAME=\"--hostname-override={}\"\n", node.name);
     let emptied = ["KUBELET_ADDRESS", "KUBELET_PORT", "KUBELET_API_SERVER"];
     let environment = variables(&emptied, "KUBELET_ARGS", &args) + &hostname;
@@ -44,13 +38,13 @@ pub(super) fn kubelet_files(on: &On<'_>, node: &Machine, pause: Option<&str>) ->
         FileSpec::text("/etc/kubernetes/kubelet", environment),
     ];
     if !cluster.is_legacy() {
-        files.push(FileSpec::text("/etc/kubernetes/kubelet.yaml", kubelet_config(cluster, facts)));
+        files.push(FileSpec::text("/etc/kubernetes/kubelet.yaml", kubelet_config(cluster, on.cgroup_driver())));
     }
     Files(files)
 }
 
 /// A KubeletConfiguration (kubelet.config.k8s.io/v1beta1), as JSON, which is YAML too.
-fn kubelet_config(cluster: &Cluster, facts: &Facts) -> String {
+fn kubelet_config(cluster: &Cluster, cgroup_driver: &str) -> String {
     let mut config = serde_json::json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -60,7 +54,7 @@ fn kubelet_config(cluster: &Cluster, facts: &Facts) -> String {
             "x509": {"clientCAFile": format!("{PKI}/ca.crt")},
         },
         "authorization": {"mode": "Webhook"},
-        "cgroupDriver": cgroup_driver(facts),
+        "cgroupDriver": cgroup_driver,
         "tlsCertFile": format!("{PKI}/kubelet.crt"),
         "tlsPrivateKeyFile": format!("{PKI}/kubelet.key"),
         "healthzBindAddress": "127.0.0.1",
@@ -108,7 +102,7 @@ mod tests {
         if cluster.is_legacy() {
             return legacy::kubelet(&cluster, "systemd", "https://127.0.0.1:8443").join("\n");
         }
-        kubelet_config(&cluster, &Facts::default())
+        kubelet_config(&cluster, "systemd")
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! The steps of a cluster: which components it is made of, and what waits for what between its hosts. Control plane nodes
-//! come first; nodes prepare meanwhile and then wait for an API that answers.
+//! The steps of a cluster: what its hosts are made of, and what waits for what between them. Control plane nodes come first; nodes prepare meanwhile and then wait for an API that answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,43 +11,13 @@ use crate::plan::work::{Packages, make_first};
 use crate::plan::{Plan, Step, StepId};
 use crate::repo::Wanted;
 
-use super::balancer::Balancer;
-use super::clock::Clock;
-use super::cluster_sync::ClusterSync;
-use super::component::{self, Component, On, Supply, Waits};
-use super::control_plane::{self, ControlPlane};
-use super::images::NodeImages;
+use super::component::{self, On, Supply, Waits};
+use super::control_plane;
 use super::keys::ClusterKeys;
-use super::kubelet::{KubeProxy, Kubelet, NodePorts, Ready};
-use super::pod_network::NodeNetwork;
-use super::prepare::Kernel;
-use super::publish::{Published, PublishedByNode};
-use super::runtime::NodeRuntime;
 use super::state::Cluster;
-use super::vip::VirtualAddress;
 
 /// How long a service may take to start.
 pub(super) const START: Duration = Duration::from_secs(120);
-
-/// What a cluster of the distribution's rpms is made of, in the order in which a host gets it. The network comes before the
-/// runtime: containerd makes the CNI folder on its own, and only what we make is recorded.
-const COMPONENTS: [&dyn Component; 15] = [
-    &Clock,
-    &ControlPlane,
-    &VirtualAddress,
-    &Published,
-    &Kernel,
-    &NodePorts,
-    &NodeNetwork,
-    &NodeRuntime,
-    &NodeImages,
-    &ClusterSync,
-    &Balancer,
-    &Kubelet,
-    &KubeProxy,
-    &Ready,
-    &PublishedByNode,
-];
 
 /// The hosts of a run, by role.
 #[derive(Debug)]
@@ -84,7 +53,7 @@ pub(super) fn wanted_packages(
         let more = [
             of_role(hosts.masters.contains(host), roles.control_plane),
             of_role(hosts.nodes.contains(host), roles.node),
-            component::packages(&COMPONENTS, &on),
+            component::packages(cluster.distribution.rules().components(), &on),
         ];
         for package in more.into_iter().flatten() {
             if !wanted.contains(&package) {
@@ -119,7 +88,7 @@ pub(super) fn make_plan(
         let on = On { cluster, host, facts, keys: &keys, supply, waits: &waits, publishes: place == 0 };
         let install = Packages { wanted: packages.remove(host).unwrap_or_default(), options: seen.install.clone() };
         plan.push(Step::on(host, "kubernetes.install", "install Kubernetes and what it needs", install).weight(15));
-        plan.steps.extend(component::steps(&COMPONENTS, &on));
+        plan.steps.extend(component::steps(cluster.distribution.rules().components(), &on));
         if standing && cluster.masters.contains_key(host) {
             waits.before = Some(control_plane::works(host));
         }
@@ -133,7 +102,7 @@ pub(super) fn steps_of(cluster: &Cluster, host: &HostId, facts: &Facts, seen: &S
     let supply = Supply { bundle: seen.bundle, images: &[], manifests: &[] };
     let waits = Waits::default();
     let on = On { cluster, host, facts, keys: &keys, supply: &supply, waits: &waits, publishes: false };
-    component::steps(&COMPONENTS, &on)
+    component::steps(cluster.distribution.rules().components(), &on)
 }
 
 /// An etcd made or changed on the same line must answer first. Not every member has this step: it may be one that the

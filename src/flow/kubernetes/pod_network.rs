@@ -1,13 +1,12 @@
 //! What connects the pods of all nodes: chosen here, once.
 
 use crate::flow::request::Network;
-use crate::flow::rpms;
 use crate::plan::Step;
 use crate::repo::Wanted;
 
 use super::component::{Component, On};
 use super::direct::Direct;
-use super::flannel::{self, Flannel};
+use super::flannel::Flannel;
 use super::state::Cluster;
 
 /// A network of pods.
@@ -35,15 +34,6 @@ pub(super) fn of(network: &Network) -> &'static dyn PodNetwork {
         Network::Flannel => &Flannel,
         Network::Manifest(_) => &FromManifest,
         Network::Direct | Network::Auto => &Direct,
-    }
-}
-
-/// What `auto` comes to with this bundle.
-pub(super) fn choose(asked: &Network, bundle: Option<&payload::Bundle>) -> Network {
-    match asked {
-        Network::Auto if rpms::in_bundle(bundle, flannel::PACKAGE) => Network::Flannel,
-        Network::Auto => Network::Direct,
-        other => other.clone(),
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Kernel;
 
 impl Component for Kernel {
     fn is_on(&self, on: &On<'_>) -> bool {
-        on.node().is_some()
+        on.runs_pods()
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {

@@ -156,7 +156,10 @@ impl Flow for Remove {
         for target in leaving {
             self.push_host(&mut plan, known, &access, &target.id(), seen);
         }
-        plan.push(Step::control("cluster.publish", "publish the list of the cluster's hosts", TellOfHosts { access }));
+        if known.distribution.rules().balances() {
+            let publish = TellOfHosts { access };
+            plan.push(Step::control("cluster.publish", "publish the list of the cluster's hosts", publish));
+        }
         Ok(plan)
     }
 

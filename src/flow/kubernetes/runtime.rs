@@ -2,31 +2,25 @@
 
 use payload::Bundle;
 
-use crate::flow::request::Runtime;
-use crate::host::{Command, Facts};
+use crate::flow::rpms;
+use crate::host::Command;
 use crate::plan::work::{FileSpec, Files};
 use crate::plan::{Check, Cx, Owned, Step, StepError, Work};
-use crate::repo::Wanted;
 
 use super::component::{Component, On};
 use super::images::{self, Store};
-use super::node::cgroup_driver;
 use super::state::Cluster;
-use super::version;
-
-/// From this minor version on Kubernetes does not know Docker.
-const WITHOUT_DOCKER: u32 = 24;
 
 /// A program that runs containers.
 pub(super) trait ContainerRuntime: Sync {
     /// As an operator reads it.
     fn title(&self) -> &'static str;
 
-    /// Its package and its unit.
-    fn name(&self) -> &'static str;
+    /// Its unit.
+    fn unit(&self) -> &'static str;
 
     /// What it reads.
-    fn files(&self, on: &On<'_>, pause: Option<&str>) -> Files;
+    fn files(&self, on: &On<'_>) -> Files;
 
     /// What must be there before it starts.
     fn before(&self, _: &On<'_>) -> Option<Step> {
@@ -34,7 +28,7 @@ pub(super) trait ContainerRuntime: Sync {
     }
 
     /// The kubelet's options for it.
-    fn kubelet_args(&self, on: &On<'_>, pause: Option<&str>) -> Vec<String>;
+    fn kubelet_args(&self, on: &On<'_>) -> Vec<String>;
 
     /// Its images.
     fn images(&self) -> &'static Store;
@@ -45,18 +39,16 @@ pub(super) fn of(cluster: &Cluster) -> &'static dyn ContainerRuntime {
     if cluster.containerd { &Containerd } else { &Docker }
 }
 
-/// Whether the nodes of a new cluster run containerd by itself.
-pub(super) fn is_containerd(asked: Runtime, packages: &[Wanted], bundle: Option<&Bundle>) -> bool {
-    match asked {
-        Runtime::Docker => false,
-        Runtime::Containerd => true,
-        Runtime::Auto => version::named(packages, bundle).is_some_and(|minor| minor >= WITHOUT_DOCKER),
-    }
-}
+/// Docker's own rpm of containerd, which also brings runc.
+const CONTAINERD_IO: &str = "containerd.io";
 
-/// The package of either.
-pub(super) fn package(containerd: bool) -> &'static str {
-    if containerd { Containerd.name() } else { Docker.name() }
+/// The package of either: of containerd the one that the bundle has.
+pub(super) fn package(containerd: bool, bundle: Option<&Bundle>) -> &'static str {
+    match containerd {
+        true if rpms::in_bundle(bundle, CONTAINERD_IO) => CONTAINERD_IO,
+        true => "containerd",
+        false => "docker",
+    }
 }
 
 /// The component: the runtime of a node.
@@ -64,14 +56,13 @@ pub(super) struct NodeRuntime;
 
 impl Component for NodeRuntime {
     fn is_on(&self, on: &On<'_>) -> bool {
-        on.node().is_some()
+        on.runs_pods()
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let runtime = on.runtime();
         let mut steps: Vec<Step> = runtime.before(on).into_iter().collect();
-        let files = runtime.files(on, images::pause(on.supply.images));
-        steps.extend(on.service(runtime.name(), runtime.title(), files));
+        steps.extend(on.service(runtime.unit(), runtime.title(), runtime.files(on)));
         steps
     }
 }
@@ -84,15 +75,15 @@ impl ContainerRuntime for Docker {
         "Docker"
     }
 
-    fn name(&self) -> &'static str {
+    fn unit(&self) -> &'static str {
         "docker"
     }
 
-    fn files(&self, on: &On<'_>, _: Option<&str>) -> Files {
-        Files(vec![FileSpec::text("/etc/docker/daemon.json", docker(on.cluster, on.facts))])
+    fn files(&self, on: &On<'_>) -> Files {
+        Files(vec![FileSpec::text("/etc/docker/daemon.json", docker(on))])
     }
 
-    fn kubelet_args(&self, on: &On<'_>, pause: Option<&str>) -> Vec<String> {
+    fn kubelet_args(&self, on: &On<'_>) -> Vec<String> {
         let mut args = Vec::new();
         if on.network().uses_cni() {
             args.push("--network-plugin=cni".to_owned());
@@ -101,7 +92,7 @@ impl ContainerRuntime for Docker {
             let bin = if on.cluster.is_legacy() { "/usr/libexec/cni" } else { "/opt/cni/bin,/usr/libexec/cni" };
             args.push(format!("--cni-bin-dir={bin}"));
         }
-        args.extend(pause.map(|image| format!("--pod-infra-container-image={image}")));
+        args.extend(on.pause().map(|image| format!("--pod-infra-container-image={image}")));
         args
     }
 
@@ -118,12 +109,20 @@ impl ContainerRuntime for Containerd {
         "containerd"
     }
 
-    fn name(&self) -> &'static str {
+    fn unit(&self) -> &'static str {
         "containerd"
     }
 
-    fn files(&self, on: &On<'_>, pause: Option<&str>) -> Files {
-        Files(vec![FileSpec::text("/etc/containerd/config.toml", containerd(on.cluster, on.facts, pause))])
+    fn files(&self, on: &On<'_>) -> Files {
+        let major = [CONTAINERD_IO, "containerd"].into_iter().find_map(|package| {
+            let there = || on.facts.packages.get(package)?.version.split('.').next()?.parse().ok();
+            on.supply.major(package).or_else(there)
+        });
+        let config = match major {
+            Some(2..) => containerd_2(on),
+            _ => containerd(on),
+        };
+        Files(vec![FileSpec::text("/etc/containerd/config.toml", config)])
     }
 
     fn before(&self, on: &On<'_>) -> Option<Step> {
@@ -131,7 +130,7 @@ impl ContainerRuntime for Containerd {
     }
 
     /// It knows of CNI and of the pause image by its own configuration.
-    fn kubelet_args(&self, on: &On<'_>, _: Option<&str>) -> Vec<String> {
+    fn kubelet_args(&self, on: &On<'_>) -> Vec<String> {
         let mut args = vec!["--container-runtime-endpoint=unix:///run/containerd/containerd.sock".to_owned()];
         if on.cluster.minor < 27 {
             args.push("--container-runtime=remote".to_owned());
@@ -145,14 +144,14 @@ impl ContainerRuntime for Containerd {
 }
 
 /// Docker's own configuration (dockerd manual, "daemon configuration file").
-fn docker(cluster: &Cluster, facts: &Facts) -> String {
+fn docker(on: &On<'_>) -> String {
     let mut config = serde_json::json!({
-        "exec-opts": [format!("native.cgroupdriver={}", cgroup_driver(facts))],
+        "exec-opts": [format!("native.cgroupdriver={}", on.cgroup_driver())],
         "log-driver": "json-file",
         "log-opts": {"max-size": "10m", "max-file": "3"},
         "live-restore": true,
     });
-    let settings = &cluster.settings;
+    let settings = &on.cluster.settings;
     if let Some(root) = &settings.data_root {
         config["data-root"] = root.clone().into();
     }
@@ -166,8 +165,8 @@ fn docker(cluster: &Cluster, facts: &Facts) -> String {
 }
 
 /// containerd's (containerd documentation, "CRI plugin config guide", version 2).
-fn containerd(cluster: &Cluster, facts: &Facts, pause: Option<&str>) -> String {
-    let settings = &cluster.settings;
+fn containerd(on: &On<'_>) -> String {
+    let settings = &on.cluster.settings;
     // A JSON string is a basic string of TOML too.
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let mut text = "# Written by sunshine-installer.\nversion = 2\n".to_owned();
@@ -176,10 +175,10 @@ fn containerd(cluster: &Cluster, facts: &Facts, pause: Option<&str>) -> String {
     }
     let cri = "plugins.\"io.containerd.grpc.v1.cri\"";
     text.push_str(&format!("[{cri}]\n"));
-    if let Some(image) = pause {
+    if let Some(image) = on.pause() {
         text.push_str(&format!("sandbox_image = {}\n", quoted(image)));
     }
-    let systemd = cgroup_driver(facts) == "systemd";
+    let systemd = on.cgroup_driver() == "systemd";
     text.push_str(&format!(
         "[{cri}.cni]\nbin_dir = \"/opt/cni/bin\"\nconf_dir = \"/etc/cni/net.d\"\n\
          [{cri}.containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n\
@@ -195,6 +194,28 @@ fn containerd(cluster: &Cluster, facts: &Facts, pause: Option<&str>) -> String {
     for registry in &settings.insecure_registries {
         mirror(registry, vec![format!("http://{registry}")]);
     }
+    text
+}
+
+/// containerd's from 2.0 on (containerd documentation, "CRI plugin config guide", version 3).
+fn containerd_2(on: &On<'_>) -> String {
+    // A JSON string is a basic string of TOML too.
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let mut text = "# Written by sunshine-installer.\nversion = 3\n".to_owned();
+    if let Some(root) = &on.cluster.settings.data_root {
+        text.push_str(&format!("root = {}\n", quoted(root)));
+    }
+    if let Some(image) = on.pause() {
+        text.push_str(&format!(
+            "[plugins.\"io.containerd.cri.v1.images\".pinned_images]\nsandbox = {}\n",
+            quoted(image)
+        ));
+    }
+    let runc = "plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.runc";
+    let systemd = on.cgroup_driver() == "systemd";
+    text.push_str(&format!(
+        "[{runc}]\nruntime_type = \"io.containerd.runc.v2\"\n[{runc}.options]\nSystemdCgroup = {systemd}\n"
+    ));
     text
 }
 

@@ -11,6 +11,8 @@ use crate::flow::request::{ClusterSettings, Network};
 use crate::flow::state::Environment;
 use crate::host::HostId;
 
+use super::distro::Distribution;
+
 pub(super) const API_PORT: u16 = 6443;
 
 /// A cluster as it was set up.
@@ -23,6 +25,12 @@ pub struct Cluster {
     /// Kubernetes 1.MINOR, as the packages have it.
     #[serde(default = "today")]
     pub minor: u32,
+    /// Whose packages it is made of.
+    #[serde(default)]
+    pub distribution: Distribution,
+    /// Its whole version, such as `1.36.3`, where kubeadm must be told.
+    #[serde(default)]
+    pub version: String,
     /// containerd runs the pods, without Docker.
     #[serde(default)]
     pub containerd: bool,

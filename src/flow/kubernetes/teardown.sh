@@ -3,6 +3,7 @@
 recorded() { grep -q "^$1" /var/lib/sunshine-installer/record 2>/dev/null; }
 docker_is_ours() { recorded 'package	docker\.'; }
 containerd_is_ours() { recorded 'package	containerd\.'; }
+kubeadm_made() { command -v kubeadm >/dev/null 2>&1 && [ -e /etc/kubernetes/kubelet.conf ]; }
 pods() {
   if command -v docker >/dev/null 2>&1; then docker ps -aq --filter label=io.kubernetes.pod.name 2>/dev/null
   elif command -v ctr >/dev/null 2>&1; then ctr -n k8s.io containers ls -q 2>/dev/null; fi
@@ -17,14 +18,16 @@ remove_pods() {
 chains='KUBE-|CNI-|cni0|sunshine'
 docker_is_ours && chains="$chains|DOCKER|docker0"
 rules() { for f in iptables ip6tables; do $f-save 2>/dev/null | grep -E -- "$chains"; done; }
+nft_tables() { command -v nft >/dev/null 2>&1 && nft list tables 2>/dev/null | grep -E '^table (ip|ip6) kube-proxy$'; }
 mounts() { awk '$2 ~ "^/var/lib/kubelet/" || $2 ~ "^/run/docker/netns/" || $2 ~ "^/var/lib/docker/" || $2 ~ "^/run/containerd/" || $2 ~ "^(/var)?/run/netns/cni-" {print $2}' /proc/self/mounts | sort -r; }
 # Such a folder may be a package's, or a file system of its own: what is in it goes.
 content() { find "$1" -mindepth 1 -maxdepth 1 ! -name lost+found 2>/dev/null; }
 ours() { for p in /var/lib/kubelet /var/lib/cni /var/lib/dockershim /var/run/kubernetes; do [ -z "$(content "$p")" ] || echo "$p"; done; }
 
 if [ "$1" = look ]; then
+  ! kubeadm_made || echo 'remove what kubeadm created'
   [ -z "$(pods)" ] || echo "remove $(pods | wc -l) container(s) of pods"
-  [ -z "$(rules)" ] || echo "remove the packet filter's rules of Kubernetes"
+  [ -z "$(rules)$(nft_tables)" ] || echo "remove the packet filter's rules of Kubernetes"
   [ ! -s /var/lib/sunshine-installer/trusted ] || echo "let firewalld trust the cluster no more"
   for l in cni0 flannel.1; do ip link show "$l" >/dev/null 2>&1 && echo "remove interface $l"; done
   [ -z "$(ours)" ] || ours | sed 's/^/empty /'
@@ -32,6 +35,11 @@ if [ "$1" = look ]; then
 fi
 
 set -u
+# What kubeadm wrote goes by kubeadm; etcd is not its own and stays.
+if kubeadm_made; then
+  kubeadm reset -f --cri-socket unix:///run/containerd/containerd.sock >/dev/null 2>&1
+  rmdir /etc/kubernetes/pki/etcd /etc/kubernetes/pki /etc/kubernetes/tmp /etc/kubernetes 2>/dev/null
+fi
 for u in kubelet kube-proxy; do systemctl stop $u 2>/dev/null; done
 # It would make its interface again.
 recorded 'unit	flanneld\.service	' && systemctl stop flanneld 2>/dev/null
@@ -47,6 +55,7 @@ for f in iptables ip6tables; do
     $f-save -t $t | grep -vE -- "$chains" | { if docker_is_ours; then sed 's/^:FORWARD DROP/:FORWARD ACCEPT/'; else cat; fi; } | $f-restore -T $t
   done
 done
+nft_tables | while read -r _ family table; do nft delete table "$family" "$table"; done
 for l in $(ip -o link show master cni0 2>/dev/null | awk -F': ' '{print $2}' | sed 's/@.*//'); do ip link delete "$l"; done
 for l in $(ip -o link | awk -F': ' '{print $2}' | sed 's/@.*//' | grep -E '^(cni0|flannel\.1|kube-ipvs0|kube-bridge)$'); do ip link delete "$l"; done
 rm -f /run/netns/cni-*
@@ -58,6 +67,9 @@ if docker_is_ours || containerd_is_ours; then
   rmdir /opt/containerd/bin /opt/containerd/lib /opt/containerd 2>/dev/null
   # What a network's own pods wrote.
   rm -rf /etc/cni/net.d/*; rmdir /etc/cni/net.d /etc/cni 2>/dev/null
+  if recorded 'package	kubernetes-cni\.'; then
+    for p in /opt/cni/bin/*; do rpm -qf "$p" >/dev/null 2>&1 || rm -f -- "$p"; done
+  fi
 fi
 if recorded 'package	chrony\.'; then systemctl stop chronyd 2>/dev/null; rm -rf /var/lib/chrony/*; fi
 recorded 'dir	/root/\.kube	' && rm -rf /root/.kube/cache

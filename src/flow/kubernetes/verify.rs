@@ -5,8 +5,6 @@ use std::time::Duration;
 use crate::host::Command;
 use crate::plan::{Check, Cx, StepError, Work};
 
-use super::node::KUBELET_KUBECONFIG;
-
 /// This master's API server and what hangs on it are ready.
 #[derive(Debug)]
 pub(super) struct MasterAnswers {
@@ -93,6 +91,8 @@ impl Work for Leads {
 #[derive(Debug)]
 pub(super) struct NodeReady {
     pub node: String,
+    /// The kubelet's own.
+    pub kubeconfig: &'static str,
 }
 
 const IS_READY: &str = r#"export HOME=/run/sunshine-installer; [ "$(kubectl --kubeconfig "$2" --request-timeout=5s get node "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null)" = True ]"#;
@@ -110,13 +110,13 @@ done"#;
 
 impl Work for NodeReady {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
-        let ask = Command::script(IS_READY).arg(&self.node).arg(KUBELET_KUBECONFIG).label("kubectl get node");
+        let ask = Command::script(IS_READY).arg(&self.node).arg(self.kubeconfig).label("kubectl get node");
         let ready = cx.host()?.run(&ask)?.ok();
         Ok(if ready { Check::Satisfied } else { Check::Needed(vec!["wait until the node is Ready".to_owned()]) })
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        let wait = Command::script(AWAIT_NODE).arg(&self.node).arg(KUBELET_KUBECONFIG).arg("180");
+        let wait = Command::script(AWAIT_NODE).arg(&self.node).arg(self.kubeconfig).arg("180");
         cx.host()?.run_ok(&wait.label("wait for the node").timeout(Duration::from_secs(210)))?;
         Ok(())
     }

@@ -102,6 +102,11 @@ impl Authority {
         Ok(Self { dir: dir.to_owned(), cert: read(&dir.join("ca.crt"))?, key })
     }
 
+    /// Its own certificate and key.
+    pub(super) fn into_pair(self) -> KeyPairPem {
+        KeyPairPem { cert: self.cert, key: Secret::new(self.key.serialize_pem()) }
+    }
+
     /// The certificate that is kept and fits `request`.
     pub fn kept(&self, request: &CertRequest) -> Option<KeyPairPem> {
         let wanted = self.fingerprint(request);

@@ -67,7 +67,7 @@ impl Pki {
 /// What is asked of an authority.
 #[derive(Debug)]
 pub enum Ask {
-    /// Its own certificate.
+    /// Its own certificate. Its key goes to control plane nodes of kubeadm alone, which sign by themselves.
     Authority,
     Certificate(CertRequest),
     /// A key pair that is never replaced: [`Authority::lasting_key`].
@@ -109,8 +109,7 @@ impl Material {
     fn kept(&self) -> Result<Option<KeyPairPem>, PkiError> {
         let Some(authority) = self.0.pki.open(self.0.purpose)? else { return Ok(None) };
         match &self.0.ask {
-            // Nobody is given an authority's key.
-            Ask::Authority => Ok(Some(KeyPairPem { cert: authority.cert, key: Secret::new("") })),
+            Ask::Authority => Ok(Some(authority.into_pair())),
             Ask::Certificate(request) => Ok(authority.kept(request)),
             Ask::LastingKey(name) => authority.kept_lasting_key(name),
         }
@@ -126,7 +125,7 @@ impl Material {
         }
         let authority = self.0.pki.authority(self.0.purpose)?;
         match &self.0.ask {
-            Ask::Authority => Ok(KeyPairPem { cert: authority.cert, key: Secret::new("") }),
+            Ask::Authority => Ok(authority.into_pair()),
             Ask::Certificate(request) => authority.issue(request),
             Ask::LastingKey(name) => authority.lasting_key(name),
         }

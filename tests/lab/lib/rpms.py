@@ -24,7 +24,7 @@ KUBERNETES = os.path.join(CACHE, "kubernetes-1.20.2")
 KUBERNETES_PATH = "/usr/lib/go/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 KUBERNETES_TOOLS = {"go": "golang-go", "make": "make", "rsync": "rsync", "dpkg-source": "dpkg-dev"}
 # How many packages that compiles, for its progress.
-KUBERNETES_PACKAGES = 1600
+KUBERNETES_PACKAGES = 2500
 
 
 def ensure(groups):

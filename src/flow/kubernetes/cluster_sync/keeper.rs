@@ -1,25 +1,18 @@
-//! How hosts of a cluster find each other: the *list* of its masters and nodes, and the unit that keeps a node's routes
-//! and the API's balancer as the list says.
-//!
-//! The list lies on every node (`/etc/kubernetes/sunshine-cluster`) and, as the one that counts, in the cluster itself
-//! (ConfigMap `kube-public/sunshine-cluster`). A run that adds or removes hosts changes it there, once; every node takes
-//! it over. So no run needs the credentials of hosts that it is not about, and a host that was down then learns of it
-//! when it is back.
+//! The unit that keeps a host as the list says.
 
-use crate::flow::request::Network;
 use crate::plan::Step;
 use crate::plan::work::{FileSpec, Files};
 
-use super::component::{Component, On};
-use super::endpoint;
-use super::state::Cluster;
+use super::super::component::{Component, On};
+use super::super::state::Cluster;
+use super::SCRIPT;
+use super::list::list;
 
 /// Keeps routes and balancer as the list says.
 const UNIT: &str = "sunshine-cluster";
-pub(super) const SCRIPT: &str = "/usr/local/sbin/sunshine-cluster";
 const LIST: &str = "/etc/kubernetes/sunshine-cluster";
 
-pub(super) struct ClusterSync;
+pub(in crate::flow::kubernetes) struct ClusterSync;
 
 impl Component for ClusterSync {
     fn is_on(&self, on: &On<'_>) -> bool {
@@ -31,29 +24,6 @@ impl Component for ClusterSync {
         steps.extend(on.service(UNIT, "the cluster-sync service", keeper_files()));
         steps
     }
-}
-
-/// The list's text: a line a fact, the words of a line apart by one space.
-pub(super) fn list(cluster: &Cluster) -> String {
-    let mut text = "# Written by sunshine-installer: the hosts of this cluster.\n".to_owned();
-    match cluster.network {
-        Network::Direct => text.push_str("network direct\n"),
-        Network::Flannel => text.push_str("network flannel\n"),
-        _ => {}
-    }
-    // Without leave for everybody to ask, a connection is all the health that can be seen.
-    if cluster.is_legacy() {
-        text.push_str("health connect\n");
-    }
-    text.push_str(&format!("pods {}\n", cluster.settings.pod_cidr));
-    text.push_str(&format!("balancer 127.0.0.1:{}\n", endpoint::LOCAL_PORT));
-    for master in cluster.masters.values() {
-        text.push_str(&format!("master {} {}\n", master.name, master.address));
-    }
-    for node in cluster.nodes.values() {
-        text.push_str(&format!("node {} {} {}\n", node.machine.name, node.machine.address, cluster.pod_subnet(node)));
-    }
-    text
 }
 
 /// The list on a host. The unit itself keeps it up to date, so a change of it is no reason to restart the unit.

@@ -1,4 +1,4 @@
-//! What the whole cluster is to know, published by one of its hosts: the list of hosts, and the manifests of the bundle.
+//! The list of its hosts that the whole cluster is to know, published by one of them.
 
 use std::sync::Arc;
 
@@ -8,16 +8,15 @@ use crate::host::{Command, HostError, Secret};
 use crate::plan::work::Made;
 use crate::plan::{Check, Cx, Step, StepError, Work};
 
-use super::cluster_sync;
-use super::component::{Component, On};
-use super::endpoint;
-use super::manifest::Apply;
+use super::super::component::{Component, On};
+use super::super::endpoint;
+use super::list::list;
 
 /// The component of the host that publishes, once an API server answers.
-pub(super) struct Published;
+pub(in crate::flow::kubernetes) struct Published;
 
 /// The same where no API server is part of the run: behind the node's own steps.
-pub(super) struct PublishedByNode;
+pub(in crate::flow::kubernetes) struct PublishedByNode;
 
 impl Component for Published {
     fn is_on(&self, on: &On<'_>) -> bool {
@@ -25,14 +24,7 @@ impl Component for Published {
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
-        let mut steps = vec![publish(on)];
-        for manifest in on.supply.manifests {
-            let server = on.control_plane().map_or_else(String::new, endpoint::of_master);
-            let title = format!("apply {} of the bundle", manifest.name);
-            let apply = Apply { manifest: manifest.clone(), server };
-            steps.push(on.step(&format!("apply.{}", manifest.name), title, apply).weight(2));
-        }
-        steps
+        vec![publish(on)]
     }
 }
 
@@ -48,22 +40,18 @@ impl Component for PublishedByNode {
 
 fn publish(on: &On<'_>) -> Step {
     let url = on.control_plane().map_or_else(|| endpoint::for_nodes(on.cluster), endpoint::of_master);
-    let publish = Publish {
-        list: cluster_sync::list(on.cluster),
-        rbac: !on.cluster.is_legacy(),
-        kubeconfig: on.keys.admin(&url),
-    };
+    let publish = Publish { list: list(on.cluster), rbac: !on.cluster.is_legacy(), kubeconfig: on.keys.admin(&url) };
     on.step("cluster.publish", TITLE, publish).after(on.waits.api.iter().cloned())
 }
 
 /// The list in the cluster is this one.
 #[derive(Debug)]
-pub(super) struct Publish {
-    pub list: String,
+struct Publish {
+    list: String,
     /// Nodes need a role to read it.
-    pub rbac: bool,
+    rbac: bool,
     /// The administrator's.
-    pub kubeconfig: Arc<Kubeconfig>,
+    kubeconfig: Arc<Kubeconfig>,
 }
 
 /// `$1` list; the kubeconfig on standard input. Status 70 when the cluster's list is another one.

@@ -5,14 +5,14 @@ use crate::plan::Step;
 use crate::plan::work::{FileSpec, Files};
 use crate::repo::Wanted;
 
-use super::cluster_sync::SCRIPT;
-use super::component::{Component, On};
-use super::prepare::SeBool;
+use super::super::component::{Component, On};
+use super::super::prepare::SeBool;
+use super::SCRIPT;
 
 const UNIT: &str = "sunshine-api";
-pub(super) const PACKAGE: &str = "haproxy";
+pub(in crate::flow::kubernetes) const PACKAGE: &str = "haproxy";
 
-pub(super) struct Balancer;
+pub(in crate::flow::kubernetes) struct Balancer;
 
 impl Component for Balancer {
     fn is_on(&self, on: &On<'_>) -> bool {

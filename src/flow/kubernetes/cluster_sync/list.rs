@@ -1,0 +1,29 @@
+//! The list of a cluster's hosts, as every node reads it.
+
+use crate::flow::request::Network;
+
+use super::super::endpoint;
+use super::super::state::Cluster;
+
+/// The list's text: a line a fact, the words of a line apart by one space.
+pub(in crate::flow::kubernetes) fn list(cluster: &Cluster) -> String {
+    let mut text = "# Written by sunshine-installer: the hosts of this cluster.\n".to_owned();
+    match cluster.network {
+        Network::Direct => text.push_str("network direct\n"),
+        Network::Flannel => text.push_str("network flannel\n"),
+        _ => {}
+    }
+    // Without leave for everybody to ask, a connection is all the health that can be seen.
+    if cluster.is_legacy() {
+        text.push_str("health connect\n");
+    }
+    text.push_str(&format!("pods {}\n", cluster.settings.pod_cidr));
+    text.push_str(&format!("balancer 127.0.0.1:{}\n", endpoint::LOCAL_PORT));
+    for master in cluster.masters.values() {
+        text.push_str(&format!("master {} {}\n", master.name, master.address));
+    }
+    for node in cluster.nodes.values() {
+        text.push_str(&format!("node {} {} {}\n", node.machine.name, node.machine.address, cluster.pod_subnet(node)));
+    }
+    text
+}

@@ -1,0 +1,20 @@
+//! How hosts of a cluster find each other: the *list* of its masters and nodes, and the unit that keeps a node's routes
+//! and the API's balancer as the list says.
+//!
+//! The list lies on every node (`/etc/kubernetes/sunshine-cluster`) and, as the one that counts, in the cluster itself
+//! (ConfigMap `kube-public/sunshine-cluster`). A run that adds or removes hosts changes it there, once; every node takes
+//! it over. So no run needs the credentials of hosts that it is not about, and a host that was down then learns of it
+//! when it is back.
+
+mod balancer;
+mod keeper;
+mod list;
+mod publish;
+
+pub(super) use balancer::{Balancer, PACKAGE as BALANCER_PACKAGE};
+pub(super) use keeper::ClusterSync;
+pub(super) use list::list;
+pub(super) use publish::{Published, PublishedByNode};
+
+/// The program of the unit; it also writes the balancer's configuration.
+const SCRIPT: &str = "/usr/local/sbin/sunshine-cluster";

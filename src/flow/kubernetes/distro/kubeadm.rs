@@ -1,0 +1,123 @@
+//! Upstream's rpms (pkgs.k8s.io): the control plane runs as images that kubeadm starts, etcd stays ours, outside of it.
+
+use payload::{Bundle, MemberKind};
+
+use crate::flow::error::FlowError;
+use crate::flow::request::{ClusterSettings, Network, Runtime};
+use crate::host::Target;
+
+use super::super::clock::Clock;
+use super::super::component::Component;
+use super::super::images::NodeImages;
+use super::super::kubeadm::{ApiPort, Authorities, Init, Join, KubeletUnit, NodeReady};
+use super::super::kubelet::NodePorts;
+use super::super::manifest::{Manifest, Manifests};
+use super::super::prepare::Kernel;
+use super::super::runtime::NodeRuntime;
+use super::Rules;
+
+pub(super) const PACKAGE: &str = "kubeadm";
+const PACKAGES: [&str; 5] = [PACKAGE, "kubelet", "kubectl", "cri-tools", "kubernetes-cni"];
+
+pub(super) struct Kubeadm;
+
+/// Images come before kubeadm, which would pull them.
+const COMPONENTS: [&dyn Component; 12] = [
+    &Clock,
+    &Kernel,
+    &ApiPort,
+    &NodePorts,
+    &NodeRuntime,
+    &NodeImages,
+    &Authorities,
+    &Init,
+    &Manifests,
+    &Join,
+    &KubeletUnit,
+    &NodeReady,
+];
+
+impl Rules for Kubeadm {
+    fn key_package(&self) -> &'static str {
+        PACKAGE
+    }
+
+    fn control_plane_packages(&self) -> &'static [&'static str] {
+        &PACKAGES
+    }
+
+    fn node_packages(&self) -> &'static [&'static str] {
+        &PACKAGES
+    }
+
+    fn must_be_at_hand(&self, package: &str) -> bool {
+        PACKAGES.contains(&package)
+    }
+
+    fn prefers_containerd(&self, _: Option<u32>) -> bool {
+        true
+    }
+
+    fn runs_control_plane(&self) -> bool {
+        true
+    }
+
+    fn balances(&self) -> bool {
+        false
+    }
+
+    /// That of the bundle; which one is a question only where it has several.
+    fn default_network(&self, bundle: Option<&Bundle>) -> Network {
+        let members = bundle.into_iter().flat_map(|b| &b.manifest().members);
+        let mut networks = members.filter(|m| m.kind == MemberKind::NetworkManifest);
+        match (networks.next(), networks.next()) {
+            (Some(one), None) => {
+                let file = one.file_name();
+                Network::Manifest(file.rsplit_once('.').map_or(file, |(name, _)| name).to_owned())
+            }
+            _ => Network::Auto,
+        }
+    }
+
+    fn check(
+        &self,
+        masters: &[Target],
+        settings: &ClusterSettings,
+        network: &Network,
+        _: &[Manifest],
+    ) -> Result<(), FlowError> {
+        let refuse = |what: &str, help: &str| Err(FlowError::request_with_help(what, help));
+        if masters.len() > 1 {
+            return refuse(
+                "with kubeadm's packages this version supports one control plane node",
+                "name one, or use a bundle with the packages kubernetes-master and kubernetes-node",
+            );
+        }
+        if settings.runtime == Runtime::Docker {
+            return refuse("kubeadm's packages run pods by containerd", "leave --runtime out");
+        }
+        if settings.api_vip.is_some() {
+            return refuse(
+                "--api-vip is not supported with kubeadm's packages by this version",
+                "use --api-endpoint with a load balancer of the site",
+            );
+        }
+        if !settings.registry_mirrors.is_empty() || !settings.insecure_registries.is_empty() {
+            return refuse(
+                "--registry-mirror and --insecure-registry are not supported with kubeadm's packages by this version",
+                "put the images into the bundle",
+            );
+        }
+        if matches!(network, Network::Manifest(_)) {
+            return Ok(());
+        }
+        refuse(
+            "with kubeadm's packages the pods' network is a manifest of the bundle, and none is chosen",
+            "name one of the bundle with -cni NAME, or build the bundle with --manifest NAME=FILE",
+        )
+    }
+
+    fn components(&self) -> &'static [&'static dyn Component] {
+        &COMPONENTS
+    }
+}

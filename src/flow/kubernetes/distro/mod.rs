@@ -1,0 +1,80 @@
+//! Distributions of Kubernetes: which packages and components make a cluster, chosen here, once, by what the bundle holds.
+
+mod kubeadm;
+mod systemd;
+
+use payload::Bundle;
+use serde::{Deserialize, Serialize};
+
+use crate::flow::error::FlowError;
+use crate::flow::request::{ClusterSettings, Network};
+use crate::flow::rpms;
+use crate::host::Target;
+
+use super::component::Component;
+use super::manifest::Manifest;
+
+/// What a cluster is made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Distribution {
+    /// The distribution's own rpms: `kubernetes-master`, `kubernetes-node`, every component a systemd unit.
+    #[default]
+    Systemd,
+    /// Upstream's rpms: `kubeadm`, `kubelet`, `kubectl`, and the control plane as images.
+    Kubeadm,
+}
+
+impl Distribution {
+    /// What a new cluster is made of with this bundle.
+    pub(super) fn choose(bundle: Option<&Bundle>) -> Self {
+        let has = |name| rpms::in_bundle(bundle, name);
+        if has(kubeadm::PACKAGE) && !has(systemd::PACKAGE) { Self::Kubeadm } else { Self::Systemd }
+    }
+
+    pub(super) fn rules(self) -> &'static dyn Rules {
+        match self {
+            Self::Systemd => &systemd::Systemd,
+            Self::Kubeadm => &kubeadm::Kubeadm,
+        }
+    }
+}
+
+/// How a distribution makes a cluster.
+pub(super) trait Rules: Sync {
+    /// The package whose version is the cluster's.
+    fn key_package(&self) -> &'static str;
+
+    /// Packages of a control plane node.
+    fn control_plane_packages(&self) -> &'static [&'static str];
+
+    /// Packages of a node, beside its runtime's.
+    fn node_packages(&self) -> &'static [&'static str];
+
+    /// Whether this package must be among the rpms that are named for a role, or in the bundle.
+    fn must_be_at_hand(&self, package: &str) -> bool;
+
+    /// Whether the nodes of a new cluster run containerd by itself when nothing is said.
+    fn prefers_containerd(&self, minor: Option<u32>) -> bool;
+
+    /// Whether the control plane is made of pods.
+    fn runs_control_plane(&self) -> bool;
+
+    /// Whether each node can reach the API by a balancer of its own.
+    fn balances(&self) -> bool;
+
+    /// What `auto` comes to, for the pods' network.
+    fn default_network(&self, bundle: Option<&Bundle>) -> Network;
+
+    /// What it cannot do.
+    fn check(
+        &self,
+        masters: &[Target],
+        settings: &ClusterSettings,
+        network: &Network,
+        manifests: &[Manifest],
+    ) -> Result<(), FlowError>;
+
+    /// What a host is made of, in the order in which it gets it.
+    fn components(&self) -> &'static [&'static dyn Component];
+}

@@ -1,0 +1,97 @@
+//! The rpms of CentOS and Fedora, whose units read their options from `/etc/kubernetes/*`.
+
+use payload::Bundle;
+
+use crate::flow::error::FlowError;
+use crate::flow::request::{ClusterSettings, Network};
+use crate::flow::rpms;
+use crate::host::Target;
+
+use super::super::clock::Clock;
+use super::super::cluster_sync::{Balancer, ClusterSync, Published, PublishedByNode};
+use super::super::component::Component;
+use super::super::control_plane::ControlPlane;
+use super::super::dns;
+use super::super::flannel;
+use super::super::images::NodeImages;
+use super::super::kubelet::{KubeProxy, Kubelet, NodePorts, Ready};
+use super::super::manifest::{Manifest, Manifests};
+use super::super::pod_network::NodeNetwork;
+use super::super::prepare::Kernel;
+use super::super::runtime::NodeRuntime;
+use super::super::vip::VirtualAddress;
+use super::Rules;
+
+pub(super) const PACKAGE: &str = "kubernetes-master";
+/// From this minor version on Kubernetes does not know Docker.
+const WITHOUT_DOCKER: u32 = 24;
+
+pub(super) struct Systemd;
+
+/// The network comes before the runtime: containerd makes the CNI folder on its own, and only what we make is recorded.
+const COMPONENTS: [&dyn Component; 16] = [
+    &Clock,
+    &ControlPlane,
+    &VirtualAddress,
+    &Published,
+    &Manifests,
+    &Kernel,
+    &NodePorts,
+    &NodeNetwork,
+    &NodeRuntime,
+    &NodeImages,
+    &ClusterSync,
+    &Balancer,
+    &Kubelet,
+    &KubeProxy,
+    &Ready,
+    &PublishedByNode,
+];
+
+impl Rules for Systemd {
+    fn key_package(&self) -> &'static str {
+        PACKAGE
+    }
+
+    fn control_plane_packages(&self) -> &'static [&'static str] {
+        &[PACKAGE, "kubernetes-client"]
+    }
+
+    fn node_packages(&self) -> &'static [&'static str] {
+        &["kubernetes-node", "kubernetes-client", "containernetworking-plugins"]
+    }
+
+    fn must_be_at_hand(&self, package: &str) -> bool {
+        package.starts_with("kubernetes-")
+    }
+
+    fn prefers_containerd(&self, minor: Option<u32>) -> bool {
+        minor.is_some_and(|minor| minor >= WITHOUT_DOCKER)
+    }
+
+    fn runs_control_plane(&self) -> bool {
+        false
+    }
+
+    fn balances(&self) -> bool {
+        true
+    }
+
+    fn default_network(&self, bundle: Option<&Bundle>) -> Network {
+        if rpms::in_bundle(bundle, flannel::PACKAGE) { Network::Flannel } else { Network::Direct }
+    }
+
+    fn check(
+        &self,
+        _: &[Target],
+        settings: &ClusterSettings,
+        _: &Network,
+        manifests: &[Manifest],
+    ) -> Result<(), FlowError> {
+        dns::check(manifests, settings)
+    }
+
+    fn components(&self) -> &'static [&'static dyn Component] {
+        &COMPONENTS
+    }
+}

@@ -1,0 +1,150 @@
+//! What kubeadm is told: its configuration, in the version of its API that its own version reads. JSON is YAML too.
+
+use serde_json::{Value, json};
+
+use super::super::component::On;
+use super::super::endpoint;
+use super::super::state::{API_PORT, Cluster, Machine};
+use super::SOCKET;
+use super::files::{ETCD_CA, ETCD_CERT, ETCD_KEY};
+
+/// The version of kubeadm's API: v1beta3 from 1.22, v1beta4 from 1.31 on.
+fn api_version(minor: u32) -> String {
+    let version = match minor {
+        0..22 => "v1beta2",
+        22..31 => "v1beta3",
+        _ => "v1beta4",
+    };
+    format!("kubeadm.k8s.io/{version}")
+}
+
+/// Checks of kubeadm's preflight that are not what decides here.
+///
+/// `SystemVerification` refuses cgroup v1, on which the kubelet runs when it is told so; memory and processors are an advice.
+fn ignored(on: &On<'_>, again: bool) -> Value {
+    if again {
+        return json!(["all"]);
+    }
+    let mut ignored = vec!["NumCPU", "Mem"];
+    if on.facts.cgroup_version < 2 {
+        ignored.push("SystemVerification");
+    }
+    json!(ignored)
+}
+
+fn registration(on: &On<'_>, machine: &Machine, again: bool) -> Value {
+    let node_ip = machine.address.to_string();
+    let args = match on.cluster.minor {
+        0..31 => json!({"node-ip": node_ip}),
+        _ => json!([{"name": "node-ip", "value": node_ip}]),
+    };
+    let mut registration = json!({
+        "name": machine.name, "criSocket": SOCKET, "ignorePreflightErrors": ignored(on, again), "kubeletExtraArgs": args,
+    });
+    // A control plane node that is also named as a node runs pods.
+    if on.node().is_some() {
+        registration["taints"] = json!([]);
+    }
+    registration
+}
+
+/// Several documents as one.
+fn documents(all: &[Value]) -> String {
+    all.iter().map(|document| format!("{document:#}\n")).collect::<Vec<_>>().join("---\n")
+}
+
+/// For `kubeadm init`; `again`: what an init that was cut short left behind is used.
+pub(super) fn init(on: &On<'_>, machine: &Machine, again: bool) -> String {
+    let cluster = on.cluster;
+    let settings = &cluster.settings;
+    let version = api_version(cluster.minor);
+    documents(&[
+        json!({
+            "apiVersion": version, "kind": "InitConfiguration",
+            "localAPIEndpoint": {"advertiseAddress": machine.address, "bindPort": API_PORT},
+            "nodeRegistration": registration(on, machine, again),
+        }),
+        json!({
+            "apiVersion": version, "kind": "ClusterConfiguration",
+            "kubernetesVersion": format!("v{}", cluster.version),
+            "controlPlaneEndpoint": endpoint::for_nodes(cluster).trim_start_matches("https://"),
+            "networking": {
+                "podSubnet": settings.pod_cidr, "serviceSubnet": settings.service_cidr, "dnsDomain": settings.cluster_domain,
+            },
+            "etcd": {"external": etcd(cluster)},
+        }),
+        json!({
+            "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
+            "cgroupDriver": on.cgroup_driver(),
+            // The kubelet of 1.35 and later starts on cgroup v1 only when it is told so.
+            "failCgroupV1": false,
+        }),
+        json!({
+            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
+            "mode": if cluster.minor >= 33 { "nftables" } else { "iptables" },
+            // The host's own limit stays: kube-proxy cannot set it everywhere, and ends when it cannot.
+            "conntrack": {"maxPerCore": 0, "min": 0},
+        }),
+    ])
+}
+
+fn etcd(cluster: &Cluster) -> Value {
+    let mut external = json!({"endpoints": cluster.etcd.endpoints});
+    if cluster.etcd.tls {
+        external["caFile"] = ETCD_CA.into();
+        external["certFile"] = ETCD_CERT.into();
+        external["keyFile"] = ETCD_KEY.into();
+    }
+    external
+}
+
+/// For `kubeadm join` of a worker node. What stands for the token and the digest of the authority's key is put in where it
+/// runs: [`super::join`].
+pub(super) fn join(on: &On<'_>, machine: &Machine) -> Value {
+    json!({
+        "apiVersion": api_version(on.cluster.minor), "kind": "JoinConfiguration",
+        "discovery": {"bootstrapToken": {
+            "apiServerEndpoint": endpoint::for_nodes(on.cluster).trim_start_matches("https://"),
+        }},
+        "nodeRegistration": registration(on, machine, false),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::flow::kubernetes::component::{Supply, Waits};
+    use crate::flow::kubernetes::keys::ClusterKeys;
+    use crate::flow::pki::Pki;
+    use crate::host::{Facts, HostId};
+
+    use super::*;
+
+    fn with(minor: u32, cgroup_version: u8, work: impl Fn(&On<'_>) -> String) -> String {
+        let machine = |address: &str| serde_json::json!({"name": "host0", "address": address});
+        let cluster: Cluster = serde_json::from_value(serde_json::json!({
+            "settings": {}, "network": {"manifest": "flannel"}, "minor": minor, "version": format!("1.{minor}.3"),
+            "distribution": "kubeadm", "containerd": true,
+            "etcd": {"endpoints": ["https://10.8.14.200:2379"], "tls": true},
+            "masters": {"10.8.14.200": machine("10.8.14.200")},
+            "nodes": {"10.8.14.201": {"name": "host1", "address": "10.8.14.201", "subnet": 0}},
+        }))
+        .unwrap();
+        let keys = ClusterKeys::new(Pki::new("".into(), true), &cluster);
+        let supply = Supply { bundle: None, images: &[], manifests: &[] };
+        let (waits, facts) = (Waits::default(), Facts { cgroup_version, ..Facts::default() });
+        let host: HostId = "10.8.14.200".into();
+        let (host, facts) = (&host, &facts);
+        work(&On { cluster: &cluster, host, facts, keys: &keys, supply: &supply, waits: &waits, publishes: true })
+    }
+
+    #[test]
+    fn what_kubeadm_is_told() {
+        let of = |on: &On<'_>| init(on, on.control_plane().unwrap(), false);
+        insta::assert_snapshot!("kubeadm_init_36", with(36, 2, of));
+        let old = with(20, 1, of);
+        assert!(old.contains("kubeadm.k8s.io/v1beta2") && old.contains("SystemVerification"), "{old}");
+        assert!(with(28, 2, of).contains("kubeadm.k8s.io/v1beta3"));
+        let join = |on: &On<'_>| format!("{:#}", join(on, &on.cluster.nodes.values().next().unwrap().machine));
+        insta::assert_snapshot!("kubeadm_join_36", with(36, 2, join));
+    }
+}

@@ -1,0 +1,52 @@
+//! A cluster of current Kubernetes, which kubeadm makes from upstream's rpms and images.
+
+use crate::lab::Lab;
+use crate::site::{Site, assert_unchanged, at_rest};
+
+use super::{HOSTS, INSIDE};
+
+const GROUPS: [&str; 5] = ["etcd-3.6", "containerd-2", "kubeadm-1.36", "flannel", "agnhost"];
+
+fn line() -> Vec<&'static str> {
+    let mut line = vec!["-K", "onekey_deploy_ctl", "-create_etcd_cluster", "--host-list", HOSTS[0]];
+    line.extend(["-create_k8s_cluster", "--master-host-list", HOSTS[0], "--node-host-list", HOSTS[1], HOSTS[2]]);
+    line
+}
+
+/// A pod on a worker node reaches a service by name, whose pod runs on the other one.
+fn names_and_services_work(lab: &Lab) {
+    let image = lab.host(1).sh("ctr -n k8s.io images list -q 2>/dev/null | grep /agnhost: | head -n 1");
+    let objects = include_str!("kubeadm.yaml").replace("IMAGE", image.trim());
+    lab.host(0).sh(&format!("kubectl apply -f - <<'Y'\n{objects}\nY"));
+    lab.host(0).sh("kubectl wait --for=condition=Ready pod/server pod/client --timeout=120s");
+    let ask = "kubectl exec client -- curl -fsS -m 3 http://server.default.svc.cluster.local/hostname";
+    assert_eq!(super::eventually(lab, 0, ask).trim(), "server");
+    lab.host(0).sh("kubectl delete pod/server pod/client service/server --wait=false");
+}
+
+#[test]
+fn kubeadm_makes_a_cluster_of_its_packages_and_the_line_again_changes_nothing() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(3);
+    let site = Site::with(&GROUPS);
+    let before = at_rest(lab.host(2));
+    site.run(&lab, &line()).expect_ok();
+    let nodes = lab.host(0).sh("kubectl get nodes --no-headers");
+    assert_eq!(nodes.matches(" Ready ").count(), 3, "{nodes}");
+    assert_eq!(nodes.matches("v1.36.3").count(), 3, "{nodes}");
+    names_and_services_work(&lab);
+
+    let code = site.watch(&lab, &line(), |event| {
+        assert_ne!(event["outcome"]["result"], "changed", "{event}");
+        true
+    });
+    assert_eq!(code, Some(0));
+
+    site.run(&lab, &["cluster", "remove", "--node", HOSTS[2]]).expect_ok();
+    let nodes = lab.host(0).sh("kubectl get nodes --no-headers");
+    assert!(!nodes.contains("host2") && nodes.matches(" Ready ").count() == 2, "{nodes}");
+    assert_unchanged(lab.host(2), &before);
+    lab.assert_no_egress(&INSIDE);
+}
