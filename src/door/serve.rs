@@ -12,7 +12,7 @@ use crate::store::vault::Vault;
 
 use super::cli::{Global, Source, open_log};
 use super::exit::Exit;
-use super::rest::{Auth, Door, Recent, Runner, Tls, serve};
+use super::rest::{Auth, Door, Memory, Recent, Runner, Tls, serve};
 use super::terminal::{Terminal, Voice};
 
 /// The port that the contract's users call.
@@ -61,7 +61,8 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, FlowError> 
         terminal.tell("sunshine-installer.service runs; systemctl status sunshine-installer shows more");
         return Ok(Exit::Done);
     }
-    let runner = Runner::new(bundle, state_dir(), global.options(), vault).map_err(|e| request(&e))?;
+    let memory = (!args.no_auth).then(Memory::default);
+    let runner = Runner::new(bundle, state_dir(), global.options(), vault, memory).map_err(|e| request(&e))?;
     let door =
         Arc::new(Door { auth, runner: Arc::new(runner), metrics: Default::default(), recent: Recent::default() });
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -100,6 +101,7 @@ async fn listen_until_told(
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
+    runner.forget_logins();
     Ok(())
 }
 

@@ -43,6 +43,8 @@ pub struct RunOptions {
     pub sealed: Vec<Target>,
     /// Credentials given once for all hosts, for those of the environment that the request does not name.
     pub login: TargetDefaults,
+    /// What to do about hosts whose credentials are not at hand, in the terms of the interface that the request came by.
+    pub login_help: &'static str,
 }
 
 impl Default for RunOptions {
@@ -59,9 +61,14 @@ impl Default for RunOptions {
             keep_credentials: None,
             sealed: Vec::new(),
             login: TargetDefaults::default(),
+            login_help: LOGIN_HELP,
         }
     }
 }
+
+/// [`RunOptions::login_help`] of the command line.
+const LOGIN_HELP: &str = "name those hosts too, with their passwords (`--help` says where), or give --ssh-key, or \
+                          --keep-credentials with the key file of an earlier run";
 
 /// The environment that is meant when none is named.
 pub const DEFAULT_ENVIRONMENT: &str = "default";

@@ -104,8 +104,7 @@ impl Asked<'_> {
         }
         Err(FlowError::request_with_help(
             format!("no credentials for {}: {why}", missing.join(", ")),
-            "name those hosts too, with their passwords (`--help` says where), or give --ssh-key, or --keep-credentials \
-             with the key file of an earlier run",
+            self.options.login_help,
         ))
     }
 }

@@ -212,6 +212,7 @@ pub(crate) async fn forget(door: &Arc<Door>, id: String, query: Option<&str>) ->
             return Ok(forgotten);
         }
         let listed = runner.store.forget(&name)?;
+        runner.forget_login(&name);
         Ok(if listed { Forgotten::Gone } else { forgotten })
     });
     let forgotten = forgotten.await;

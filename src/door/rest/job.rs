@@ -20,7 +20,14 @@ pub(crate) struct Asked {
     pub(crate) defaults: TargetDefaults,
     pub(crate) login: Login,
     pub(crate) secrets: Secrets,
+    /// Every login of the environment whose password is at hand, for hosts that the work reaches without naming them.
+    pub(crate) known: Vec<Target>,
 }
+
+/// What to do about hosts whose credentials are not at hand.
+pub(crate) const LOGIN_HELP: &str = "name those hosts too, with their passwords or certificate_path. The listener knows the passwords of the tasks that it \
+     accepted since it was started (not with --no-auth); those of earlier tasks are kept, sealed, when it is started with \
+     `serve --keep-credentials KEYFILE`";
 
 /// Type 1: etcd, then Kubernetes.
 pub(crate) fn create(params: &ClusterParams, login: Login, secrets: Secrets) -> Result<Asked, String> {
@@ -90,7 +97,7 @@ pub(crate) fn remove(params: &ClusterParams, login: Login, secrets: Secrets) -> 
 /// Type 5: instances on EC2. The environment's logins are another matter and stay as they are.
 pub(crate) fn ec2(params: Ec2Params, login: Login, secrets: Secrets) -> Result<Asked, String> {
     let operations = vec![Operation::Ec2Create(Box::new(params.request()?))];
-    Ok(Asked { operations, defaults: TargetDefaults::default(), login, secrets })
+    Ok(Asked { operations, defaults: TargetDefaults::default(), login, secrets, known: Vec::new() })
 }
 
 fn change_of_a_cluster(params: &ClusterParams) -> Result<(), String> {
@@ -142,12 +149,19 @@ impl Hosts {
         };
         for target in &mut hosts {
             self.complete(target, bare(target));
-            if target.auth.password.is_none() && target.auth.key.is_none() {
-                return Err(wrong(format!(
-                    "{}: neither a password (user:password@address) nor certificate_path is given",
-                    target.id()
-                )));
-            }
+        }
+        let without: Vec<&Target> =
+            hosts.iter().filter(|t| t.auth.password.is_none() && t.auth.key.is_none()).collect();
+        if !without.is_empty() {
+            let names: Vec<String> = without.iter().map(|t| t.id().to_string()).collect();
+            let known = without.iter().any(|t| self.login.hosts.contains_key(&t.id()));
+            let help = if known { format!("; {LOGIN_HELP}") } else { String::new() };
+            return Err(wrong(format!(
+                "{}: neither a password (user:password@address) nor certificate_path is given{help}",
+                names.join(", ")
+            )));
+        }
+        for target in &hosts {
             match self.seen.iter().find(|t| t.same_host(target)) {
                 Some(same) if !same.same_login(target) => {
                     return Err(wrong(format!("{} is given twice with different credentials", target.id())));
@@ -180,18 +194,24 @@ impl Hosts {
 
     /// The environment's other hosts whose passwords are kept: the work may have to reach them too.
     fn others(&self) -> Vec<Target> {
+        let new = |target: &Target| self.seen.iter().all(|seen| !seen.same_host(target));
+        self.known().into_iter().filter(new).collect()
+    }
+
+    fn known(&self) -> Vec<Target> {
         let known = self.login.hosts.iter().filter_map(|(host, login)| {
             let password = self.secrets.passwords.get(host)?;
             let address = host.address().parse().ok()?;
             let auth = Auth { password: Some(password.clone()), ..self.defaults.auth.clone() };
             Some(Target { user: login.user.clone(), address, port: login.port, auth })
         });
-        known.filter(|target| self.seen.iter().all(|seen| !seen.same_host(target))).collect()
+        known.collect()
     }
 
     fn asked(mut self, operations: Vec<Operation>) -> Asked {
         learn(&mut self.login, &mut self.secrets, &self.seen);
-        Asked { operations, defaults: self.defaults, login: self.login, secrets: self.secrets }
+        let known = self.known();
+        Asked { operations, defaults: self.defaults, login: self.login, secrets: self.secrets, known }
     }
 }
 
@@ -306,6 +326,20 @@ mod tests {
         assert_eq!(change.nodes[0].to_string(), "m@10.8.14.200:2222");
         assert_eq!(change.nodes[0].auth.password, Some(Secret::new("a")));
         assert_eq!(change.nodes[0].auth.sudo_password, Some(Secret::new("s")));
+    }
+
+    #[test]
+    fn known_hosts_without_a_password_are_all_named_with_the_option_that_keeps_them() {
+        let hosts = r#"["m:a@10.8.14.200","m:a@10.8.14.201"]"#;
+        let first = create(&params(&format!(r#"{{"master-host-list":{hosts},"etcd-host-list":{hosts}}}"#))).unwrap();
+        assert_eq!(first.known.len(), 2);
+        let leaving = params(r#"{"node-host-list":["10.8.14.200","10.8.14.201"]}"#);
+        let error = remove(&leaving, first.login.clone(), Secrets::default()).unwrap_err();
+        for word in ["node-host-list: 10.8.14.200, 10.8.14.201: neither", "`serve --keep-credentials KEYFILE`"] {
+            assert!(error.contains(word), "{error}");
+        }
+        let new = params(r#"{"node-host-list":["10.8.14.202"]}"#);
+        assert!(!add(&new, first.login, Secrets::default()).unwrap_err().contains("--keep-credentials"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod events;
 mod handlers;
 mod job;
 mod listener;
+mod memory;
 mod messages;
 mod metrics;
 mod openapi;
@@ -20,6 +21,7 @@ mod status;
 
 pub(crate) use auth::Auth;
 pub(crate) use listener::{Tls, serve};
+pub(crate) use memory::Memory;
 pub(crate) use recent::Recent;
 pub(crate) use routes::Door;
 pub(crate) use runner::Runner;

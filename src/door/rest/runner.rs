@@ -18,7 +18,8 @@ use crate::plan::{Event, Events, Interrupt, LockError};
 use crate::store::vault::Vault;
 use crate::store::{Recorder, Store, StoreError};
 
-use super::job::Asked;
+use super::job::{Asked, LOGIN_HELP};
+use super::memory::Memory;
 
 /// Environments that may be worked on at once.
 const TASKS: usize = 16;
@@ -31,6 +32,8 @@ pub(crate) struct Runner {
     pub(crate) store: Store,
     pub(crate) options: RunOptions,
     pub(crate) vault: Option<Vault>,
+    /// `None` where everybody may ask: what one caller's password opens is not opened for the next.
+    memory: Option<Memory>,
     running: Mutex<HashMap<u64, Arc<Interrupt>>>,
     ended: Notify,
     ending: AtomicBool,
@@ -65,6 +68,7 @@ impl Runner {
         root: Utf8PathBuf,
         options: RunOptions,
         vault: Option<Vault>,
+        memory: Option<Memory>,
     ) -> Result<Self, StoreError> {
         let store = Store::open(&root)?;
         Ok(Self {
@@ -73,6 +77,7 @@ impl Runner {
             store,
             options,
             vault,
+            memory,
             running: Mutex::default(),
             ended: Notify::new(),
             ending: AtomicBool::new(false),
@@ -82,7 +87,13 @@ impl Runner {
 
     /// Starts a task; returns once it has begun, or could not.
     pub(crate) async fn start(self: &Arc<Self>, environment: &str, asked: Asked) -> Result<serde_json::Value, Refusal> {
-        let options = RunOptions { environment: environment.to_owned(), login: asked.defaults, ..self.options.clone() };
+        let options = RunOptions {
+            environment: environment.to_owned(),
+            login: asked.defaults,
+            sealed: asked.known,
+            login_help: LOGIN_HELP,
+            ..self.options.clone()
+        };
         let job = Job { operations: asked.operations, options };
         let new = record::new_task(&job);
         let params = new.params.clone();
@@ -141,6 +152,9 @@ impl Runner {
                 if let Err(e) = login::keep(&runner.store, runner.vault.as_ref(), environment, login, secrets) {
                     tracing::warn!("the environment's login is not kept: {e}");
                 }
+                if let Some(memory) = &runner.memory {
+                    memory.keep(environment, login, secrets);
+                }
                 answer(&first, Ok(()));
             }
         });
@@ -157,9 +171,27 @@ impl Runner {
         }
     }
 
-    /// The login that earlier tasks of the environment had.
+    /// The login that earlier tasks of the environment had; passwords as far as they are sealed or remembered.
     pub(crate) fn login(&self, environment: &str) -> Result<(Login, Secrets), StoreError> {
-        login::kept(&self.store, self.vault.as_ref(), environment)
+        let (login, mut secrets) = login::kept(&self.store, self.vault.as_ref(), environment)?;
+        if let Some(memory) = &self.memory {
+            memory.complete(environment, &login, &mut secrets);
+        }
+        Ok((login, secrets))
+    }
+
+    /// Forgets the passwords of an environment that is no more.
+    pub(crate) fn forget_login(&self, environment: &str) {
+        if let Some(memory) = &self.memory {
+            memory.forget(environment);
+        }
+    }
+
+    /// Forgets all passwords: nothing is started any more.
+    pub(crate) fn forget_logins(&self) {
+        if let Some(memory) = &self.memory {
+            memory.clear();
+        }
     }
 
     /// Has every task end at its next safe point, and waits for that.

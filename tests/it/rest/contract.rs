@@ -130,6 +130,46 @@ fn a_task_that_fails_says_where_and_why() {
 }
 
 #[test]
+fn types_3_and_4_with_only_the_hosts_that_come_or_go_use_the_passwords_of_earlier_tasks() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(3);
+    let site = Site::with(&["etcd", "docker", "kubernetes"]);
+    let listener = Listener::at(&site, &lab);
+    let post = |listener: &Listener, number: u8, lists: &str| {
+        let here = format!("{}/environments/prod", listener.url);
+        let body = format!(r#"{{"environment_type": {number}, "environment_params": {{{lists}}}}}"#);
+        let answer = ask(&lab, &here, &["-d", &body]);
+        if answer.status != 200 {
+            return answer.message();
+        }
+        poll(|| ask(&lab, &format!("{here}/{number}"), &[]))
+    };
+    let first = r#"["root:111111@10.8.14.200"]"#;
+    let etcd = r#"["root:111111@10.8.14.200","root:111111@10.8.14.201"]"#;
+    let created = post(&listener, 1, &format!(r#""master-host-list":{first},"etcd-host-list":{etcd}"#));
+    assert_eq!(created["environment_status"], "finished", "{created}");
+    // The API server on the first host must learn of the members; nobody names it.
+    let third = r#""etcd-host-list":["root:111111@10.8.14.202"],"node-host-list":["root:111111@10.8.14.202"]"#;
+    let added = post(&listener, 3, third);
+    assert_eq!(added["environment_status"], "finished", "{added}");
+    let endpoints = || lab.host(0).sh("grep -rhoE 'https://10.8.14.[0-9]+:2379' /etc/kubernetes | sort -u");
+    assert!(endpoints().contains("10.8.14.202"), "{}", endpoints());
+    let leaving = r#""etcd-host-list":["10.8.14.202"],"node-host-list":["10.8.14.202"]"#;
+    let removed = post(&listener, 4, leaving);
+    assert_eq!(removed["environment_status"], "finished", "{removed}");
+    assert!(!endpoints().contains("10.8.14.202"), "{}", endpoints());
+    assert!(site.written().iter().all(|(_, bytes)| !bytes.windows(6).any(|w| w == b"111111")));
+    drop(listener);
+
+    let listener = Listener::at(&site, &lab);
+    let refused = post(&listener, 3, third);
+    let words = refused["environment_desc"].as_str().unwrap_or_default();
+    assert!(words.contains("10.8.14.200") && words.contains("`serve --keep-credentials KEYFILE`"), "{refused}");
+}
+
+#[test]
 fn kept_passwords_are_sealed_and_used_by_later_tasks() {
     if !Lab::here() {
         return;
