@@ -5,4 +5,5 @@ pub mod flow;
 pub mod host;
 pub mod plan;
 pub mod repo;
+pub mod spec;
 pub mod store;

@@ -7,10 +7,11 @@ use camino::Utf8PathBuf;
 use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use payload::Bundle;
 
-use crate::flow::request::{Job, Operation, RunOptions, check_environment};
+use crate::flow::request::{Job, RunOptions, check_environment};
 use crate::flow::{FlowError, loss, state_dir};
 use crate::host::{HostKeyPolicy, TargetDefaults};
 use crate::repo::RouteChoice;
+use crate::spec::{Request, operations};
 
 use super::bundle::{self, BundleCommand};
 use super::cluster::{CertsCommand, ClusterCommand};
@@ -232,12 +233,12 @@ fn run(cli: Cli) -> Exit {
         Command::Cluster(ClusterCommand::Kubeconfig(args)) => cluster_show::kubeconfig(&global, &args),
         Command::Cluster(ClusterCommand::Certs(CertsCommand::Status)) => cluster_show::certificates(&global),
         Command::Etcd(command) => credentials.defaults().and_then(|login| {
-            let operation = command.operation(&login)?;
-            operate(operation, login, command.source(), command.yes(), &global)
+            let request = command.request(&login)?;
+            operate(request.as_ref(), login, command.source(), command.yes(), &global)
         }),
         Command::Cluster(command) => credentials.defaults().and_then(|login| {
-            let operation = command.operation(&login)?;
-            operate(operation, login, command.source(), command.yes(), &global)
+            let request = command.request(&login)?;
+            operate(request.as_ref(), login, command.source(), command.yes(), &global)
         }),
     };
     result.unwrap_or_else(|e| start::refuse(&e, manner))
@@ -256,16 +257,16 @@ pub(crate) fn begin(job: &Job, bundle: Option<Bundle>, global: &Global) -> Exit 
     start::start(job, bundle, global.manner())
 }
 
-/// Runs one operation, once the person at the terminal has agreed to what it takes away; `yes` is their answer.
+/// Does what is asked for, once the person at the terminal has agreed to what is lost by it; `yes` is their answer.
 fn operate(
-    operation: Option<Operation>,
+    request: Option<&Request>,
     login: TargetDefaults,
     source: Option<&Source>,
     yes: bool,
     global: &Global,
 ) -> Result<Exit, FlowError> {
     let options = RunOptions { login, ..global.options() };
-    let job = Job { operations: operation.into_iter().collect(), options };
+    let job = Job { operations: request.map(operations).unwrap_or_default(), options };
     let bundle = source.map_or(Ok(None), Source::open)?;
     if !yes && !global.dry_run && ask::is_possible() {
         for operation in &job.operations {

@@ -5,10 +5,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use crate::flow::FlowError;
-use crate::flow::request::{
-    ClusterChange, ClusterCreate, ClusterRemove, ClusterReset, ClusterSettings, Network, Operation, Runtime,
-};
+use crate::flow::request::{ClusterSettings, Network, Runtime};
 use crate::host::TargetDefaults;
+use crate::spec::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role};
 
 use super::cli::Source;
 use super::cluster_show::KubeconfigArgs;
@@ -201,62 +200,87 @@ impl ClusterCommand {
         }
     }
 
-    /// The work that the words ask for; `None` for a question.
-    pub(crate) fn operation(&self, defaults: &TargetDefaults) -> Result<Option<Operation>, FlowError> {
+    /// What the words ask for; `None` for a question.
+    pub(crate) fn request(&self, defaults: &TargetDefaults) -> Result<Option<Request>, FlowError> {
         Ok(Some(match self {
-            Self::Create(args) => args.operation(defaults)?,
-            Self::Add(args) => Operation::ClusterAdd(ClusterChange {
-                masters: targets(&args.roles.masters, defaults)?,
-                nodes: targets(&args.roles.nodes, defaults)?,
-                etcd: targets(&args.roles.etcd, defaults)?,
-                master_rpms: args.master_rpm.clone(),
-                node_rpms: args.node_rpm.clone(),
-                etcd_rpms: args.etcd_rpm.clone(),
-                also: targets(&args.also, defaults)?,
-            }),
-            Self::Remove(args) => Operation::ClusterRemove(ClusterRemove {
-                masters: targets(&args.roles.masters, defaults)?,
-                nodes: targets(&args.roles.nodes, defaults)?,
-                etcd: targets(&args.roles.etcd, defaults)?,
-                force: args.force,
-                drain_timeout: args.drain_timeout.map(Duration::from_secs),
-                also: targets(&args.also, defaults)?,
-            }),
-            Self::Reset(args) => Operation::ClusterReset(ClusterReset {
-                hosts: targets(&args.hosts, defaults)?,
-                wipe_data: args.wipe_data.iter().flatten().cloned().collect(),
-                wipe_all: args.wipe_data.as_ref().is_some_and(Vec::is_empty),
-            }),
-            Self::Certs(CertsCommand::Renew(args)) => Operation::CertsRenew(targets(&args.hosts, defaults)?),
+            Self::Create(args) => args.request(defaults)?,
+            Self::Add(args) => {
+                let mut spec = args.roles.spec(&args.also, defaults)?;
+                spec.etcd = EtcdSpec { rpms: args.etcd_rpm.clone(), ..EtcdSpec::default() };
+                spec.kubernetes = Some(KubernetesSpec {
+                    control_plane_rpms: args.master_rpm.clone(),
+                    worker_rpms: args.node_rpm.clone(),
+                    ..KubernetesSpec::default()
+                });
+                Request { spec, intent: Intent::Add }
+            }
+            Self::Remove(args) => {
+                let mut spec = args.roles.spec(&args.also, defaults)?;
+                spec.kubernetes = Some(KubernetesSpec::default());
+                let drain_timeout = args.drain_timeout.map(Duration::from_secs);
+                Request { spec, intent: Intent::Remove { force: args.force, drain_timeout } }
+            }
+            Self::Reset(args) => {
+                let intent = Intent::Reset {
+                    wipe_data: args.wipe_data.iter().flatten().cloned().collect(),
+                    wipe_all: args.wipe_data.as_ref().is_some_and(Vec::is_empty),
+                };
+                Request { spec: named(&args.hosts, defaults)?, intent }
+            }
+            Self::Certs(CertsCommand::Renew(args)) => {
+                Request { spec: named(&args.hosts, defaults)?, intent: Intent::Renew }
+            }
             Self::Status | Self::Kubeconfig(_) | Self::Certs(CertsCommand::Status) => return Ok(None),
         }))
     }
 }
 
+/// Hosts named for their credentials.
+fn named(hosts: &[String], defaults: &TargetDefaults) -> Result<ClusterSpec, FlowError> {
+    let mut spec = ClusterSpec::default();
+    spec.name(targets(hosts, defaults)?)?;
+    Ok(spec)
+}
+
+impl Roles {
+    fn spec(&self, also: &[String], defaults: &TargetDefaults) -> Result<ClusterSpec, FlowError> {
+        let mut spec = named(also, defaults)?;
+        for (role, hosts) in
+            [(Role::ControlPlane, &self.masters), (Role::Worker, &self.nodes), (Role::Etcd, &self.etcd)]
+        {
+            spec.add(role, targets(hosts, defaults)?)?;
+        }
+        Ok(spec)
+    }
+}
+
 impl CreateArgs {
-    fn operation(&self, defaults: &TargetDefaults) -> Result<Operation, FlowError> {
-        Ok(Operation::ClusterCreate(Box::new(ClusterCreate {
-            masters: targets(&self.masters, defaults)?,
-            nodes: targets(&self.nodes, defaults)?,
-            etcd: targets(&self.etcd, defaults)?,
-            master_rpms: self.master_rpm.clone(),
-            node_rpms: self.node_rpm.clone(),
-            settings: ClusterSettings {
-                network: self.cni.as_deref().map_or(Network::Auto, Network::parse),
-                pod_cidr: self.pod_cidr.clone(),
-                service_cidr: self.service_cidr.clone(),
-                cluster_domain: self.cluster_domain.clone(),
-                api_endpoint: self.api_endpoint.clone(),
-                api_vip: self.api_vip.clone(),
-                runtime: match self.runtime {
-                    None => Runtime::Auto,
-                    Some(RuntimeName::Docker) => Runtime::Docker,
-                    Some(RuntimeName::Containerd) => Runtime::Containerd,
-                },
-                data_root: self.data_root.clone(),
-                registry_mirrors: self.registry_mirror.clone(),
-                insecure_registries: self.insecure_registry.clone(),
+    fn request(&self, defaults: &TargetDefaults) -> Result<Request, FlowError> {
+        let settings = ClusterSettings {
+            network: self.cni.as_deref().map_or(Network::Auto, Network::parse),
+            pod_cidr: self.pod_cidr.clone(),
+            service_cidr: self.service_cidr.clone(),
+            cluster_domain: self.cluster_domain.clone(),
+            api_endpoint: self.api_endpoint.clone(),
+            api_vip: self.api_vip.clone(),
+            runtime: match self.runtime {
+                None => Runtime::Auto,
+                Some(RuntimeName::Docker) => Runtime::Docker,
+                Some(RuntimeName::Containerd) => Runtime::Containerd,
             },
-        })))
+            data_root: self.data_root.clone(),
+            registry_mirrors: self.registry_mirror.clone(),
+            insecure_registries: self.insecure_registry.clone(),
+        };
+        let mut spec = ClusterSpec::default();
+        spec.add(Role::ControlPlane, targets(&self.masters, defaults)?)?;
+        spec.add(Role::Worker, targets(&self.nodes, defaults)?)?;
+        spec.kubernetes = Some(KubernetesSpec {
+            settings,
+            external_etcd: targets(&self.etcd, defaults)?,
+            control_plane_rpms: self.master_rpm.clone(),
+            worker_rpms: self.node_rpm.clone(),
+        });
+        Ok(Request { spec, intent: Intent::converge() })
     }
 }

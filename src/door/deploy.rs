@@ -6,8 +6,9 @@ use clap::Args;
 use payload::{Bundle, MemberKind};
 
 use crate::flow::FlowError;
-use crate::flow::request::{ClusterCreate, ClusterSettings, EtcdCreate, Job, Operation, RunOptions};
+use crate::flow::request::{Job, RunOptions};
 use crate::host::{Target, TargetDefaults};
+use crate::spec::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role, operations};
 
 use super::cli::{Global, Source};
 use super::credentials::targets;
@@ -41,7 +42,7 @@ impl DeployArgs {
             )
         })?;
         let install = find("install.ini", "install_rpm", self.install_conf.as_deref(), bundle.as_ref())?;
-        let operations = operations(&conf, install.as_ref(), defaults)?;
+        let operations = operations(&request(&conf, install.as_ref(), defaults)?);
         let options = RunOptions { login: defaults.clone(), ..global.options() };
         Ok((Job { operations, options }, bundle))
     }
@@ -72,11 +73,8 @@ fn find(
     Sections::parse(Utf8Path::new(&format!("{name} of the bundle")), &text).map(Some)
 }
 
-fn operations(
-    conf: &Sections,
-    install: Option<&Sections>,
-    defaults: &TargetDefaults,
-) -> Result<Vec<Operation>, FlowError> {
+/// What the two files describe.
+fn request(conf: &Sections, install: Option<&Sections>, defaults: &TargetDefaults) -> Result<Request, FlowError> {
     conf.only(&[ETCD, MASTER, CLUSTER])?;
     if let Some(install) = install {
         install.only(&[ETCD, MASTER, CLUSTER])?;
@@ -88,38 +86,29 @@ fn operations(
         let lines = install.and_then(|i| i.lines(section)).unwrap_or_default();
         lines.into_iter().map(|l| l.text.clone()).collect()
     };
-    let mut operations = Vec::new();
-    let members = hosts(ETCD)?;
-    if !members.is_empty() {
-        operations.push(Operation::EtcdCreate(EtcdCreate {
-            members,
-            rpms: rpms(ETCD),
-            tls: true,
-            wipe_data: Vec::new(),
-        }));
-    }
-    let nodes = hosts(CLUSTER)?;
-    let mut masters = hosts(MASTER)?;
+    let (members, mut masters, nodes) = (hosts(ETCD)?, hosts(MASTER)?, hosts(CLUSTER)?);
     if masters.is_empty() {
         masters.extend(nodes.first().cloned());
     }
-    if !masters.is_empty() {
-        operations.push(Operation::ClusterCreate(Box::new(ClusterCreate {
-            masters,
-            nodes,
-            etcd: Vec::new(),
-            master_rpms: rpms(MASTER),
-            node_rpms: rpms(CLUSTER),
-            settings: ClusterSettings::default(),
-        })));
-    }
-    if operations.is_empty() {
+    if members.is_empty() && masters.is_empty() {
         return Err(FlowError::request_with_help(
             "conf.ini names no host",
             "put hosts under [etcd-cluster] and [k8s-cluster], a line each: address:password",
         ));
     }
-    Ok(operations)
+    let mut spec = ClusterSpec::default();
+    if !members.is_empty() {
+        spec.etcd = EtcdSpec { rpms: rpms(ETCD), ..EtcdSpec::default() };
+    }
+    spec.kubernetes = (!masters.is_empty()).then(|| KubernetesSpec {
+        control_plane_rpms: rpms(MASTER),
+        worker_rpms: rpms(CLUSTER),
+        ..KubernetesSpec::default()
+    });
+    for (role, hosts) in [(Role::Etcd, members), (Role::ControlPlane, masters), (Role::Worker, nodes)] {
+        spec.add(role, hosts)?;
+    }
+    Ok(Request { spec, intent: Intent::converge() })
 }
 
 #[cfg(test)]
@@ -129,6 +118,7 @@ mod tests {
     use super::*;
     use crate::door::cli::{Cli, Command};
     use crate::door::onekey;
+    use crate::flow::request::Operation;
 
     const HOSTS: [&str; 2] = ["root:111111@10.8.14.200", "root:1@1:1@10.8.14.201"];
 
@@ -136,11 +126,12 @@ mod tests {
     fn today(line: &[&str]) -> Operation {
         let cli = Cli::try_parse_from([&["sunshine-installer"], line].concat()).unwrap();
         let defaults = cli.credentials.defaults().unwrap();
-        match cli.command {
-            Command::Etcd(command) => command.operation(&defaults).unwrap().unwrap(),
-            Command::Cluster(command) => command.operation(&defaults).unwrap().unwrap(),
+        let request = match cli.command {
+            Command::Etcd(command) => command.request(&defaults),
+            Command::Cluster(command) => command.request(&defaults),
             other => panic!("{other:?}"),
-        }
+        };
+        operations(&request.unwrap().unwrap()).remove(0)
     }
 
     /// The contract: all doors give the same request, to the last character of a password.
@@ -150,7 +141,7 @@ mod tests {
         let install = "[etcd-cluster]\netcd-3.4.23-1.el9.x86_64.rpm  # as shipped\n[k8s-cluster]\nnode a.rpm\n[k8s-master]\nmaster.rpm";
         let parse = |text: &str| Sections::parse(Utf8Path::new("x.ini"), text).unwrap();
         let defaults = TargetDefaults::default();
-        let from_ini = operations(&parse(conf), Some(&parse(install)), &defaults).unwrap();
+        let from_ini = operations(&request(&parse(conf), Some(&parse(install)), &defaults).unwrap());
         let line = [
             "-create_etcd_cluster",
             "--host-list",
@@ -199,7 +190,7 @@ mod tests {
         let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
         let conf = Sections::read(&root.join("conf/conf.ini")).unwrap();
         let install = Sections::read(&root.join("install_rpm/install.ini")).unwrap();
-        let error = operations(&conf, Some(&install), &TargetDefaults::default()).unwrap_err();
+        let error = request(&conf, Some(&install), &TargetDefaults::default()).unwrap_err();
         assert_eq!(error.to_string(), "conf.ini names no host");
     }
 }

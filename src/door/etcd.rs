@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::flow::FlowError;
-use crate::flow::request::{EtcdChange, EtcdCreate, Operation};
 use crate::host::TargetDefaults;
+use crate::spec::{ClusterSpec, EtcdSpec, Intent, Request, Role};
 
 use super::cli::Source;
 use super::credentials::targets;
@@ -96,26 +96,27 @@ impl EtcdCommand {
         }
     }
 
-    /// The work that the words ask for; `None` for a question.
-    pub(crate) fn operation(&self, defaults: &TargetDefaults) -> Result<Option<Operation>, FlowError> {
-        Ok(Some(match self {
-            Self::Create(args) => Operation::EtcdCreate(EtcdCreate {
-                members: targets(&args.members.hosts, defaults)?,
-                rpms: args.rpms.clone(),
-                tls: args.etcd_tls == Switch::On,
-                wipe_data: args.wipe_data.clone(),
-            }),
-            Self::Add(args) => Operation::EtcdAdd(EtcdChange {
-                members: targets(&args.members.hosts, defaults)?,
-                rpms: args.rpms.clone(),
-                force: false,
-            }),
-            Self::Remove(args) => Operation::EtcdRemove(EtcdChange {
-                members: targets(&args.members.hosts, defaults)?,
-                rpms: Vec::new(),
-                force: args.force,
-            }),
-            Self::Status => return Ok(None),
-        }))
+    /// What the words ask for; `None` for a question.
+    pub(crate) fn request(&self, defaults: &TargetDefaults) -> Result<Option<Request>, FlowError> {
+        let request = |members: &Members, etcd: EtcdSpec, intent: Intent| {
+            let mut spec = ClusterSpec::of_etcd(etcd);
+            spec.add(Role::Etcd, targets(&members.hosts, defaults)?)?;
+            Ok(Some(Request { spec, intent }))
+        };
+        match self {
+            Self::Create(args) => {
+                let etcd = EtcdSpec { tls: args.etcd_tls == Switch::On, rpms: args.rpms.clone() };
+                request(&args.members, etcd, Intent::Converge { wipe_data: args.wipe_data.clone() })
+            }
+            Self::Add(args) => {
+                let etcd = EtcdSpec { rpms: args.rpms.clone(), ..EtcdSpec::default() };
+                request(&args.members, etcd, Intent::Add)
+            }
+            Self::Remove(args) => {
+                let intent = Intent::Remove { force: args.force, drain_timeout: None };
+                request(&args.members, EtcdSpec::default(), intent)
+            }
+            Self::Status => Ok(None),
+        }
     }
 }

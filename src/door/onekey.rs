@@ -3,10 +3,9 @@
 //! the next option.
 
 use crate::flow::FlowError;
-use crate::flow::request::{
-    ClusterChange, ClusterCreate, ClusterRemove, ClusterSettings, EtcdCreate, Network, Operation,
-};
+use crate::flow::request::{ClusterSettings, Network, Operation};
 use crate::host::{Auth, Target, TargetDefaults};
+use crate::spec::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role, of_all};
 
 use super::credentials::{Credentials, targets, unlock};
 
@@ -201,6 +200,14 @@ impl Words {
         targets(&list, defaults)
     }
 
+    fn packages(&self) -> KubernetesSpec {
+        KubernetesSpec {
+            control_plane_rpms: self.list("fm"),
+            worker_rpms: self.list("fn"),
+            ..KubernetesSpec::default()
+        }
+    }
+
     /// Refuses lists that belong to another operation: done silently without them, something else would happen than meant.
     fn refuse(&self, options: &[&str], belongs_to: &str) -> Result<(), FlowError> {
         match options.iter().find(|o| self.given(o)) {
@@ -242,7 +249,12 @@ impl Parsed {
 
     /// The operations, typed; empty when the ini files are to say what to do.
     pub(crate) fn operations(&self, shared: &TargetDefaults) -> Result<Vec<Operation>, FlowError> {
-        let mut operations = Vec::new();
+        Ok(of_all(&self.requests(shared)?))
+    }
+
+    /// What the words ask for. etcd and Kubernetes created on one line are one cluster.
+    fn requests(&self, shared: &TargetDefaults) -> Result<Vec<Request>, FlowError> {
+        let mut requests: Vec<Request> = Vec::new();
         let mut opened: Option<Auth> = None;
         for words in &self.operations {
             let mut defaults = words.defaults(shared)?;
@@ -251,25 +263,29 @@ impl Parsed {
                 defaults.auth.passphrase = before.passphrase;
             }
             unlock(&mut defaults.auth)?;
-            operations.push(operation(words, &defaults)?);
+            let next = request(words, &defaults)?;
+            match requests.pop() {
+                Some(before) if before.intent == Intent::converge() && next.intent == before.intent => {
+                    requests.push(Request { spec: before.spec.merge(next.spec)?, ..next });
+                }
+                before => requests.extend(before.into_iter().chain([next])),
+            }
             opened = Some(defaults.auth);
         }
-        Ok(operations)
+        Ok(requests)
     }
 }
 
-fn operation(words: &Words, defaults: &TargetDefaults) -> Result<Operation, FlowError> {
+fn request(words: &Words, defaults: &TargetDefaults) -> Result<Request, FlowError> {
     if words.kind == Kind::Etcd {
         let members = words.hosts("host-list", defaults)?;
         if members.is_empty() {
             return Err(FlowError::request_with_help("-create_etcd_cluster names no host", "--host-list HOST…"));
         }
-        return Ok(Operation::EtcdCreate(EtcdCreate {
-            members,
-            rpms: words.list("f"),
-            tls: true,
-            wipe_data: Vec::new(),
-        }));
+        let etcd = EtcdSpec { rpms: words.list("f"), ..EtcdSpec::default() };
+        let mut spec = ClusterSpec::of_etcd(etcd);
+        spec.add(Role::Etcd, members)?;
+        return Ok(Request { spec, intent: Intent::converge() });
     }
     match words.one("cluster-oper")?.as_deref() {
         None | Some("create") => create_cluster(words, defaults),
@@ -279,7 +295,7 @@ fn operation(words: &Words, defaults: &TargetDefaults) -> Result<Operation, Flow
     }
 }
 
-fn create_cluster(words: &Words, defaults: &TargetDefaults) -> Result<Operation, FlowError> {
+fn create_cluster(words: &Words, defaults: &TargetDefaults) -> Result<Request, FlowError> {
     words.refuse(&[ADD_MASTERS, ADD_NODES], "-cp add_nodes")?;
     words.refuse(&[DEL_MASTERS, DEL_NODES], "-cp del_nodes")?;
     let masters = words.hosts("master-host-list", defaults)?;
@@ -287,46 +303,43 @@ fn create_cluster(words: &Words, defaults: &TargetDefaults) -> Result<Operation,
         return Err(FlowError::request_with_help("-create_k8s_cluster names no master", "--master-host-list HOST…"));
     }
     let network = words.one("k8s-cni-module")?.map_or(Network::Auto, |word| Network::parse(&word));
-    Ok(Operation::ClusterCreate(Box::new(ClusterCreate {
-        masters,
-        nodes: words.hosts("node-host-list", defaults)?,
-        etcd: words.hosts("etcd-node-list", defaults)?,
-        master_rpms: words.list("fm"),
-        node_rpms: words.list("fn"),
+    let mut spec = ClusterSpec::default();
+    spec.add(Role::ControlPlane, masters)?;
+    spec.add(Role::Worker, words.hosts("node-host-list", defaults)?)?;
+    spec.kubernetes = Some(KubernetesSpec {
         settings: ClusterSettings { network, ..ClusterSettings::default() },
-    })))
+        external_etcd: words.hosts("etcd-node-list", defaults)?,
+        ..words.packages()
+    });
+    Ok(Request { spec, intent: Intent::converge() })
 }
 
-fn add_nodes(words: &Words, defaults: &TargetDefaults) -> Result<Operation, FlowError> {
+fn add_nodes(words: &Words, defaults: &TargetDefaults) -> Result<Request, FlowError> {
     words.refuse(&[DEL_MASTERS, DEL_NODES], "-cp del_nodes")?;
     words.want_one_of(ADD_MASTERS, ADD_NODES)?;
-    Ok(Operation::ClusterAdd(ClusterChange {
-        masters: words.hosts(ADD_MASTERS, defaults)?,
-        nodes: words.hosts(ADD_NODES, defaults)?,
-        etcd: Vec::new(),
-        master_rpms: words.list("fm"),
-        node_rpms: words.list("fn"),
-        etcd_rpms: Vec::new(),
-        also: also(words, defaults)?,
-    }))
+    let mut spec = existing(words, defaults)?;
+    spec.add(Role::ControlPlane, words.hosts(ADD_MASTERS, defaults)?)?;
+    spec.add(Role::Worker, words.hosts(ADD_NODES, defaults)?)?;
+    spec.kubernetes = Some(words.packages());
+    Ok(Request { spec, intent: Intent::Add })
 }
 
-/// Hosts of the cluster that stands, which scripts name beside those that come or go.
-fn also(words: &Words, defaults: &TargetDefaults) -> Result<Vec<Target>, FlowError> {
-    let mut also = words.hosts("master-host-list", defaults)?;
-    also.extend(words.hosts("node-host-list", defaults)?);
-    Ok(also)
-}
-
-fn del_nodes(words: &Words, defaults: &TargetDefaults) -> Result<Operation, FlowError> {
+fn del_nodes(words: &Words, defaults: &TargetDefaults) -> Result<Request, FlowError> {
     words.refuse(&[ADD_MASTERS, ADD_NODES], "-cp add_nodes")?;
     words.want_one_of(DEL_MASTERS, DEL_NODES)?;
-    Ok(Operation::ClusterRemove(ClusterRemove {
-        masters: words.hosts(DEL_MASTERS, defaults)?,
-        nodes: words.hosts(DEL_NODES, defaults)?,
-        also: also(words, defaults)?,
-        ..ClusterRemove::default()
-    }))
+    let mut spec = existing(words, defaults)?;
+    spec.add(Role::ControlPlane, words.hosts(DEL_MASTERS, defaults)?)?;
+    spec.add(Role::Worker, words.hosts(DEL_NODES, defaults)?)?;
+    spec.kubernetes = Some(KubernetesSpec::default());
+    Ok(Request { spec, intent: Intent::Remove { force: false, drain_timeout: None } })
+}
+
+/// Hosts of the existing cluster, which scripts name beside those that come or go.
+fn existing(words: &Words, defaults: &TargetDefaults) -> Result<ClusterSpec, FlowError> {
+    let mut spec = ClusterSpec::default();
+    spec.name(words.hosts("master-host-list", defaults)?)?;
+    spec.name(words.hosts("node-host-list", defaults)?)?;
+    Ok(spec)
 }
 
 /// What `-K onekey_deploy_ctl --help` prints.

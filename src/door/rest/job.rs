@@ -1,13 +1,13 @@
-//! From parameters to a [`Job`]: the same typed request that the other doors make.
+//! From parameters to operations: by the same description of a cluster that the other interfaces read.
 
 use camino::Utf8Path;
 
 use crate::door::credentials::{is_locked, targets};
 use crate::door::login::{Login, Secrets, learn};
-use crate::flow::request::{
-    ClusterChange, ClusterCreate, ClusterRemove, ClusterSettings, EtcdCreate, Network, Operation,
-};
+use crate::flow::FlowError;
+use crate::flow::request::{ClusterSettings, Network, Operation};
 use crate::host::{Auth, HostId, Target, TargetDefaults};
+use crate::spec::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role, operations};
 
 use super::body::{ClusterParams, HostList, WRONG};
 use super::ec2::Ec2Params;
@@ -38,25 +38,21 @@ pub(crate) fn create(params: &ClusterParams, login: Login, secrets: Secrets) -> 
     }
     let mut hosts = Hosts::new(params, login, secrets)?;
     let rpms = Rpms::sort(&params.rpms)?;
-    let etcd = hosts.read("etcd-host-list", &params.etcd)?;
-    let masters = hosts.read("master-host-list", &params.masters)?;
-    let nodes = hosts.read("node-host-list", &params.nodes)?;
-    let create = ClusterCreate {
-        nodes: if nodes.is_empty() { masters.clone() } else { nodes },
-        masters,
-        etcd: Vec::new(),
-        master_rpms: rpms.master,
-        node_rpms: rpms.node,
+    let mut spec = hosts.spec(params)?;
+    if params.nodes.0.is_empty() {
+        spec.add(Role::Worker, spec.hosts(Role::ControlPlane)).map_err(|e| wrong(&e))?;
+    }
+    spec.etcd = EtcdSpec { rpms: rpms.etcd, ..EtcdSpec::default() };
+    spec.kubernetes = Some(KubernetesSpec {
         settings: ClusterSettings {
             network: params.cni.as_deref().map_or(Network::Auto, Network::parse),
             ..ClusterSettings::default()
         },
-    };
-    let operations = vec![
-        Operation::EtcdCreate(EtcdCreate { members: etcd, rpms: rpms.etcd, tls: true, wipe_data: Vec::new() }),
-        Operation::ClusterCreate(Box::new(create)),
-    ];
-    Ok(hosts.asked(operations))
+        control_plane_rpms: rpms.master,
+        worker_rpms: rpms.node,
+        ..KubernetesSpec::default()
+    });
+    Ok(hosts.asked(&Request { spec, intent: Intent::converge() }))
 }
 
 /// Type 3: hosts join the environment's cluster.
@@ -64,16 +60,12 @@ pub(crate) fn add(params: &ClusterParams, login: Login, secrets: Secrets) -> Res
     change_of_a_cluster(params)?;
     let mut hosts = Hosts::new(params, login, secrets)?;
     let rpms = Rpms::sort(&params.rpms)?;
-    let change = ClusterChange {
-        masters: hosts.read("master-host-list", &params.masters)?,
-        nodes: hosts.read("node-host-list", &params.nodes)?,
-        etcd: hosts.read("etcd-host-list", &params.etcd)?,
-        master_rpms: rpms.master,
-        node_rpms: rpms.node,
-        etcd_rpms: rpms.etcd,
-        also: hosts.others(),
-    };
-    Ok(hosts.asked(vec![Operation::ClusterAdd(change)]))
+    let mut spec = hosts.spec(params)?;
+    spec.name(hosts.others()).map_err(|e| wrong(&e))?;
+    spec.etcd = EtcdSpec { rpms: rpms.etcd, ..EtcdSpec::default() };
+    spec.kubernetes =
+        Some(KubernetesSpec { control_plane_rpms: rpms.master, worker_rpms: rpms.node, ..KubernetesSpec::default() });
+    Ok(hosts.asked(&Request { spec, intent: Intent::Add }))
 }
 
 /// Type 4: hosts leave it.
@@ -83,15 +75,15 @@ pub(crate) fn remove(params: &ClusterParams, login: Login, secrets: Secrets) -> 
         return Err(format!("{WRONG}: rpms: nothing is installed when hosts are taken out"));
     }
     let mut hosts = Hosts::new(params, login, secrets)?;
-    let change = ClusterRemove {
-        masters: hosts.read("master-host-list", &params.masters)?,
-        nodes: hosts.read("node-host-list", &params.nodes)?,
-        etcd: hosts.read("etcd-host-list", &params.etcd)?,
-        force: false,
-        drain_timeout: None,
-        also: hosts.others(),
-    };
-    Ok(hosts.asked(vec![Operation::ClusterRemove(change)]))
+    let mut spec = hosts.spec(params)?;
+    spec.name(hosts.others()).map_err(|e| wrong(&e))?;
+    spec.kubernetes = Some(KubernetesSpec::default());
+    Ok(hosts.asked(&Request { spec, intent: Intent::Remove { force: false, drain_timeout: None } }))
+}
+
+// Lists are held against each other when they are read, each by its name.
+fn wrong(error: &FlowError) -> String {
+    format!("{WRONG}: {error}")
 }
 
 /// Type 5: instances on EC2. The environment's logins are another matter and stay as they are.
@@ -135,6 +127,19 @@ impl Hosts {
         let auth = Auth { key: login.key.clone(), sudo_password: secrets.sudo.clone(), ..Auth::default() };
         let defaults = TargetDefaults { user: login.user.clone(), port: None, auth };
         Ok(Self { defaults, login, secrets, seen: Vec::new() })
+    }
+
+    /// The hosts of the three lists with their roles.
+    fn spec(&mut self, params: &ClusterParams) -> Result<ClusterSpec, String> {
+        let mut spec = ClusterSpec::default();
+        for (role, name, list) in [
+            (Role::Etcd, "etcd-host-list", &params.etcd),
+            (Role::ControlPlane, "master-host-list", &params.masters),
+            (Role::Worker, "node-host-list", &params.nodes),
+        ] {
+            spec.add(role, self.read(name, list)?).map_err(|e| wrong(&e))?;
+        }
+        Ok(spec)
     }
 
     fn read(&mut self, name: &str, list: &HostList) -> Result<Vec<Target>, String> {
@@ -208,10 +213,11 @@ impl Hosts {
         known.collect()
     }
 
-    fn asked(mut self, operations: Vec<Operation>) -> Asked {
+    fn asked(mut self, request: &Request) -> Asked {
         learn(&mut self.login, &mut self.secrets, &self.seen);
         let known = self.known();
-        Asked { operations, defaults: self.defaults, login: self.login, secrets: self.secrets, known }
+        let (operations, defaults) = (operations(request), self.defaults);
+        Asked { operations, defaults, login: self.login, secrets: self.secrets, known }
     }
 }
 

@@ -1,0 +1,84 @@
+//! From a description and an intent to the operations that flows run: the one place that knows both.
+
+use crate::flow::request::{
+    ClusterChange, ClusterCreate, ClusterRemove, ClusterReset, EtcdChange, EtcdCreate, Operation,
+};
+
+use super::cluster::{ClusterSpec, Intent, Request, Role};
+
+/// The operations of several requests, in their order.
+pub fn of_all(requests: &[Request]) -> Vec<Operation> {
+    requests.iter().flat_map(operations).collect()
+}
+
+/// The operations that a request comes to, in the order in which they are to run.
+pub fn operations(request: &Request) -> Vec<Operation> {
+    let spec = &request.spec;
+    match &request.intent {
+        Intent::Converge { wipe_data } => converge(spec, wipe_data),
+        Intent::Add => vec![add(spec)],
+        Intent::Remove { force, drain_timeout } => vec![match spec.kubernetes {
+            Some(_) => Operation::ClusterRemove(ClusterRemove {
+                masters: spec.hosts(Role::ControlPlane),
+                nodes: spec.hosts(Role::Worker),
+                etcd: spec.hosts(Role::Etcd),
+                force: *force,
+                drain_timeout: *drain_timeout,
+                also: spec.named(),
+            }),
+            None => {
+                Operation::EtcdRemove(EtcdChange { members: spec.hosts(Role::Etcd), rpms: Vec::new(), force: *force })
+            }
+        }],
+        Intent::Renew => vec![Operation::CertsRenew(spec.named())],
+        Intent::Reset { wipe_data, wipe_all } => vec![Operation::ClusterReset(ClusterReset {
+            hosts: spec.named(),
+            wipe_data: wipe_data.clone(),
+            wipe_all: *wipe_all,
+        })],
+    }
+}
+
+/// etcd comes first: the API servers keep their data there.
+fn converge(spec: &ClusterSpec, wipe_data: &[String]) -> Vec<Operation> {
+    let mut operations = Vec::new();
+    let members = spec.hosts(Role::Etcd);
+    if !members.is_empty() {
+        operations.push(Operation::EtcdCreate(EtcdCreate {
+            members,
+            rpms: spec.etcd.rpms.clone(),
+            tls: spec.etcd.tls,
+            wipe_data: wipe_data.to_vec(),
+        }));
+    }
+    if let Some(kubernetes) = &spec.kubernetes {
+        operations.push(Operation::ClusterCreate(Box::new(ClusterCreate {
+            masters: spec.hosts(Role::ControlPlane),
+            nodes: spec.hosts(Role::Worker),
+            etcd: kubernetes.external_etcd.clone(),
+            master_rpms: kubernetes.control_plane_rpms.clone(),
+            node_rpms: kubernetes.worker_rpms.clone(),
+            settings: kubernetes.settings.clone(),
+        })));
+    }
+    operations
+}
+
+fn add(spec: &ClusterSpec) -> Operation {
+    match &spec.kubernetes {
+        Some(kubernetes) => Operation::ClusterAdd(ClusterChange {
+            masters: spec.hosts(Role::ControlPlane),
+            nodes: spec.hosts(Role::Worker),
+            etcd: spec.hosts(Role::Etcd),
+            master_rpms: kubernetes.control_plane_rpms.clone(),
+            node_rpms: kubernetes.worker_rpms.clone(),
+            etcd_rpms: spec.etcd.rpms.clone(),
+            also: spec.named(),
+        }),
+        None => Operation::EtcdAdd(EtcdChange {
+            members: spec.hosts(Role::Etcd),
+            rpms: spec.etcd.rpms.clone(),
+            force: false,
+        }),
+    }
+}
