@@ -34,12 +34,13 @@ fn of(command: &[&str]) -> &'static [&'static [&'static str]] {
     match command {
         ["deploy"]
         | ["etcd", "create" | "add" | "remove"]
-        | ["cluster", "create" | "add" | "remove" | "reset"]
+        | ["cluster", "apply" | "create" | "add" | "remove" | "reset"]
         | ["cluster", "certs", "renew"]
         | ["ec2", "create"] => &[ENVIRONMENT, DRY_RUN, HOSTS, PACKAGES, KEEP, LOGIN],
         ["hosts", _] => &[&["dry_run"], HOSTS, LOGIN],
         ["serve"] => &[HOSTS, PACKAGES, KEEP],
         ["ec2", "terminate"] => &[ENVIRONMENT, DRY_RUN],
+        ["cluster", "schema"] => &[],
         ["etcd" | "cluster" | "ec2", ..] => &[ENVIRONMENT],
         _ => &[],
     }
@@ -101,18 +102,23 @@ fn narrowed(mut command: Command, path: &mut Vec<String>, shared: &[Arg]) -> (Co
     (command, accepted)
 }
 
+/// Whether the line has a shared option, before the command or behind it.
+pub(crate) fn given(matches: &ArgMatches, option: &str) -> bool {
+    matches.value_source(option) == Some(ValueSource::CommandLine)
+        || matches.subcommand().is_some_and(|(_, below)| given(below, option))
+}
+
 /// Refuses shared options that were given to a command that does not accept them.
 pub(crate) fn check(matches: &ArgMatches) -> Result<(), FlowError> {
-    let mut levels = vec![matches];
     let mut path = Vec::new();
-    while let Some((name, below)) = levels.last().and_then(|m| m.subcommand()) {
+    let mut level = matches;
+    while let Some((name, below)) = level.subcommand() {
         path.push(name);
-        levels.push(below);
+        level = below;
     }
     for arg in shared(&Cli::command()) {
         let id = arg.get_id().as_str();
-        let given = |m: &&ArgMatches| m.value_source(id) == Some(ValueSource::CommandLine);
-        if !accepts(&path, id) && levels.iter().any(given) {
+        if !accepts(&path, id) && given(matches, id) {
             let (command, option) = (path.join(" "), arg.get_long().unwrap_or(id));
             return Err(FlowError::request_with_help(
                 format!("--{option} is not an option of `{command}`"),
@@ -218,6 +224,7 @@ mod tests {
             ids
         };
         assert!(at(["etcd", "create"]).contains(&"ssh_key".to_owned()));
+        assert!(at(["cluster", "apply"]).contains(&"prune".to_owned()));
         assert!(at(["bundle", "verify"]).contains(&"json".to_owned()));
         assert!(!at(["bundle", "verify"]).contains(&"ssh_key".to_owned()));
     }

@@ -21,7 +21,7 @@ use super::etcd::EtcdCommand;
 use super::exit::Exit;
 use super::repo::{self, RepoCommand};
 use super::terminal::{self, Manner};
-use super::{accepts, argv, ask, cluster_show, deploy, hosts, legacy, log, serve, start, support};
+use super::{accepts, argv, ask, cluster_file, cluster_show, deploy, hosts, legacy, log, serve, start, support};
 
 /// Turns bare RHEL-family hosts into an etcd and Kubernetes cluster where there is no internet.
 #[derive(Debug, Parser)]
@@ -38,6 +38,7 @@ pub(crate) struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   sunshine-installer etcd create --host root:PASSWORD@10.8.14.200 root:PASSWORD@10.8.14.201 root:PASSWORD@10.8.14.202
+  sunshine-installer cluster apply -f cluster.yaml
   sunshine-installer hosts check maint@10.8.14.200 --ssh-key ~/.ssh/id_ed25519 --ssh-sudo-pw-file -
   sunshine-installer hosts exec root:PASSWORD@10.8.14.200 root:PASSWORD@10.8.14.201 -- systemctl is-active etcd
   sunshine-installer deploy --conf conf/conf.ini --install-conf install_rpm/install.ini
@@ -68,6 +69,9 @@ pub(crate) struct Global {
     /// Which environment: one cluster's state on the control host
     #[arg(long, global = true, value_name = "ID", default_value = crate::flow::request::DEFAULT_ENVIRONMENT, value_parser = environment, help_heading = "Run")]
     pub(crate) environment: String,
+    /// Whether the line names it, even if it names the default.
+    #[arg(skip)]
+    pub(crate) environment_given: bool,
     /// How hosts reach the bundle's packages
     #[arg(long, global = true, value_name = "auto|direct|tunnel|push", default_value = "auto", help_heading = "Run")]
     pub(crate) repo_route: RouteChoice,
@@ -191,10 +195,11 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 
 fn today(args: Vec<OsString>) -> Exit {
     let read = accepts::command().try_get_matches_from(args).and_then(|m| Ok((Cli::from_arg_matches(&m)?, m)));
-    let (cli, matches) = match read {
+    let (mut cli, matches) = match read {
         Ok(read) => read,
         Err(e) => return said_by_clap(&e),
     };
+    cli.global.environment_given = accepts::given(&matches, "environment");
     match accepts::check(&matches) {
         Ok(()) => run(cli),
         Err(e) => start::refuse(&e, cli.global.manner()),
@@ -230,6 +235,9 @@ fn run(cli: Cli) -> Exit {
         }
         Command::Etcd(EtcdCommand::Status) => cluster_show::etcd_status(&global),
         Command::Cluster(ClusterCommand::Status) => cluster_show::status(&global),
+        Command::Cluster(ClusterCommand::Schema) => return cluster_file::schema(),
+        Command::Cluster(ClusterCommand::Show(args)) => cluster_file::show(&args, &global),
+        Command::Cluster(ClusterCommand::Apply(args)) => cluster_file::apply(&args, &credentials, &global),
         Command::Cluster(ClusterCommand::Kubeconfig(args)) => cluster_show::kubeconfig(&global, &args),
         Command::Cluster(ClusterCommand::Certs(CertsCommand::Status)) => cluster_show::certificates(&global),
         Command::Etcd(command) => credentials.defaults().and_then(|login| {

@@ -10,6 +10,7 @@ use crate::host::TargetDefaults;
 use crate::spec::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role};
 
 use super::cli::Source;
+use super::cluster_file::{ApplyArgs, ShowArgs};
 use super::cluster_show::KubeconfigArgs;
 use super::credentials::targets;
 
@@ -18,6 +19,12 @@ use super::credentials::targets;
 pub(crate) enum ClusterCommand {
     /// Create a cluster of these hosts, or change the existing one to what this command says
     Create(Box<CreateArgs>),
+    /// Make etcd and Kubernetes what a file says; run it again after every change of the file
+    Apply(Box<ApplyArgs>),
+    /// Print the environment's cluster as a file for `cluster apply`; no password is in it
+    Show(ShowArgs),
+    /// Print the JSON schema of the files that `cluster apply` reads
+    Schema,
     /// Add hosts to the environment's cluster
     Add(AddArgs),
     /// Drain hosts and remove them from the environment's cluster
@@ -187,7 +194,10 @@ impl ClusterCommand {
             Self::Remove(args) => &args.source,
             Self::Reset(args) => &args.source,
             Self::Certs(CertsCommand::Renew(args)) => &args.source,
-            Self::Status | Self::Kubeconfig(_) | Self::Certs(CertsCommand::Status) => return None,
+            Self::Apply(args) => &args.source,
+            Self::Show(_) | Self::Schema | Self::Status | Self::Kubeconfig(_) | Self::Certs(CertsCommand::Status) => {
+                return None;
+            }
         })
     }
 
@@ -230,7 +240,13 @@ impl ClusterCommand {
             Self::Certs(CertsCommand::Renew(args)) => {
                 Request { spec: named(&args.hosts, defaults)?, intent: Intent::Renew }
             }
-            Self::Status | Self::Kubeconfig(_) | Self::Certs(CertsCommand::Status) => return Ok(None),
+            // `apply` is more than one request.
+            Self::Apply(_)
+            | Self::Show(_)
+            | Self::Schema
+            | Self::Status
+            | Self::Kubeconfig(_)
+            | Self::Certs(CertsCommand::Status) => return Ok(None),
         }))
     }
 }

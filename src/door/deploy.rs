@@ -119,6 +119,7 @@ mod tests {
     use crate::door::cli::{Cli, Command};
     use crate::door::onekey;
     use crate::flow::request::Operation;
+    use crate::spec::{Surroundings, describe};
 
     const HOSTS: [&str; 2] = ["root:111111@10.8.14.200", "root:1@1:1@10.8.14.201"];
 
@@ -166,6 +167,84 @@ mod tests {
         let masters = ["cluster", "create", "--master", HOSTS[0], "--master-rpm", "master.rpm"];
         let nodes = ["--node", HOSTS[0], HOSTS[1], "--node-rpm", "node a.rpm"];
         assert_eq!(from_ini, [today(&etcd), today(&[&masters[..], &nodes[..]].concat())]);
+    }
+
+    const FILE: &str = "\
+schema: 1
+hosts:
+  - {address: 10.8.14.200, passwordEnv: PW1, roles: [etcd, master, node]}
+  - {address: 10.8.14.201, passwordEnv: PW2, roles: [etcd, worker]}
+etcd: {rpms: [etcd-3.4.23-1.el9.x86_64.rpm]}
+kubernetes: {controlPlaneRpms: [master.rpm], workerRpms: [node a.rpm]}
+";
+
+    /// The operations that a cluster file asks for.
+    fn from_file(text: &str) -> Vec<Operation> {
+        let passwords = |name: &str| match name {
+            "PW1" => Some("111111".to_owned()),
+            "PW2" => Some("1@1:1".to_owned()),
+            _ => None,
+        };
+        let given = TargetDefaults::default();
+        let around = Surroundings { folder: Utf8Path::new("/nowhere"), given: &given, variable: &passwords };
+        let spec = describe("cluster.yaml", text, around).unwrap().spec;
+        operations(&Request { spec, intent: Intent::converge() })
+    }
+
+    #[test]
+    fn a_cluster_file_asks_for_what_the_lines_ask_for() {
+        let options = RunOptions::default();
+        let job = |operations: Vec<Operation>| Job { operations, options: options.clone() };
+        let line = [
+            "-create_etcd_cluster",
+            "--host-list",
+            HOSTS[0],
+            HOSTS[1],
+            "-f",
+            "etcd-3.4.23-1.el9.x86_64.rpm",
+            "-create_k8s_cluster",
+            "--master-host-list",
+            HOSTS[0],
+            "-fm",
+            "master.rpm",
+            "--node-host-list",
+            HOSTS[0],
+            HOSTS[1],
+            "-fn",
+            "node a.rpm",
+        ]
+        .map(str::to_owned);
+        let from_line = onekey::parse(&line, |_| None).unwrap().operations(&TargetDefaults::default()).unwrap();
+        assert_eq!(job(from_file(FILE)), job(from_line));
+
+        let settings = "\
+schema: 1
+hosts: [{address: 10.8.14.200, passwordEnv: PW1, roles: [control-plane]}]
+kubernetes:
+  externalEtcd: [10.8.14.190]
+  network: direct
+  podCIDR: 10.50.0.0/16
+  serviceCIDR: 10.60.0.0/16
+  clusterDomain: k8s.example
+  apiVIP: 10.8.14.210
+  runtime: containerd
+  dataRoot: /srv/c
+  registryMirrors: [\"https://r.example:5000\"]
+  insecureRegistries: [\"r.example:5000\"]
+";
+        let line = "cluster create --master root:111111@10.8.14.200 --etcd 10.8.14.190 --cni direct --pod-cidr 10.50.0.0/16 \
+                    --service-cidr 10.60.0.0/16 --cluster-domain k8s.example --api-vip 10.8.14.210 --runtime containerd \
+                    --data-root /srv/c --registry-mirror https://r.example:5000 --insecure-registry r.example:5000";
+        let line: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(job(from_file(settings)), job(vec![today(&line)]));
+    }
+
+    #[test]
+    fn the_order_of_operations_on_a_line_does_not_matter() {
+        let line = ["-create_k8s_cluster", "--master-hosts", HOSTS[0], "-create_etcd_cluster", "--hosts", HOSTS[0]];
+        let line = line.map(str::to_owned);
+        let operations = onekey::parse(&line, |_| None).unwrap().operations(&TargetDefaults::default()).unwrap();
+        assert!(matches!(operations[..], [Operation::EtcdCreate(_), Operation::ClusterCreate(_)]), "{operations:?}");
     }
 
     #[test]

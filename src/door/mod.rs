@@ -8,6 +8,7 @@ pub mod bundle;
 mod bundle_text;
 mod cli;
 mod cluster;
+mod cluster_file;
 mod cluster_show;
 mod credentials;
 mod deploy;

@@ -1,6 +1,6 @@
 //! Runs a job with everything that reads its events: the terminal, the log, and the signals that interrupt it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
 use payload::Bundle;
@@ -96,25 +96,39 @@ pub(crate) fn refuse(error: &FlowError, manner: Manner) -> Exit {
     exit::of_error(error)
 }
 
+/// The run that a signal interrupts. A command may run one after another.
+static CURRENT: Mutex<Option<Arc<Interrupt>>> = Mutex::new(None);
+
 /// The first signal lets running steps end; the second ends at once.
 pub(crate) fn on_signals(interrupt: Arc<Interrupt>, terminal: &Terminal) {
+    let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if current.replace(interrupt).is_some() {
+        // The thread of the run before watches for this one too.
+        return;
+    }
     let say = terminal.voice();
+    let (ready, watching) = mpsc::channel();
     let watch = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
             let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
                 return;
             };
+            let _ = ready.send(());
             for time in 1.. {
                 tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
                 if time > 1 {
                     std::process::exit(130);
                 }
-                interrupt.set();
+                if let Some(interrupt) = &*CURRENT.lock().unwrap_or_else(PoisonError::into_inner) {
+                    interrupt.set();
+                }
                 say.warn("interrupted: the running steps are finished first; once more ends at once");
             }
         });
     };
     // Without the thread a signal ends the program, and the journal explains it on the next run.
     let _ = thread::Builder::new().name("signals".into()).spawn(watch);
+    // No signal is lost because the thread was slow to start; without it there is nothing to wait for.
+    let _ = watching.recv();
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests: a panic is how a test fails")]
 
+mod apply;
 mod killed;
 mod kubeadm;
 mod members;

@@ -4,6 +4,7 @@
 mod ask;
 mod bundle;
 mod cli;
+mod cluster_file;
 pub(crate) mod ec2;
 mod modules;
 mod repo;

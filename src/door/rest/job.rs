@@ -296,6 +296,24 @@ mod tests {
     }
 
     #[test]
+    fn a_message_asks_for_what_the_k_form_asks_for() {
+        let hosts = ["root:a@10.8.14.200", "root:b@10.8.14.201"];
+        let rpms = ["etcd-3.rpm", "kubernetes-master-1.rpm", "kubernetes-node-1.rpm"];
+        let asked = create(&params(&format!(
+            r#"{{"master-host-list":["{0}"],"etcd-host-list":["{0}","{1}"],"node-host-list":["{1}"],"cni":"direct",
+                "rpms":["{2}","{3}","{4}"]}}"#,
+            hosts[0], hosts[1], rpms[0], rpms[1], rpms[2]
+        )));
+        let line = format!(
+            "-create_etcd_cluster --host-list {} {} -f {} -create_k8s_cluster --master-hosts {} -fm {} --node-hosts {} -fn {} -cni direct",
+            hosts[0], hosts[1], rpms[0], hosts[0], rpms[1], hosts[1], rpms[2]
+        );
+        let line: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let parsed = crate::door::onekey::parse(&line, |_| None).unwrap();
+        assert_eq!(asked.unwrap().operations, parsed.operations(&TargetDefaults::default()).unwrap());
+    }
+
+    #[test]
     fn wrong_parameters_are_named_and_no_password_shown() {
         let host = r#""etcd-host-list":["root:geheim@10.8.14.200"]"#;
         for (json, word) in [

@@ -131,6 +131,7 @@ fn help_teaches() {
         ("help_hosts_exec", &["hosts", "exec", "-h"]),
         ("help_ec2_create", &["ec2", "create", "-h"]),
         ("help_bundle_verify", &["bundle", "verify", "-h"]),
+        ("help_cluster_apply", &["cluster", "apply", "-h"]),
         ("help_cluster_reset", &["cluster", "reset", "-h"]),
         ("help_cluster_status", &["cluster", "status", "-h"]),
         ("help_serve", &["serve", "-h"]),

@@ -1,0 +1,166 @@
+//! The fields of a cluster file. This one table is what files are checked against, what their JSON schema is made of and
+//! what orders them when they are written; `file.rs` has the types that they are read into.
+
+use super::values::Format;
+
+/// One field of a map.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) kind: Kind,
+    pub(super) required: bool,
+    /// What it is without being written, where that is one value.
+    pub(super) default: DefaultValue,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum DefaultValue {
+    None,
+    Text(&'static str),
+    Switch(bool),
+    Integer(u64),
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    Text(Format),
+    Integer {
+        min: u64,
+        max: u64,
+    },
+    Switch,
+    Choice(&'static [Choice]),
+    List {
+        of: &'static Kind,
+        /// A list without an item says nothing.
+        filled: bool,
+    },
+    /// Fields, in groups.
+    Map(&'static [&'static [Field]]),
+}
+
+/// A word, and others that mean the same.
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub(super) word: &'static str,
+    pub(super) aliases: &'static [&'static str],
+}
+
+const fn choice(word: &'static str, aliases: &'static [&'static str]) -> Choice {
+    Choice { word, aliases }
+}
+
+const fn field(name: &'static str, kind: Kind, about: &'static str) -> Field {
+    Field { name, about, kind, required: false, default: DefaultValue::None }
+}
+
+const fn required(name: &'static str, kind: Kind, about: &'static str) -> Field {
+    Field { required: true, ..field(name, kind, about) }
+}
+
+const fn text(name: &'static str, format: Format, default: &'static str, about: &'static str) -> Field {
+    Field { default: DefaultValue::Text(default), ..field(name, Kind::Text(format), about) }
+}
+
+/// The schema that this version reads and writes.
+pub(super) const SCHEMA: u64 = 1;
+
+pub(super) const ROOT: Kind = Kind::Map(&[&[
+    required("schema", Kind::Integer { min: SCHEMA, max: SCHEMA }, "Version of this format"),
+    text(
+        "environment",
+        Format::Environment,
+        "default",
+        "Which environment this is about: one cluster's state on the control host",
+    ),
+    field("defaults", Kind::Map(&[LOGIN]), "How hosts are logged in to that say nothing else themselves"),
+    required("hosts", Kind::List { of: &Kind::Map(&[HOST, LOGIN]), filled: true }, "Every host of the cluster"),
+    field("etcd", Kind::Map(&[ETCD]), "What the etcd cluster is made with"),
+    field("kubernetes", Kind::Map(&[KUBERNETES]), "What the Kubernetes cluster is made with"),
+]]);
+
+const HOST: &[Field] = &[
+    required("address", Kind::Text(Format::Address), "IPv4 or IPv6 address, or DNS name"),
+    required("roles", Kind::List { of: &Kind::Choice(ROLES), filled: true }, "What the host is in the cluster"),
+];
+
+const ROLES: &[Choice] = &[choice("etcd", &[]), choice("control-plane", &["master"]), choice("worker", &["node"])];
+
+const LOGIN: &[Field] = &[
+    text("user", Format::User, "root", "User to log in as; one other than root needs sudo"),
+    Field {
+        default: DefaultValue::Integer(22),
+        ..field("port", Kind::Integer { min: 1, max: 65535 }, "Port of the SSH server")
+    },
+    field("keyFile", Kind::Text(Format::Any), "Private key (OpenSSH or PEM) on the control host"),
+    field(
+        "passwordFile",
+        Kind::Text(Format::Any),
+        "File on the control host with the login password in its first line",
+    ),
+    field("passwordEnv", Kind::Text(Format::Variable), "Environment variable that holds the login password"),
+    field(
+        "sudoPasswordFile",
+        Kind::Text(Format::Any),
+        "File on the control host with sudo's password in its first line",
+    ),
+    field("sudoPasswordEnv", Kind::Text(Format::Variable), "Environment variable that holds sudo's password"),
+];
+
+const TEXTS: Kind = Kind::List { of: &Kind::Text(Format::Any), filled: false };
+
+const ETCD: &[Field] = &[
+    Field { default: DefaultValue::Switch(true), ..field("tls", Kind::Switch, "TLS for peers and clients") },
+    field(
+        "rpms",
+        TEXTS,
+        "Install from these files, of the control host or by name of the bundle, instead of by package name",
+    ),
+];
+
+const KUBERNETES: &[Field] = &[
+    text("network", Format::NetworkName, "auto", "flannel, direct, or the name of a network manifest in the bundle"),
+    text("podCIDR", Format::Network, "10.244.0.0/16", "Addresses of pods"),
+    text("serviceCIDR", Format::Network, "10.254.0.0/16", "Addresses of services"),
+    text("clusterDomain", Format::DnsName, "cluster.local", "Domain under which services are found"),
+    field("apiEndpoint", Kind::Text(Format::HostPort), "Load balancer of the site in front of the control plane nodes"),
+    field(
+        "apiVIP",
+        Kind::Text(Format::Ipv4),
+        "Free address of the control plane's network, for the API; a control plane node holds it",
+    ),
+    Field {
+        default: DefaultValue::Text("auto"),
+        ..field(
+            "runtime",
+            Kind::Choice(RUNTIMES),
+            "What runs containers; auto: Docker, containerd from Kubernetes 1.24 on",
+        )
+    },
+    field("dataRoot", Kind::Text(Format::AbsolutePath), "Folder of the container runtime's data"),
+    field(
+        "registryMirrors",
+        Kind::List { of: &Kind::Text(Format::Url), filled: false },
+        "Registries that are asked before docker.io",
+    ),
+    field(
+        "insecureRegistries",
+        Kind::List { of: &Kind::Text(Format::Registry), filled: false },
+        "Registries that are used without TLS",
+    ),
+    field("controlPlaneRpms", TEXTS, "Install control plane nodes from these files"),
+    field("workerRpms", TEXTS, "Install worker nodes from these files"),
+    field(
+        "externalEtcd",
+        Kind::List { of: &Kind::Text(Format::Address), filled: true },
+        "Members of an existing etcd cluster that is used instead of hosts with the role etcd (port 2379, no TLS)",
+    ),
+];
+
+const RUNTIMES: &[Choice] = &[choice("auto", &[]), choice("docker", &[]), choice("containerd", &[])];
+
+/// All fields of a map.
+pub(super) fn all(groups: &'static [&'static [Field]]) -> impl Iterator<Item = &'static Field> + Clone {
+    groups.iter().flat_map(|group| group.iter())
+}

@@ -1,0 +1,95 @@
+//! A cluster file as a value: what is written in it, no more. Its fields are those of [`super::fields`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::flow::request::Runtime;
+
+use super::cluster::Role;
+
+/// `cluster.yaml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClusterFile {
+    pub schema: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub defaults: Option<LoginFields>,
+    pub hosts: Vec<HostFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<EtcdFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesFields>,
+}
+
+/// A host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HostFields {
+    pub address: String,
+    pub roles: Vec<Role>,
+    #[serde(flatten)]
+    pub login: LoginFields,
+}
+
+/// How a host is logged in to; secrets by reference only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LoginFields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_env: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sudo_password_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sudo_password_env: Option<String>,
+}
+
+/// What the etcd cluster is made with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EtcdFields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rpms: Vec<String>,
+}
+
+/// What the Kubernetes cluster is made with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KubernetesFields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    #[serde(rename = "podCIDR", skip_serializing_if = "Option::is_none")]
+    pub pod_cidr: Option<String>,
+    #[serde(rename = "serviceCIDR", skip_serializing_if = "Option::is_none")]
+    pub service_cidr: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_domain: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_endpoint: Option<String>,
+    #[serde(rename = "apiVIP", skip_serializing_if = "Option::is_none")]
+    pub api_vip: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_root: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub registry_mirrors: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub insecure_registries: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub control_plane_rpms: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub worker_rpms: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub external_etcd: Vec<String>,
+}

@@ -1,0 +1,209 @@
+//! What an environment's state says of its cluster: as a cluster file, and held against one.
+
+use std::collections::BTreeMap;
+
+use crate::flow::request::{Network, Runtime};
+use crate::flow::{Environment, FlowError, Logins, etcd, kubernetes};
+use crate::host::{Address, Auth, Target, TargetDefaults};
+
+use super::cluster::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role};
+use super::describe::Described;
+use super::fields::SCHEMA;
+use super::file::{ClusterFile, EtcdFields, HostFields, KubernetesFields, LoginFields};
+use super::problem::refuse;
+
+/// The cluster that was created, with no secret in it; `None` when the environment has none.
+///
+/// # Errors
+/// When the state cannot be read.
+pub fn stored(environment: &Environment) -> Result<Option<ClusterFile>, FlowError> {
+    let etcd = etcd::Cluster::load(environment)?;
+    let cluster = kubernetes::Cluster::load(environment)?;
+    if etcd.is_none() && cluster.is_none() {
+        return Ok(None);
+    }
+    let mut hosts: BTreeMap<Address, Vec<Role>> = BTreeMap::new();
+    let mut add = |host: &String, role: Role| {
+        if let Ok(address) = host.parse() {
+            hosts.entry(address).or_default().push(role);
+        }
+    };
+    etcd.iter().flat_map(|c| c.members.keys()).for_each(|host| add(host, Role::Etcd));
+    cluster.iter().flat_map(|c| c.masters.keys()).for_each(|host| add(host, Role::ControlPlane));
+    cluster.iter().flat_map(|c| c.nodes.keys()).for_each(|host| add(host, Role::Worker));
+    let logins = Logins::load(environment)?;
+    let host = |(address, roles): (Address, Vec<Role>)| {
+        let address = address.to_string();
+        HostFields { roles, login: login(&logins, &address), address }
+    };
+    Ok(Some(ClusterFile {
+        schema: SCHEMA,
+        environment: Some(environment.name.clone()),
+        defaults: None,
+        hosts: hosts.into_iter().map(host).collect(),
+        etcd: etcd.as_ref().map(|c| EtcdFields { tls: Some(c.tls), rpms: Vec::new() }),
+        kubernetes: cluster.map(|c| settings(&c, etcd.is_none())),
+    }))
+}
+
+/// How a host was last logged in to. Whether anything at hand proves who we are does not matter here: an agent might.
+fn login(logins: &Logins, host: &str) -> LoginFields {
+    let agent = TargetDefaults { auth: Auth { agent: true, ..Auth::default() }, ..TargetDefaults::default() };
+    let Some(target) = logins.target(host, &agent, &[]) else { return LoginFields::default() };
+    LoginFields {
+        user: Some(target.user).filter(|user| user != "root"),
+        port: Some(target.port).filter(|port| *port != 22),
+        key_file: target.auth.key.map(Into::into),
+        ..LoginFields::default()
+    }
+}
+
+fn settings(cluster: &kubernetes::Cluster, external: bool) -> KubernetesFields {
+    let settings = cluster.settings.clone();
+    let network = match &cluster.network {
+        Network::Auto => "auto",
+        Network::Flannel => "flannel",
+        Network::Direct => "direct",
+        Network::Manifest(name) => name,
+    };
+    let member = |url: &String| {
+        let place = url.split_once("://").map_or(url.as_str(), |(_, place)| place);
+        let address = place.rsplit_once(':').map_or(place, |(address, _)| address);
+        address.trim_matches(['[', ']']).to_owned()
+    };
+    KubernetesFields {
+        network: Some(network.to_owned()),
+        pod_cidr: Some(settings.pod_cidr),
+        service_cidr: Some(settings.service_cidr),
+        cluster_domain: Some(settings.cluster_domain),
+        api_endpoint: settings.api_endpoint,
+        api_vip: settings.api_vip,
+        runtime: Some(if cluster.containerd { Runtime::Containerd } else { Runtime::Docker }),
+        data_root: settings.data_root,
+        registry_mirrors: settings.registry_mirrors,
+        insecure_registries: settings.insecure_registries,
+        control_plane_rpms: Vec::new(),
+        worker_rpms: Vec::new(),
+        external_etcd: if external { cluster.etcd.endpoints.iter().map(member).collect() } else { Vec::new() },
+    }
+}
+
+/// A host of the environment, with the roles that a description does not give it any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaving {
+    pub host: String,
+    pub roles: Vec<Role>,
+}
+
+impl Leaving {
+    /// `10.8.14.202 (etcd, worker)`
+    pub fn name(&self) -> String {
+        let roles: Vec<&str> = self.roles.iter().map(|role| role.name()).collect();
+        format!("{} ({})", self.host, roles.join(", "))
+    }
+}
+
+/// What a description no longer names of a stored cluster.
+pub fn leaving(stored: &ClusterFile, spec: &ClusterSpec) -> Vec<Leaving> {
+    let mut leaving = Vec::new();
+    for host in &stored.hosts {
+        let roles: Vec<Role> = host.roles.iter().copied().filter(|role| !spec.has(&host.address, *role)).collect();
+        if !roles.is_empty() {
+            leaving.push(Leaving { host: host.address.clone(), roles });
+        }
+    }
+    leaving
+}
+
+/// The request that takes roles off these hosts. `login` finds the way to a host that the description does not name.
+///
+/// # Errors
+/// When nothing would be left of a cluster, or there are no credentials for a host.
+pub fn removal(
+    leaving: &[Leaving],
+    described: &Described,
+    stored: &ClusterFile,
+    login: &dyn Fn(&str) -> Option<Target>,
+) -> Result<Request, FlowError> {
+    let spec = &described.spec;
+    for (role, what) in [(Role::Etcd, "etcd member"), (Role::ControlPlane, "control plane node")] {
+        if spec.hosts(role).is_empty() && stored.hosts.iter().any(|host| host.roles.contains(&role)) {
+            return Err(FlowError::request_with_help(
+                format!("{}: no host has the role {role}, and the last {what} cannot be removed", described.name),
+                "`cluster reset` resets all hosts of an environment",
+            ));
+        }
+    }
+    let mut going = ClusterSpec::of_etcd(EtcdSpec::default());
+    going.kubernetes = stored.kubernetes.as_ref().map(|_| KubernetesSpec::default());
+    let mut missing = Vec::new();
+    for host in leaving {
+        let known = spec.all().find(|target| target.address.to_string() == host.host).cloned();
+        match known.or_else(|| login(&host.host)) {
+            Some(target) => {
+                for role in &host.roles {
+                    going.add(*role, vec![target.clone()])?;
+                }
+            }
+            None => missing.push(host.host.as_str()),
+        }
+    }
+    if !missing.is_empty() {
+        return Err(FlowError::request_with_help(
+            format!("no credentials for {}, to be removed", missing.join(", ")),
+            "give them under `defaults:` of the file, with --ssh-password-file or --ssh-key, or name those hosts with `cluster remove`",
+        ));
+    }
+    // The API servers that stay learn of the etcd members that stay.
+    going.name(spec.all().cloned().collect())?;
+    Ok(Request { spec: going, intent: Intent::Remove { force: false, drain_timeout: None } })
+}
+
+/// What a cluster keeps for good once it is there.
+const KEPT: [(&str, &[&str]); 2] = [
+    ("etcd", &["tls"]),
+    (
+        "kubernetes",
+        &[
+            "network",
+            "podCIDR",
+            "serviceCIDR",
+            "clusterDomain",
+            "apiEndpoint",
+            "apiVIP",
+            "runtime",
+            "dataRoot",
+            "externalEtcd",
+        ],
+    ),
+];
+
+/// Refuses a file that writes something else than what the stored cluster keeps for good.
+///
+/// # Errors
+/// Names every such field.
+pub fn check_kept(described: &Described, stored: &ClusterFile) -> Result<(), FlowError> {
+    let written = serde_json::to_value(&described.file).unwrap_or_default();
+    let kept = serde_json::to_value(stored).unwrap_or_default();
+    let mut problems = Vec::new();
+    for (section, fields) in KEPT.iter().filter(|(section, _)| kept[section].is_object()) {
+        for field in *fields {
+            let (written, kept) = (&written[section][field], &kept[section][field]);
+            if written.is_null() || written == kept || written == "auto" {
+                continue;
+            }
+            let is = if kept.is_null() { "was made without".to_owned() } else { format!("has {kept}") };
+            let text = format!("the cluster {is}, which cannot be changed; another cluster is another environment");
+            problems.push(described.lines.problem(&format!("{section}.{field}"), text));
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(refuse(&described.name, problems)) }
+}
+
+/// Fills in what the file leaves open and the stored cluster keeps: whether etcd uses TLS is not to be written again.
+pub fn keep(described: &mut Described, stored: &ClusterFile) {
+    let open = described.file.etcd.as_ref().is_none_or(|etcd| etcd.tls.is_none());
+    if let Some(tls) = stored.etcd.as_ref().and_then(|etcd| etcd.tls).filter(|_| open) {
+        described.spec.etcd.tls = tls;
+    }
+}

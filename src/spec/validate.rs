@@ -1,0 +1,85 @@
+//! What fields must be to each other, when each by itself is right.
+
+use std::collections::BTreeMap;
+
+use crate::host::Address;
+
+use super::check::Lines;
+use super::cluster::Role;
+use super::file::{ClusterFile, KubernetesFields};
+use super::problem::FileProblem;
+use super::values::{overlap, parse_network};
+
+/// Contradictions within hosts and settings.
+pub(super) fn within(file: &ClusterFile, lines: &Lines) -> Vec<FileProblem> {
+    let mut problems = twice(file, lines);
+    if let Some(kubernetes) = &file.kubernetes {
+        problems.extend(networks(kubernetes, lines));
+        if kubernetes.api_endpoint.is_some() && kubernetes.api_vip.is_some() {
+            problems.push(lines.problem("kubernetes.apiVIP", "apiEndpoint is given too; only one of both can be used"));
+        }
+    }
+    problems
+}
+
+fn twice(file: &ClusterFile, lines: &Lines) -> Vec<FileProblem> {
+    let mut problems = Vec::new();
+    let mut seen: BTreeMap<Address, usize> = BTreeMap::new();
+    for (index, host) in file.hosts.iter().enumerate() {
+        let path = format!("hosts[{index}].address");
+        if let Ok(address) = host.address.parse() {
+            match seen.get(&address) {
+                Some(line) => {
+                    let text = format!("{} is given twice, first in line {line}", host.address);
+                    problems.push(lines.problem(&path, text));
+                }
+                None => {
+                    seen.insert(address, lines.of(&path));
+                }
+            }
+        }
+        for role in Role::ALL {
+            if host.roles.iter().filter(|r| **r == role).count() > 1 {
+                problems.push(lines.problem(&format!("hosts[{index}].roles"), format!("{role} is given twice")));
+            }
+        }
+    }
+    problems
+}
+
+fn networks(kubernetes: &KubernetesFields, lines: &Lines) -> Option<FileProblem> {
+    let pods = kubernetes.pod_cidr.as_deref().unwrap_or("10.244.0.0/16");
+    let services = kubernetes.service_cidr.as_deref().unwrap_or("10.254.0.0/16");
+    if !overlap(parse_network(pods)?, parse_network(services)?) {
+        return None;
+    }
+    let path = if kubernetes.service_cidr.is_some() { "kubernetes.serviceCIDR" } else { "kubernetes.podCIDR" };
+    Some(lines.problem(path, format!("the networks of pods, {pods}, and of services, {services}, overlap")))
+}
+
+/// Whether the hosts' roles make a cluster; asked only when every field is right.
+pub(super) fn roles(file: &ClusterFile, lines: &Lines) -> Vec<FileProblem> {
+    let has = |role: Role| file.hosts.iter().any(|host| host.roles.contains(&role));
+    let external = file.kubernetes.as_ref().is_some_and(|k| !k.external_etcd.is_empty());
+    let mut problems = Vec::new();
+    if !has(Role::ControlPlane) {
+        if has(Role::Worker) {
+            let text = "no host has the role control-plane, which workers need";
+            problems.push(lines.problem("hosts", text));
+        }
+        if file.kubernetes.is_some() {
+            problems.push(lines.problem("kubernetes", "no host has the role control-plane"));
+        }
+    } else if !has(Role::Etcd) && !external {
+        let text = "no host has the role etcd, and kubernetes.externalEtcd names no member";
+        problems.push(lines.problem("hosts", text));
+    }
+    if has(Role::Etcd) && external {
+        let text = "hosts have the role etcd too; only one of both can be used";
+        problems.push(lines.problem("kubernetes.externalEtcd", text));
+    }
+    if file.etcd.is_some() && !has(Role::Etcd) {
+        problems.push(lines.problem("etcd", "no host has the role etcd"));
+    }
+    problems
+}
