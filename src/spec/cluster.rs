@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::flow::FlowError;
 use crate::flow::request::ClusterSettings;
-use crate::host::{Address, Target};
+use crate::host::{HostId, Target};
 
 /// What a host is in a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -43,10 +43,10 @@ impl fmt::Display for Role {
 /// A host is known by its address alone, as the state of environments has it. Roles keep the order in which hosts were named.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterSpec {
-    hosts: BTreeMap<Address, Target>,
-    roles: BTreeMap<Role, Vec<Address>>,
+    hosts: BTreeMap<HostId, Target>,
+    roles: BTreeMap<Role, Vec<HostId>>,
     /// Hosts that are named for their credentials, whether they have a role or not.
-    named: Vec<Address>,
+    named: Vec<HostId>,
     pub etcd: EtcdSpec,
     /// `None`: this is about etcd only.
     pub kubernetes: Option<KubernetesSpec>,
@@ -151,18 +151,18 @@ impl ClusterSpec {
         Ok(())
     }
 
-    fn learn(&mut self, target: Target) -> Result<Address, FlowError> {
-        let address = target.address.clone();
-        match self.hosts.get(&address) {
+    fn learn(&mut self, target: Target) -> Result<HostId, FlowError> {
+        let id = target.id();
+        match self.hosts.get(&id) {
             Some(known) if !known.same_login(&target) => {
-                return Err(FlowError::request(format!("{address} is given twice with different credentials")));
+                return Err(FlowError::request(format!("{id} is given twice with different credentials")));
             }
             Some(_) => {}
             None => {
-                self.hosts.insert(address.clone(), target);
+                self.hosts.insert(id.clone(), target);
             }
         }
-        Ok(address)
+        Ok(id)
     }
 
     /// The hosts of a role, in the order in which they were named.
@@ -185,13 +185,13 @@ impl ClusterSpec {
         self.hosts.values_mut()
     }
 
-    fn targets(&self, addresses: &[Address]) -> Vec<Target> {
-        addresses.iter().filter_map(|address| self.hosts.get(address).cloned()).collect()
+    fn targets(&self, hosts: &[HostId]) -> Vec<Target> {
+        hosts.iter().filter_map(|id| self.hosts.get(id).cloned()).collect()
     }
 
     /// Whether a host has this role. Without any worker the control plane nodes are workers too.
-    pub fn has(&self, host: &str, role: Role) -> bool {
-        let is = |role| self.roles.get(&role).into_iter().flatten().any(|address| address.to_string() == host);
+    pub fn has(&self, host: &HostId, role: Role) -> bool {
+        let is = |role| self.roles.get(&role).into_iter().flatten().any(|id| id == host);
         let no_worker = self.roles.get(&Role::Worker).is_none_or(Vec::is_empty);
         is(role) || role == Role::Worker && no_worker && is(Role::ControlPlane)
     }
@@ -229,16 +229,16 @@ mod tests {
         spec.add(Role::Worker, targets(&["10.0.0.2", "10.0.0.3", "10.0.0.1", "10.0.0.2"])).unwrap();
         assert_eq!(spec.hosts(Role::Worker), targets(&["10.0.0.2", "10.0.0.3", "10.0.0.1"]));
         assert_eq!(spec.all().count(), 3);
-        assert!(spec.has("10.0.0.3", Role::ControlPlane) && !spec.has("10.0.0.1", Role::ControlPlane));
+        assert!(spec.has(&"10.0.0.3".into(), Role::ControlPlane) && !spec.has(&"10.0.0.1".into(), Role::ControlPlane));
     }
 
     #[test]
     fn without_workers_the_control_plane_nodes_are_workers() {
         let mut spec = ClusterSpec::default();
         spec.add(Role::ControlPlane, targets(&["10.0.0.1"])).unwrap();
-        assert!(spec.has("10.0.0.1", Role::Worker));
+        assert!(spec.has(&"10.0.0.1".into(), Role::Worker));
         spec.add(Role::Worker, targets(&["10.0.0.2"])).unwrap();
-        assert!(!spec.has("10.0.0.1", Role::Worker));
+        assert!(!spec.has(&"10.0.0.1".into(), Role::Worker));
     }
 
     #[test]
@@ -247,7 +247,8 @@ mod tests {
         spec.add(Role::Etcd, targets(&["root:a@10.0.0.1"])).unwrap();
         let error = spec.add(Role::Worker, targets(&["root:geheim@10.0.0.1"])).unwrap_err().to_string();
         assert_eq!(error, "10.0.0.1 is given twice with different credentials");
-        assert!(spec.name(targets(&["root:a@10.0.0.1:23"])).is_err());
+        spec.name(targets(&["root:b@10.0.0.1:23"])).unwrap();
+        assert_eq!(spec.all().count(), 2, "another port is another host");
         let mut other = ClusterSpec::default();
         other.add(Role::Worker, targets(&["root:b@10.0.0.1"])).unwrap();
         assert!(spec.merge(other).is_err());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::flow::request::{Network, Runtime};
 use crate::flow::{Environment, FlowError, Logins, etcd, kubernetes};
-use crate::host::{Address, Auth, Target, TargetDefaults};
+use crate::host::{Address, Auth, HostId, Target, TargetDefaults};
 
 use super::cluster::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role};
 use super::describe::Described;
@@ -22,19 +22,19 @@ pub fn stored(environment: &Environment) -> Result<Option<ClusterFile>, FlowErro
     if etcd.is_none() && cluster.is_none() {
         return Ok(None);
     }
-    let mut hosts: BTreeMap<Address, Vec<Role>> = BTreeMap::new();
-    let mut add = |host: &String, role: Role| {
-        if let Ok(address) = host.parse() {
-            hosts.entry(address).or_default().push(role);
-        }
-    };
+    let mut hosts: BTreeMap<HostId, Vec<Role>> = BTreeMap::new();
+    let mut add = |host: &HostId, role: Role| hosts.entry(host.clone()).or_default().push(role);
     etcd.iter().flat_map(|c| c.members.keys()).for_each(|host| add(host, Role::Etcd));
     cluster.iter().flat_map(|c| c.masters.keys()).for_each(|host| add(host, Role::ControlPlane));
     cluster.iter().flat_map(|c| c.nodes.keys()).for_each(|host| add(host, Role::Worker));
     let logins = Logins::load(environment)?;
-    let host = |(address, roles): (Address, Vec<Role>)| {
-        let address = address.to_string();
-        HostFields { roles, login: login(&logins, &address), address }
+    // By address, as a person would count them.
+    let mut hosts: Vec<(HostId, Vec<Role>)> = hosts.into_iter().collect();
+    hosts.sort_by_key(|(host, _)| (host.address().parse::<Address>().ok(), host.port()));
+    let host = |(host, roles): (HostId, Vec<Role>)| HostFields {
+        roles,
+        login: login(&logins, &host),
+        address: host.address().to_owned(),
     };
     Ok(Some(ClusterFile {
         schema: SCHEMA,
@@ -47,7 +47,7 @@ pub fn stored(environment: &Environment) -> Result<Option<ClusterFile>, FlowErro
 }
 
 /// How a host was last logged in to. Whether anything at hand proves who we are does not matter here: an agent might.
-fn login(logins: &Logins, host: &str) -> LoginFields {
+fn login(logins: &Logins, host: &HostId) -> LoginFields {
     let agent = TargetDefaults { auth: Auth { agent: true, ..Auth::default() }, ..TargetDefaults::default() };
     let Some(target) = logins.target(host, &agent, &[]) else { return LoginFields::default() };
     LoginFields {
@@ -91,7 +91,7 @@ fn settings(cluster: &kubernetes::Cluster, external: bool) -> KubernetesFields {
 /// A host of the environment, with the roles that a description does not give it any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaving {
-    pub host: String,
+    pub host: HostId,
     pub roles: Vec<Role>,
 }
 
@@ -107,12 +107,17 @@ impl Leaving {
 pub fn leaving(stored: &ClusterFile, spec: &ClusterSpec) -> Vec<Leaving> {
     let mut leaving = Vec::new();
     for host in &stored.hosts {
-        let roles: Vec<Role> = host.roles.iter().copied().filter(|role| !spec.has(&host.address, *role)).collect();
+        let Some(id) = id(host) else { continue };
+        let roles: Vec<Role> = host.roles.iter().copied().filter(|role| !spec.has(&id, *role)).collect();
         if !roles.is_empty() {
-            leaving.push(Leaving { host: host.address.clone(), roles });
+            leaving.push(Leaving { host: id, roles });
         }
     }
     leaving
+}
+
+fn id(host: &HostFields) -> Option<HostId> {
+    Some(HostId::new(&host.address.parse::<Address>().ok()?, host.login.port.unwrap_or(22)))
 }
 
 /// The request that takes roles off these hosts. `login` finds the way to a host that the description does not name.
@@ -123,7 +128,7 @@ pub fn removal(
     leaving: &[Leaving],
     described: &Described,
     stored: &ClusterFile,
-    login: &dyn Fn(&str) -> Option<Target>,
+    login: &dyn Fn(&HostId) -> Option<Target>,
 ) -> Result<Request, FlowError> {
     let spec = &described.spec;
     for (role, what) in [(Role::Etcd, "etcd member"), (Role::ControlPlane, "control plane node")] {
@@ -138,7 +143,7 @@ pub fn removal(
     going.kubernetes = stored.kubernetes.as_ref().map(|_| KubernetesSpec::default());
     let mut missing = Vec::new();
     for host in leaving {
-        let known = spec.all().find(|target| target.address.to_string() == host.host).cloned();
+        let known = spec.all().find(|target| target.id() == host.host).cloned();
         match known.or_else(|| login(&host.host)) {
             Some(target) => {
                 for role in &host.roles {

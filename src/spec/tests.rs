@@ -10,7 +10,7 @@ use super::fields::{self, Kind, ROOT};
 use super::*;
 use crate::flow::request::Runtime;
 use crate::flow::{Environment, FlowError};
-use crate::host::{Secret, Target, TargetDefaults};
+use crate::host::{HostId, Secret, Target, TargetDefaults};
 
 /// Reads a file beside which nothing lies, where PW and SUDO are environment variables.
 fn read(text: &str) -> Result<Described, FlowError> {
@@ -320,7 +320,7 @@ fn what_a_file_no_longer_names_is_found_and_removed_on_request_only() {
     assert_eq!(names, ["10.8.14.9 (worker)"]);
     let nobody = removal(&leaving, &described, &stored, &|_| None).unwrap_err().to_string();
     assert!(nobody.contains("no credentials for 10.8.14.9"), "{nobody}");
-    let login = |host: &str| Target::parse(host, &TargetDefaults::default()).ok();
+    let login = |host: &HostId| Target::parse(host, &TargetDefaults::default()).ok();
     let request = removal(&leaving, &described, &stored, &login).unwrap();
     let operations = operations(&request);
     let [Operation::ClusterRemove(remove)] = operations.as_slice() else { panic!("{operations:?}") };

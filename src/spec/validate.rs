@@ -24,17 +24,19 @@ pub(super) fn within(file: &ClusterFile, lines: &Lines) -> Vec<FileProblem> {
 
 fn twice(file: &ClusterFile, lines: &Lines) -> Vec<FileProblem> {
     let mut problems = Vec::new();
-    let mut seen: BTreeMap<Address, usize> = BTreeMap::new();
+    let port = file.defaults.as_ref().and_then(|defaults| defaults.port).unwrap_or(22);
+    let mut seen: BTreeMap<(Address, u16), usize> = BTreeMap::new();
     for (index, host) in file.hosts.iter().enumerate() {
         let path = format!("hosts[{index}].address");
         if let Ok(address) = host.address.parse() {
-            match seen.get(&address) {
+            let host_and_port = (address, host.login.port.unwrap_or(port));
+            match seen.get(&host_and_port) {
                 Some(line) => {
                     let text = format!("{} is given twice, first in line {line}", host.address);
                     problems.push(lines.problem(&path, text));
                 }
                 None => {
-                    seen.insert(address, lines.of(&path));
+                    seen.insert(host_and_port, lines.of(&path));
                 }
             }
         }

@@ -8,7 +8,7 @@ use crate::plan::work::{FileSpec, Files};
 use crate::plan::{Check, Cx, Owned, Step, StepError, Work};
 
 use super::component::{Component, On};
-use super::images::{self, Store};
+use super::image_store::{self, Store};
 use super::state::Cluster;
 
 /// A program that runs containers.
@@ -97,7 +97,7 @@ impl ContainerRuntime for Docker {
     }
 
     fn images(&self) -> &'static Store {
-        &images::DOCKER
+        &image_store::DOCKER
     }
 }
 
@@ -139,7 +139,7 @@ impl ContainerRuntime for Containerd {
     }
 
     fn images(&self) -> &'static Store {
-        &images::CONTAINERD
+        &image_store::CONTAINERD
     }
 }
 

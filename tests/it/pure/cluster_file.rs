@@ -155,7 +155,7 @@ fn the_example_is_understood_and_its_hosts_are_asked() {
         whole.replace("10.8.14.200", "127.0.0.1").replace("10.8.14.201", "127.0.0.2").replace("# port: 22", "port: 1");
     operator.write("cluster.yaml", &text.replace("10.8.14.202", "127.0.0.3"));
     let said = operator.ends(&["cluster", "apply", "-f", "cluster.yaml"], "", 1);
-    assert!(said.contains("127.0.0.3: cannot connect"), "{said}");
+    assert!(said.contains("127.0.0.3:122: cannot connect"), "{said}");
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn what_is_shown_is_applied_again_and_names_the_same_hosts() {
     // Both are read, nothing is missing in them, and the hosts are asked.
     for input in [shown, text(&json)] {
         let said = operator.ends(&["cluster", "apply", "-f", "-"], &input, 1);
-        assert!(said.contains("127.0.0.2: cannot connect") && said.contains("127.0.0.3: cannot connect"), "{said}");
+        assert!(said.contains("127.0.0.2:1: cannot connect") && said.contains("127.0.0.3:1: cannot connect"), "{said}");
         assert!(!said.contains("--prune"), "{said}");
     }
     let said = operator.ends(&["cluster", "show"], "", 2);
@@ -211,11 +211,11 @@ fn what_a_file_no_longer_names_stays_and_is_said() {
     operator.write("cluster.yaml", file);
     let said = operator.ends(&["cluster", "apply", "-f", "cluster.yaml"], "", 1);
     let warning =
-        "environment default has more than cluster.yaml names: 127.0.0.3 (worker). It stays as it is; --prune";
+        "environment default has more than cluster.yaml names: 127.0.0.3:1 (worker). It stays as it is; --prune";
     assert!(said.contains(warning), "{said}");
     // With it, nobody can be asked where the file is standard input.
     let said = operator.ends(&["cluster", "apply", "-f", "-", "--prune"], file, 2);
-    assert!(said.contains("127.0.0.3 (node): its pods are evicted") && said.contains("--yes"), "{said}");
+    assert!(said.contains("127.0.0.3:1 (node): its pods are evicted") && said.contains("--yes"), "{said}");
     // Hosts that cannot be reached end the run before anything is removed.
     let said = operator.ends(&["cluster", "apply", "-f", "-", "--prune", "--yes"], file, 1);
     assert!(said.contains("nothing was changed") && !said.contains("remove 0"), "{said}");

@@ -6,7 +6,7 @@ use crate::plan::work::{FileSpec, Files};
 use crate::repo::Wanted;
 
 use super::super::component::{Component, On};
-use super::super::prepare::SeBool;
+use super::super::selinux::SeBool;
 use super::SCRIPT;
 
 const UNIT: &str = "sunshine-api";
