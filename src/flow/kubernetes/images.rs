@@ -62,7 +62,7 @@ fn tags(bundle: &Bundle, member: &Member) -> Result<Vec<String>, FlowError> {
     let mut of_index = None;
     for entry in archive.entries().map_err(|e| bad(e.to_string()))? {
         let mut entry = entry.map_err(|e| bad(e.to_string()))?;
-        let name = entry.path().map(|p| p.into_owned()).unwrap_or_default();
+        let name = entry.path().map(std::borrow::Cow::into_owned).unwrap_or_default();
         if !["manifest.json", "index.json"].iter().any(|file| name.as_os_str() == *file) {
             continue;
         }

@@ -20,14 +20,14 @@ pub enum Reads {
 }
 
 impl Reads {
-    /// A digest that changes with the configuration; `None` while something of it has not been made.
+    /// A digest that changes with the configuration, empty for a package's own; `None` while something of it has not been made.
     ///
     /// # Errors
     /// As [`Files::digest`].
     pub fn digest(&self) -> Result<Option<String>, StepError> {
         match self {
             Self::Files(files) => files.digest(),
-            Self::Package => Ok(Some("package".to_owned())),
+            Self::Package => Ok(Some(String::new())),
         }
     }
 }
@@ -76,7 +76,8 @@ d=/var/lib/sunshine-installer
 cat "$d/started/$1" 2>/dev/null || { [ -d "$d" ] && [ ! -x "$d" ] && echo shut; } || echo never"#
 );
 
-/// `$1` unit, `$2` digest of its configuration, `$3` nothing or `--no-block`.
+/// `$1` unit, `$2` digest of its configuration, or nothing where it is not ours: then a unit that runs is left running; `$3`
+/// nothing or `--no-block`.
 const START: &str = ask!(
     r#"set -eu
 mkdir -p "$d/started"
@@ -87,12 +88,13 @@ systemctl enable --no-reload -- "$1" >/dev/null 2>&1 || systemctl enable -- "$1"
 [ "$known" = yes ] || systemctl daemon-reload
 # Also forgets how often it was started lately, of which systemd allows five times in ten seconds.
 [ "$active" = inactive ] && [ ! -e "$d/started/$1" ] || systemctl reset-failed -- "$1" 2>/dev/null || :
-if [ "$(cat "$d/started/$1" 2>/dev/null || :)" = "$2" ]; then verb=start; else verb=restart; fi
+if [ -z "$2" ] || [ "$(cat "$d/started/$1" 2>/dev/null || :)" = "$2" ]; then verb=start; else verb=restart; fi
 systemctl $3 $verb -- "$1" || {
   s=$?
   journalctl -u "$1" -n 15 --no-pager -o cat >&2 2>/dev/null || :
   exit $s
 }
+[ -n "$2" ] || exit 0
 printf '%s\n' "$2" >"$d/started/$1.new"
 mv -f "$d/started/$1.new" "$d/started/$1""#
 );
@@ -110,7 +112,7 @@ impl Work for Unit {
         let active = lines.next() == Some("active");
         if !active {
             changes.push(format!("start {}", self.name));
-        } else {
+        } else if !matches!(self.reads, Reads::Package) {
             match lines.next() {
                 Some(digest) if self.reads.digest()?.as_deref() == Some(digest) => {}
                 // A dry run without root.

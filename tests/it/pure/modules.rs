@@ -1,5 +1,7 @@
 //! The modules of the program: a lower one never names a higher one, and a component never names another one.
 
+#![allow(clippy::expect_used, reason = "helpers of tests: a panic is how a test fails")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
