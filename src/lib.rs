@@ -1,9 +1,10 @@
-//! The deployer, from the ground up; a lower room never names a higher one.
+//! The deployer. `docs/architecture.md` has the order of its modules: a lower one never names a higher one.
 
 pub mod door;
 pub mod flow;
 pub mod host;
 pub mod plan;
 pub mod repo;
+pub mod resource;
 pub mod spec;
 pub mod store;

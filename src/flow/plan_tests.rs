@@ -183,12 +183,11 @@ fn plan_line(step: &crate::plan::Step) -> String {
         line.push_str(&format!("  [after {}]", after.join(", ")));
     }
     line.push('\n');
-    let owned = step.work.owns().into_iter().map(|owned| match owned {
-        crate::plan::Owned::File(path) => path,
-        crate::plan::Owned::Unit(name) => name,
-    });
-    for owned in owned {
-        line.push_str(&format!("    {owned}\n"));
+    for owned in step.work.owns() {
+        line.push_str(&match owned.kind {
+            "file" | "unit" => format!("    {}\n", owned.name),
+            _ => format!("    {owned}\n"),
+        });
     }
     if step.title == "undo the recorded changes" {
         line.push_str(&format!("{:#?}\n", step.work));

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use crate::host::{HostId, Target};
-use crate::plan::work::Undo;
 use crate::plan::{HostState, Plan, RunReport, Step};
+use crate::resource::Undo;
 
 use super::error::FlowError;
 use super::problem::Problem;

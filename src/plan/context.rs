@@ -9,7 +9,7 @@ use crate::repo::HostRepo;
 
 use super::error::StepError;
 use super::event::{Event, Events};
-use super::record::Owner;
+use super::owner::Owner;
 
 /// A host of this run: connected, its facts read.
 #[derive(Debug)]

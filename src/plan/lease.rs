@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::host::{Command, Host, HostError};
 
 use super::context::RunHosts;
-use super::record::Owner;
+use super::owner::Owner;
 
 const LEASE: &str = include_str!("lease.sh");
 /// How often a run takes the leases of its idle hosts anew.

@@ -1,4 +1,4 @@
-//! Steps, plans, the executor and the events that leave a run.
+//! Steps, plans, the executor and the events that leave a run. What a step does is not known here.
 //!
 //! In flow a [`Plan`] and the [`RunHosts`] it is for; out flow [`Event`]s and a [`RunReport`].
 
@@ -9,10 +9,10 @@ mod executor;
 mod graph;
 mod journal;
 mod lease;
-mod record;
+mod made;
+mod owner;
 mod scheduler;
 mod step;
-pub mod work;
 
 pub use context::{Cx, Interrupt, RunHost, RunHosts};
 pub use error::{PlanError, StepError};
@@ -21,7 +21,6 @@ pub(crate) use executor::millis;
 pub use executor::{RunMode, RunReport, run, run_with};
 pub use journal::{Journal, LastRun, LockError, RunLock};
 pub use lease::{Holder, LeaseKeeper, release_lease, take_lease};
-#[cfg(test)]
-pub(crate) use record::HEAD as RECORD_HEAD;
-pub use record::{Owner, RECORD_DIR, Record, RecordLine, keep_files};
+pub use made::{Made, make_first};
+pub use owner::Owner;
 pub use step::{Check, Edge, Owned, Plan, Step, StepId, Work};

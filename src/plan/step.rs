@@ -11,7 +11,7 @@ use crate::host::HostId;
 
 use super::context::Cx;
 use super::error::StepError;
-use super::work::Made;
+use super::made::Made;
 
 /// Names a step within a plan: `HOST/what`, or `/what` for work on the control host.
 ///
@@ -73,13 +73,28 @@ impl Check {
     }
 }
 
-/// Something on a host that belongs to a step.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Owned {
-    /// A file, by its path.
-    File(String),
-    /// A systemd unit, by its whole name.
-    Unit(String),
+/// Something on a host that belongs to a step, by the kind and name under which it is recorded there.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owned {
+    pub kind: &'static str,
+    pub name: String,
+}
+
+impl Owned {
+    /// The name that stands for every object of the kind: those whose names only the host knows.
+    pub const EVERY: &'static str = "*";
+}
+
+impl fmt::Display for Owned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+impl fmt::Debug for Owned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// What a step does.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::flow::pki::{Ask, CertRequest, Material, Pki, Purpose, Usage};
 use crate::host::{FileMeta, HostId};
-use crate::plan::work::{FileSpec, Files};
+use crate::resource::{FileSpec, Files};
 
 use super::state::{Cluster, Joining, Member};
 
@@ -144,7 +144,7 @@ fn etcd_conf(cluster: &Cluster, member: &Member) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::plan::work::Content;
+    use crate::resource::Content;
 
     use super::*;
 

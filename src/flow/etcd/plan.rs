@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::flow::request::EtcdCreate;
 use crate::flow::scene::Seen;
 use crate::host::{Facts, HostId};
-use crate::plan::work::{Files, FirewallPorts, Packages, Reads, RepositoryOff, Unit, make_first};
-use crate::plan::{Plan, Step, StepId};
+use crate::plan::{Owned, Plan, Step, StepId, make_first};
 use crate::repo::{InstallOptions, Wanted};
+use crate::resource::{Files, FirewallPorts, Packages, Reads, RepositoryOff, Unit};
 
 use super::config::{MemberKeys, login_files, member_keys, service_files};
 use super::join::{Join, Promote};
@@ -37,10 +37,12 @@ pub(super) fn make_plan(cluster: &Cluster, request: &EtcdCreate, wanted: &[Wante
     make_first("etcd.certificates", "make etcd's keys and certificates", plan)
 }
 
-/// The steps of one member on its own, for what they own.
-pub(super) fn steps_of(cluster: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Vec<Step> {
+/// What a host has as a member.
+pub(super) fn owned(cluster: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Vec<Owned> {
     let request = EtcdCreate { members: Vec::new(), rpms: Vec::new(), tls: cluster.tls, wipe_data: Vec::new() };
-    OneMember::of(cluster, host, facts, seen).map_or_else(Vec::new, |one| one.steps(&request, &seen.install))
+    let one = OneMember::of(cluster, host, facts, seen);
+    let steps = one.map_or_else(Vec::new, |one| one.steps(&request, &seen.install));
+    steps.iter().flat_map(|step| step.work.owns()).collect()
 }
 
 struct OneMember<'a> {

@@ -10,12 +10,12 @@ use crate::flow::retry::{self, Patience};
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
 use crate::host::{Command, Facts, HostId, Target};
-use crate::plan::work::{Undo, lost};
 use crate::plan::{Check, Cx, HostState, Plan, RunReport, Step, StepError, Work};
+use crate::resource::{Undo, lost};
 
 use super::client::{Client, EtcdError};
 use super::config::DATA_DIR;
-use super::plan::steps_of;
+use super::plan::owned;
 use super::state::Cluster;
 use super::status::no_cluster;
 
@@ -49,7 +49,7 @@ impl Remove {
     /// What is removed from a host: everything when nothing else of ours runs there.
     fn undo(&self, known: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Undo {
         if self.in_use.iter().any(|h| h == host) {
-            Undo::Some(lost(&steps_of(known, host, facts, seen), &[]))
+            Undo::Some(lost(owned(known, host, facts, seen), &[]))
         } else {
             Undo::All { wipe: Vec::new() }
         }

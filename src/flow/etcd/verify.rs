@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::flow::retry::{self, Patience};
 use crate::host::Command;
-use crate::plan::work::Reads;
 use crate::plan::{Check, Cx, StepError, Work};
+use crate::resource::Reads;
 
 use super::etcdctl::etcdctl;
 use super::probe::Found;

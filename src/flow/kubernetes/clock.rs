@@ -2,8 +2,8 @@
 
 use crate::flow::rpms;
 use crate::plan::Step;
-use crate::plan::work::Reads;
 use crate::repo::Wanted;
+use crate::resource::Reads;
 
 use super::component::{Component, On, unit};
 

@@ -5,11 +5,10 @@ use payload::Bundle;
 
 use crate::flow::rpms;
 use crate::host::{Facts, HostId};
-use crate::plan::work::{Files, Reads, Unit};
-use crate::plan::{Step, StepId};
+use crate::plan::{Owned, Step, StepId};
 use crate::repo::Wanted;
+use crate::resource::{Files, Image, Reads, Unit};
 
-use super::images::Image;
 use super::keys::ClusterKeys;
 use super::manifest::Manifest;
 use super::pod_network::{self, PodNetwork};
@@ -27,8 +26,13 @@ pub(super) trait Component: Sync {
         Vec::new()
     }
 
-    /// The steps that make it so, in order. What they own is what is removed with the component.
+    /// The steps that make it so, in order.
     fn steps(&self, on: &On<'_>) -> Vec<Step>;
+
+    /// What is removed with the component: what its steps own.
+    fn owns(&self, on: &On<'_>) -> Vec<Owned> {
+        self.steps(on).iter().flat_map(|step| step.work.owns()).collect()
+    }
 }
 
 /// What the bundle and the request bring, the same for every host.
@@ -138,4 +142,9 @@ pub(super) fn packages(components: &[&dyn Component], on: &On<'_>) -> Vec<Wanted
 /// The steps of the components that a host has.
 pub(super) fn steps(components: &[&dyn Component], on: &On<'_>) -> Vec<Step> {
     components.iter().filter(|c| c.is_on(on)).flat_map(|c| c.steps(on)).collect()
+}
+
+/// What a host has by its components.
+pub(super) fn owned(components: &[&dyn Component], on: &On<'_>) -> Vec<Owned> {
+    components.iter().filter(|c| c.is_on(on)).flat_map(|c| c.owns(on)).collect()
 }

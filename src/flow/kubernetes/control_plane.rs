@@ -1,8 +1,8 @@
 //! The control plane of one host: API server, controller manager and scheduler, and root's kubectl.
 
 use crate::host::HostId;
-use crate::plan::work::{Files, FirewallPorts, Reads};
 use crate::plan::{Step, StepId};
+use crate::resource::{Files, FirewallPorts, Reads};
 
 use super::component::{Component, On, unit};
 use super::endpoint;

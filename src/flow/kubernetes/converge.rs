@@ -16,10 +16,11 @@ use crate::flow::state::Environment;
 use crate::host::{HostId, Target};
 use crate::plan::{HostState, Plan, RunReport};
 use crate::repo::Wanted;
+use crate::resource::Image;
 
 use super::component::Supply;
 use super::distro::{Distribution, Rules};
-use super::images::{self, Image};
+use super::images;
 use super::manifest::{self, Manifest};
 use super::plan::{Hosts, RolesPackages, make_plan, wanted_packages};
 use super::state::{Cluster, EtcdAccess, Machine, Node};

@@ -1,7 +1,7 @@
 //! The `direct` network: a bridge on every node, and routes between the nodes that the cluster-sync service keeps.
 
 use crate::plan::Step;
-use crate::plan::work::{FileSpec, Files};
+use crate::resource::{FileSpec, Files};
 
 use super::component::On;
 use super::pod_network::PodNetwork;

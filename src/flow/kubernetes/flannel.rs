@@ -4,9 +4,9 @@
 use crate::flow::retry::{self, Patience};
 use crate::flow::rpms;
 use crate::host::{Command, HostError};
-use crate::plan::work::{FileSpec, Files, Reads};
 use crate::plan::{Check, Cx, Step, StepError, Work};
 use crate::repo::Wanted;
+use crate::resource::{FileSpec, Files, Reads};
 
 use super::component::{On, unit};
 use super::keys::ClusterKeys;

@@ -2,25 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::time::Duration;
 
 use payload::{Bundle, Member, MemberKind};
 use serde::Deserialize;
 
 use crate::flow::error::FlowError;
-use crate::host::{Command, FileMeta};
-use crate::plan::{Check, Cx, Step, StepError, Work};
+use crate::plan::{Owned, Step};
+use crate::resource::{Image, Images};
 
 use super::component::{Component, On};
-use super::image_store::Store;
-
-/// An image of the bundle.
-#[derive(Debug, Clone)]
-pub(super) struct Image {
-    member: Member,
-    /// Its names, such as `k8s.gcr.io/pause:3.2`.
-    pub tags: Vec<String>,
-}
 
 /// `manifest.json` of `docker save` (Docker image specification 1.2).
 #[derive(Deserialize)]
@@ -83,58 +73,17 @@ pub(super) struct NodeImages;
 
 impl Component for NodeImages {
     fn is_on(&self, on: &On<'_>) -> bool {
-        on.runs_pods() && !on.supply.images.is_empty()
+        on.runs_pods()
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
-        let Some(bundle) = on.supply.bundle else { return Vec::new() };
-        let store = on.runtime().images();
-        let load = LoadImages { bundle: bundle.clone(), images: on.supply.images.to_vec(), store };
+        let Some(bundle) = on.supply.bundle.filter(|_| !on.supply.images.is_empty()) else { return Vec::new() };
+        let load = Images { bundle: bundle.clone(), images: on.supply.images.to_vec(), store: on.runtime().images() };
         vec![on.step("images.load", "load the bundle's container images", load).weight(4)]
     }
-}
 
-/// These images are in the store of the host's runtime.
-#[derive(Debug)]
-struct LoadImages {
-    bundle: Bundle,
-    images: Vec<Image>,
-    store: &'static Store,
-}
-
-impl LoadImages {
-    fn names(&self, image: &Image) -> Vec<String> {
-        image.tags.iter().map(|tag| (self.store.name)(tag)).collect()
-    }
-
-    fn missing(&self, cx: &Cx<'_>) -> Result<Vec<String>, StepError> {
-        let names = self.images.iter().flat_map(|i| self.names(i));
-        let look = Command::script(self.store.missing).label(self.store.look_label);
-        let output = cx.host()?.run(&look.args(names))?;
-        Ok(output.text().lines().map(str::to_owned).collect())
-    }
-}
-
-impl Work for LoadImages {
-    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
-        Ok(Check::from_changes(self.missing(cx)?.into_iter().map(|tag| format!("load image {tag}")).collect()))
-    }
-
-    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        let missing = self.missing(cx)?;
-        for image in self.images.iter().filter(|i| self.names(i).iter().any(|t| missing.contains(t))) {
-            let bytes = self.bundle.bytes(&image.member).map_err(|e| StepError::failed(e.to_string()))?;
-            let sha256 = image.member.sha256.to_string();
-            // The same name on every run, so that a killed upload is not sent again when it was whole.
-            let path = format!("{}/{sha256}.image", crate::plan::RECORD_DIR);
-            cx.note(format!("uploading {}", image.tags.join(", ")));
-            let size = bytes.len() as u64;
-            let host = cx.host()?;
-            host.upload(&mut bytes.as_ref(), size, &sha256, &path, &FileMeta::mode(0o600), &mut |_| {})?;
-            let new = self.names(image).into_iter().filter(|tag| missing.contains(tag));
-            let load = cx.owner()?.script(self.store.load).args([self.store.kind, &path]).label(self.store.load_label);
-            host.run_ok(&load.args(new).timeout(Duration::from_secs(600)))?;
-        }
-        Ok(())
+    /// Also without a bundle at hand: an earlier run may have had one.
+    fn owns(&self, on: &On<'_>) -> Vec<Owned> {
+        vec![on.runtime().images().loaded()]
     }
 }

@@ -1,7 +1,7 @@
 //! The kubelet and kube-proxy of a node.
 
 use crate::plan::Step;
-use crate::plan::work::FirewallPorts;
+use crate::resource::FirewallPorts;
 
 use super::component::{Component, On};
 use super::node;

@@ -5,7 +5,7 @@
 
 use crate::flow::pki::Material;
 use crate::flow::request::Network;
-use crate::plan::work::{FileSpec, Files};
+use crate::resource::{FileSpec, Files};
 
 use super::endpoint;
 use super::keys::ClusterKeys;

@@ -1,6 +1,6 @@
 //! The files of a node, for Kubernetes 1.10 and later: kubelet and kube-proxy.
 
-use crate::plan::work::{FileSpec, Files};
+use crate::resource::{FileSpec, Files};
 
 use super::component::On;
 use super::endpoint;

@@ -7,9 +7,9 @@ use crate::flow::etcd;
 use crate::flow::pki::Pki;
 use crate::flow::scene::Seen;
 use crate::host::{Facts, HostId};
-use crate::plan::work::{Packages, make_first};
-use crate::plan::{Plan, Step, StepId};
+use crate::plan::{Owned, Plan, Step, StepId, make_first};
 use crate::repo::Wanted;
+use crate::resource::Packages;
 
 use super::component::{self, On, Supply, Waits};
 use super::control_plane;
@@ -96,13 +96,13 @@ pub(super) fn make_plan(
     make_first("kubernetes.certificates", "make Kubernetes' keys and certificates", plan)
 }
 
-/// The steps of one host of a cluster on its own, for what they own.
-pub(super) fn steps_of(cluster: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Vec<Step> {
+/// What a host has by its roles in a cluster.
+pub(super) fn owned(cluster: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Vec<Owned> {
     let keys = ClusterKeys::new(seen.pki.clone(), cluster);
     let supply = Supply { bundle: seen.bundle, images: &[], manifests: &[] };
     let waits = Waits::default();
     let on = On { cluster, host, facts, keys: &keys, supply: &supply, waits: &waits, publishes: false };
-    component::steps(cluster.distribution.rules().components(), &on)
+    component::owned(cluster.distribution.rules().components(), &on)
 }
 
 /// An etcd made or changed on the same line must answer first. Not every member has this step: it may be one that the

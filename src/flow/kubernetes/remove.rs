@@ -10,12 +10,12 @@ use crate::flow::problem::Problem;
 use crate::flow::request::ClusterRemove;
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::host::{Facts, HostId, Target};
-use crate::plan::work::{Undo, lost};
 use crate::plan::{HostState, Plan, RunReport, Step, StepId};
+use crate::resource::{Undo, lost};
 
 use super::converge::no_cluster;
 use super::drain::{Access, DeleteNode, Drain, TellOfHosts};
-use super::plan::steps_of;
+use super::plan::owned;
 use super::state::Cluster;
 use super::teardown::Teardown;
 
@@ -68,8 +68,7 @@ impl Remove {
         if !keeps_role && !self.members.iter().any(|m| m == host) {
             return Undo::All { wipe: Vec::new() };
         }
-        let steps = |cluster| steps_of(cluster, host, facts, seen);
-        Undo::Some(lost(&steps(known), &steps(rest)))
+        Undo::Some(lost(owned(known, host, facts, seen), &owned(rest, host, facts, seen)))
     }
 
     fn push_host(&self, plan: &mut Plan, known: &Cluster, access: &Arc<Access>, host: &HostId, seen: &Seen<'_>) {

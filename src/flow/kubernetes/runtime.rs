@@ -3,12 +3,10 @@
 use payload::Bundle;
 
 use crate::flow::rpms;
-use crate::host::Command;
-use crate::plan::work::{FileSpec, Files};
-use crate::plan::{Check, Cx, Owned, Step, StepError, Work};
+use crate::plan::Step;
+use crate::resource::{self, FileSpec, Files, Link, Store};
 
 use super::component::{Component, On};
-use super::image_store::{self, Store};
 use super::state::Cluster;
 
 /// A program that runs containers.
@@ -97,7 +95,7 @@ impl ContainerRuntime for Docker {
     }
 
     fn images(&self) -> &'static Store {
-        &image_store::DOCKER
+        &resource::DOCKER
     }
 }
 
@@ -126,7 +124,9 @@ impl ContainerRuntime for Containerd {
     }
 
     fn before(&self, on: &On<'_>) -> Option<Step> {
-        Some(on.step("cni.folder", "let containerd find the CNI plugins", CniFolder))
+        // It knows one folder, upstream's; Fedora's and CentOS's package of the plugins has another.
+        let link = Link { path: "/opt/cni/bin", to: "/usr/libexec/cni", file: "bridge" };
+        Some(on.step("cni.folder", "let containerd find the CNI plugins", link))
     }
 
     /// It knows of CNI and of the pause image by its own configuration.
@@ -139,7 +139,7 @@ impl ContainerRuntime for Containerd {
     }
 
     fn images(&self) -> &'static Store {
-        &image_store::CONTAINERD
+        &resource::CONTAINERD
     }
 }
 
@@ -217,31 +217,4 @@ fn containerd_2(on: &On<'_>) -> String {
         "[{runc}]\nruntime_type = \"io.containerd.runc.v2\"\n[{runc}.options]\nSystemdCgroup = {systemd}\n"
     ));
     text
-}
-
-/// The CNI plugins lie where containerd looks: it knows one folder, upstream's; Fedora's and CentOS's package has another.
-#[derive(Debug)]
-struct CniFolder;
-
-const CNI_THERE: &str = r#"[ -e /opt/cni/bin/bridge ] || [ ! -e /usr/libexec/cni/bridge ]"#;
-const CNI_LINK: &str = r#"set -eu
-mkdir -p /opt/cni
-note file /opt/cni/bin -
-chmod 755 /opt/cni
-ln -s /usr/libexec/cni /opt/cni/bin"#;
-
-impl Work for CniFolder {
-    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
-        let there = cx.host()?.run(&Command::script(CNI_THERE).label("look for CNI plugins"))?.ok();
-        Ok(if there { Check::Satisfied } else { Check::Needed(vec!["link /opt/cni/bin".to_owned()]) })
-    }
-
-    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        cx.host()?.run_ok(&cx.owner()?.script(CNI_LINK).label("link /opt/cni/bin"))?;
-        Ok(())
-    }
-
-    fn owns(&self) -> Vec<Owned> {
-        vec![Owned::File("/opt/cni/bin".to_owned())]
-    }
 }

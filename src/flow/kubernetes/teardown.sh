@@ -1,8 +1,8 @@
 # Takes away what Kubernetes made on this host while it ran: pods, mounts, rules, interfaces, the kubelet's own folder.
 # $1 look | do
-recorded() { grep -q "^$1" /var/lib/sunshine-installer/record 2>/dev/null; }
-docker_is_ours() { recorded 'package	docker\.'; }
-containerd_is_ours() { recorded 'package	containerd\.'; }
+recorded() { names "$1" | grep -qxF "$2"; }
+docker_is_ours() { is_ours docker; }
+containerd_is_ours() { is_ours containerd; }
 kubeadm_made() { command -v kubeadm >/dev/null 2>&1 && [ -e /etc/kubernetes/kubelet.conf ]; }
 pods() {
   if command -v docker >/dev/null 2>&1; then docker ps -aq --filter label=io.kubernetes.pod.name 2>/dev/null
@@ -28,7 +28,7 @@ if [ "$1" = look ]; then
   ! kubeadm_made || echo 'remove what kubeadm created'
   [ -z "$(pods)" ] || echo "remove $(pods | wc -l) container(s) of pods"
   [ -z "$(rules)$(nft_tables)" ] || echo "remove the packet filter's rules of Kubernetes"
-  [ ! -s /var/lib/sunshine-installer/trusted ] || echo "let firewalld trust the cluster no more"
+  [ ! -s "$d/trusted" ] || echo "let firewalld trust the cluster no more"
   for l in cni0 flannel.1; do ip link show "$l" >/dev/null 2>&1 && echo "remove interface $l"; done
   [ -z "$(ours)" ] || ours | sed 's/^/empty /'
   exit 0
@@ -42,7 +42,7 @@ if kubeadm_made; then
 fi
 for u in kubelet kube-proxy; do systemctl stop $u 2>/dev/null; done
 # It would make its interface again.
-recorded 'unit	flanneld\.service	' && systemctl stop flanneld 2>/dev/null
+recorded unit flanneld.service && systemctl stop flanneld 2>/dev/null
 [ -z "$(pods)" ] || remove_pods
 [ -x /usr/local/sbin/sunshine-cluster ] && { systemctl stop sunshine-cluster sunshine-api 2>/dev/null; /usr/local/sbin/sunshine-cluster stop; }
 command -v kube-proxy >/dev/null 2>&1 && timeout 30 kube-proxy --cleanup >/dev/null 2>&1
@@ -67,12 +67,12 @@ if docker_is_ours || containerd_is_ours; then
   rmdir /opt/containerd/bin /opt/containerd/lib /opt/containerd 2>/dev/null
   # What a network's own pods wrote.
   rm -rf /etc/cni/net.d/*; rmdir /etc/cni/net.d /etc/cni 2>/dev/null
-  if recorded 'package	kubernetes-cni\.'; then
+  if is_ours kubernetes-cni; then
     for p in /opt/cni/bin/*; do rpm -qf "$p" >/dev/null 2>&1 || rm -f -- "$p"; done
   fi
 fi
-if recorded 'package	chrony\.'; then systemctl stop chronyd 2>/dev/null; rm -rf /var/lib/chrony/*; fi
-recorded 'dir	/root/\.kube	' && rm -rf /root/.kube/cache
+if is_ours chrony; then systemctl stop chronyd 2>/dev/null; rm -rf /var/lib/chrony/*; fi
+recorded dir /root/.kube && rm -rf /root/.kube/cache
 for p in $(ours); do content "$p"; done | while IFS= read -r p; do rm -rf -- "$p"; done
 rmdir /var/lib/docker /var/lib/containerd /var/lib/kubelet /var/lib/cni /var/lib/dockershim 2>/dev/null
 # The kubelet makes it for volume plugins.

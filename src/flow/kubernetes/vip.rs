@@ -5,8 +5,8 @@
 use crate::flow::rpms;
 use crate::host::Facts;
 use crate::plan::Step;
-use crate::plan::work::{FileSpec, Files};
 use crate::repo::Wanted;
+use crate::resource::{FileSpec, Files};
 
 use super::component::{Component, On};
 use super::state::API_PORT;

@@ -8,8 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use camino::Utf8PathBuf;
 
 use crate::host::Secret;
-use crate::plan::work::Made;
-use crate::plan::{Check, Cx, StepError, Work};
+use crate::plan::{Check, Cx, Made, StepError, Work};
 
 use super::authority::{Authority, CertRequest, KeyPairPem, PkiError};
 

@@ -2,11 +2,10 @@
 
 use crate::flow::rpms;
 use crate::plan::Step;
-use crate::plan::work::{FileSpec, Files};
 use crate::repo::Wanted;
+use crate::resource::{FileSpec, Files, SeBool};
 
 use super::super::component::{Component, On};
-use super::super::selinux::SeBool;
 use super::SCRIPT;
 
 const UNIT: &str = "sunshine-api";

@@ -1,7 +1,7 @@
 //! The unit that keeps a host as the list says.
 
 use crate::plan::Step;
-use crate::plan::work::{FileSpec, Files};
+use crate::resource::{FileSpec, Files};
 
 use super::super::component::{Component, On};
 use super::super::state::Cluster;

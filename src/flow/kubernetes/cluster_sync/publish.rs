@@ -5,8 +5,7 @@ use std::sync::Arc;
 use crate::flow::pki::Kubeconfig;
 use crate::flow::retry::{self, Patience};
 use crate::host::{Command, HostError, Secret};
-use crate::plan::work::Made;
-use crate::plan::{Check, Cx, Step, StepError, Work};
+use crate::plan::{Check, Cx, Made, Step, StepError, Work};
 
 use super::super::component::{Component, On};
 use super::super::endpoint;

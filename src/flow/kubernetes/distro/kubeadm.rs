@@ -29,11 +29,11 @@ const COMPONENTS: [&dyn Component; 12] = [
     &NodePorts,
     &NodeRuntime,
     &NodeImages,
+    &KubeletUnit,
     &Authorities,
     &Init,
     &Manifests,
     &Join,
-    &KubeletUnit,
     &NodeReady,
 ];
 

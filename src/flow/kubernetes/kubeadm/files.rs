@@ -1,7 +1,7 @@
 //! What kubeadm finds on a host: the cluster's authorities and the certificate for etcd; and the units around it.
 
 use crate::plan::Step;
-use crate::plan::work::{FileSpec, Files, FirewallPorts, Reads};
+use crate::resource::{FileSpec, Files, FirewallPorts, Reads, Unit};
 
 use super::super::component::{Component, On, unit};
 use super::super::endpoint;
@@ -59,7 +59,8 @@ impl Component for Authorities {
     }
 }
 
-/// The kubelet starts with its host: kubeadm starts it once.
+/// The kubelet starts with its host. Until kubeadm has written its configuration it ends and is started again, as upstream's
+/// package has it; here, so that what it was before is recorded before kubeadm starts it.
 pub(in crate::flow::kubernetes) struct KubeletUnit;
 
 impl Component for KubeletUnit {
@@ -68,7 +69,8 @@ impl Component for KubeletUnit {
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
-        vec![on.step("kubelet.start", "start the kubelet", unit("kubelet", Reads::Package)).weight(2)]
+        let kubelet = Unit { wait: false, ..unit("kubelet", Reads::Package) };
+        vec![on.step("kubelet.start", "enable the kubelet", kubelet)]
     }
 }
 

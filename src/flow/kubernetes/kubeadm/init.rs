@@ -57,8 +57,6 @@ const RUN: &str = r#"set -eu
 umask 077
 export HOME=/run/sunshine-installer
 mkdir -p "$HOME"
-# kubeadm starts the kubelet: what it was before is recorded first.
-note unit kubelet.service "$(systemctl is-enabled kubelet 2>/dev/null | head -n1)/$(systemctl is-active kubelet || :)"
 f=$(mktemp) && trap 'rm -f "$f"' EXIT && cat >"$f"
 said=$(kubeadm init --config "$f" --skip-token-print 2>&1) || {
   s=$?
@@ -78,7 +76,7 @@ impl Work for InitOnce {
         let host = cx.host()?;
         let begun = host.run(&Command::script(BEGUN).label("look for an init that was cut short"))?.ok();
         let config = if begun { &self.again } else { &self.fresh };
-        let run = cx.owner()?.script(RUN).stdin(config.clone().into_bytes()).timeout(INIT).label("kubeadm init");
+        let run = Command::script(RUN).stdin(config.clone().into_bytes()).timeout(INIT).label("kubeadm init");
         host.run_ok(&run)?;
         Ok(())
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::host::{Command, HostId, Secret};
-use crate::plan::work::Made;
+use crate::plan::Made;
 use crate::plan::{Check, Cx, Step, StepError, Work};
 
 use super::super::component::{Component, On};
@@ -60,8 +60,6 @@ const RUN: &str = r#"set -eu
 umask 077
 export HOME=/run/sunshine-installer
 mkdir -p "$HOME"
-# kubeadm starts the kubelet: what it was before is recorded first.
-note unit kubelet.service "$(systemctl is-enabled kubelet 2>/dev/null | head -n1)/$(systemctl is-active kubelet || :)"
 f=$(mktemp) && trap 'rm -f "$f"' EXIT && cat >"$f"
 if [ -e "$2" ] || [ -e /etc/kubernetes/bootstrap-kubelet.conf ] || [ -e /etc/kubernetes/pki/ca.crt ]; then
   kubeadm reset -f --cri-socket "$1" >/dev/null 2>&1 || :
@@ -104,7 +102,7 @@ impl Work for JoinOnce {
         let control_plane = cx.other(&self.control_plane)?;
         let token =
             control_plane.run_ok(&Command::script(TOKEN).label("kubeadm token create"))?.text().trim().to_owned();
-        let run = cx.owner()?.script(RUN).args([SOCKET, KUBELET_CONF]).secret_stdin(self.config(&token)?);
+        let run = Command::script(RUN).args([SOCKET, KUBELET_CONF]).secret_stdin(self.config(&token)?);
         let joined = cx.host()?.run_ok(&run.timeout(JOIN).label("kubeadm join"));
         let end = Command::script(END).secret_stdin(Secret::new(format!("{token}\n"))).label("kubeadm token delete");
         drop(control_plane.run(&end));

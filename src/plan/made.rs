@@ -6,7 +6,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::host::Secret;
-use crate::plan::{Check, Cx, Edge, Plan, Step, StepError, Work};
+
+use super::context::Cx;
+use super::error::StepError;
+use super::step::{Check, Edge, Plan, Step, Work};
 
 /// Something that the control host makes once and keeps.
 pub trait Made: Debug + Send + Sync {

@@ -10,6 +10,34 @@ use crate::host::Command;
 use crate::plan::{Check, Cx, Owned, StepError, Work};
 
 use super::files::Files;
+use super::kind::Kind;
+use super::record::{READS_RECORD, recording};
+
+/// A systemd unit: `ENABLED/ACTIVE` as systemctl says. Its line stays until a unit that ran before runs again.
+pub(super) const UNIT: Kind = Kind {
+    name: "unit",
+    plural: "unit(s)",
+    undo: r#"again=
+undo_unit() {
+  systemctl stop -- "$1" 2>/dev/null || systemctl kill -s KILL -- "$1" 2>/dev/null || :
+  case ${2%%/*} in
+  enabled*) ;;
+  *) systemctl disable -q -- "$1" 2>/dev/null || :;;
+  esac
+  systemctl reset-failed -- "$1" 2>/dev/null || :
+  rm -f "$d/started/$1"
+  [ "${2##*/}" = active ] || return 0
+  again="$again $1"
+  return 1
+}
+last_unit() {
+  for u in $again; do
+    if systemctl start -- "$u"; then forget unit "$u"; else failed "$u ran before and does not start again"; fi
+  done
+}
+"#,
+    alone: Some(|name| format!("stop and disable {name}")),
+};
 
 /// What a service reads when it starts.
 #[derive(Debug, Clone)]
@@ -72,7 +100,6 @@ END
 const LOOK: &str = ask!(
     r#"ask "$1"
 printf '%s\n%s\n' "$enabled" "$active"
-d=/var/lib/sunshine-installer
 cat "$d/started/$1" 2>/dev/null || { [ -d "$d" ] && [ ! -x "$d" ] && echo shut; } || echo never"#
 );
 
@@ -101,7 +128,8 @@ mv -f "$d/started/$1.new" "$d/started/$1""#
 
 impl Work for Unit {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
-        let output = cx.host()?.run(&Command::script(LOOK).arg(&self.name).label("systemctl is-enabled, is-active"))?;
+        let look = Command::script_with(READS_RECORD, LOOK).arg(&self.name).label("systemctl is-enabled, is-active");
+        let output = cx.host()?.run(&look)?;
         let text = output.text();
         let mut lines = text.lines();
         let mut changes = Vec::new();
@@ -127,13 +155,13 @@ impl Work for Unit {
         let wait = if self.wait { "" } else { "--no-block" };
         let not_made = || StepError::failed(format!("the configuration of {} has not been made", self.name));
         let config = self.reads.digest()?.ok_or_else(not_made)?;
-        let start = cx.owner()?.script(START).args([self.name.as_str(), &config, wait]).timeout(self.timeout);
+        let start = recording(cx.owner()?, START).args([self.name.as_str(), &config, wait]).timeout(self.timeout);
         cx.host()?.run_ok(&start.label("systemctl enable, start"))?;
         Ok(())
     }
 
     fn owns(&self) -> Vec<Owned> {
-        vec![Owned::Unit(self.name.clone())]
+        vec![UNIT.owned(&self.name)]
     }
 
     fn verify(&self, cx: &Cx<'_>) -> Result<(), StepError> {
@@ -144,5 +172,61 @@ impl Work for Unit {
             Check::Satisfied => Ok(()),
             Check::Needed(changes) => Err(StepError::NotVerified(changes)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::trial::Trial;
+
+    /// systemd, with one unit.
+    const SYSTEMCTL: &str = r#"case $1 in
+  is-enabled) cat "${at}enabled";;
+  show) printf 'ActiveState=%s\nLoadState=loaded\n' "$(cat "${at}active")";;
+  enable) echo enabled >"${at}enabled";;
+  disable) echo disabled >"${at}enabled";;
+  start|restart) [ ! -e "${at}broken" ] || exit 1; echo active >"${at}active";;
+  --no-block|'') echo active >"${at}active";;
+  stop) echo inactive >"${at}active";;
+esac"#;
+
+    fn state(trial: &Trial) -> String {
+        format!("{}{}", trial.read("enabled"), trial.read("active"))
+    }
+
+    #[test]
+    fn a_unit_is_started_and_brought_back_to_what_it_was() {
+        Trial::each(|trial| {
+            trial.program("systemctl", SYSTEMCTL);
+            for before in ["disabled\ninactive\n", "enabled\nactive\n", "enabled\ninactive\n"] {
+                let (enabled, active) = before.split_at(before.find('\n').unwrap() + 1);
+                trial.write("enabled", enabled);
+                trial.write("active", active);
+                assert_eq!(trial.look(LOOK, &["a.service"]).out, format!("{before}never\n"));
+                let ran = trial.change(START, &["a.service", "digest", "--no-block"]);
+                assert!(ran.ok, "{ran:?}");
+                assert_eq!(trial.look(LOOK, &["a.service"]).out, "enabled\nactive\ndigest\n");
+                let ran = trial.undo(&["all"]);
+                assert!(ran.ok && ran.said.is_empty(), "{ran:?}");
+                assert_eq!((state(trial).as_str(), trial.there("state")), (before, false));
+            }
+        });
+    }
+
+    #[test]
+    fn a_unit_that_ran_before_stays_in_the_record_until_it_runs_again() {
+        Trial::each(|trial| {
+            trial.program("systemctl", SYSTEMCTL);
+            trial.write("enabled", "enabled\n");
+            trial.write("active", "active\n");
+            assert!(trial.change(START, &["a.service", "digest", "--no-block"]).ok);
+            trial.write("broken", "");
+            let ran = trial.undo(&["all"]);
+            assert!(!ran.ok && ran.said.contains("a.service ran before and does not start again"), "{ran:?}");
+            assert_eq!(trial.recorded(), ["unit a.service enabled/active"]);
+            std::fs::remove_file(trial.at("broken")).unwrap();
+            assert!(trial.undo(&["all"]).ok && state(trial) == "enabled\nactive\n" && !trial.there("state"));
+        });
     }
 }

@@ -1,7 +1,7 @@
-# The head of every script that changes a host: the only writer of its change record (see record.rs for the format).
+# The head of every script that changes a host: the only writer of its change record, whose folder is $d (see record.rs for
+# the format).
 # $1 names the owner, ENVIRONMENT TAB VERSION; it is shifted away.
 umask 077
-d=/var/lib/sunshine-installer
 t=$(printf '\t')
 owner=$1
 shift

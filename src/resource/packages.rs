@@ -6,6 +6,30 @@ use crate::host::{Command, Host};
 use crate::plan::{Check, Cx, StepError, Work};
 use crate::repo::{InstallOptions, Wanted};
 
+use super::kind::Kind;
+use super::record::recording;
+
+/// A package, by NAME.ARCH: `-`. They go in one transaction, since they need each other; and never with a role alone,
+/// since nobody knows what else has come to need them.
+pub(super) const PACKAGE: Kind = Kind {
+    name: "package",
+    plural: "package(s)",
+    undo: r#"packages=
+undo_package() {
+  rpm -q --quiet -- "$1" 2>/dev/null || return 0
+  packages="$packages $1"
+  return 1
+}
+end_package() {
+  [ -n "$packages" ] || return 0
+  # shellcheck disable=SC2086 # names of packages hold no space
+  said=$(rpm -e -- $packages 2>&1) || failed "packages that were installed here cannot be removed: $said"
+  for p in $packages; do rpm -q --quiet -- "$p" 2>/dev/null || forget package "$p"; done
+}
+"#,
+    alone: None,
+};
+
 /// Packages that should be there.
 #[derive(Debug, Clone)]
 pub struct Packages {
@@ -71,10 +95,10 @@ impl Work for Packages {
         let repo = slot
             .as_mut()
             .ok_or_else(|| StepError::failed("a package went missing between the first look at the host and now"))?;
-        run_host.host.run_ok(&run_host.owner.script(BEFORE).label("list the packages that are there"))?;
+        run_host.host.run_ok(&recording(&run_host.owner, BEFORE).label("list the packages that are there"))?;
         let installed = repo.install(&run_host.host, &self.wanted, &self.options, &mut |line| cx.note(line));
         // Also after a failed transaction: whatever of it did get installed is ours to take back.
-        run_host.host.run_ok(&run_host.owner.script(AFTER).label("record the packages that came"))?;
+        run_host.host.run_ok(&recording(&run_host.owner, AFTER).label("record the packages that came"))?;
         installed?;
         Ok(())
     }
@@ -100,5 +124,46 @@ impl Work for RepositoryOff {
         let run_host = cx.run_host()?;
         let mut slot = run_host.repo.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         Ok(slot.as_mut().map_or(Ok(()), |repo| repo.close(&run_host.host))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::trial::Trial;
+
+    /// rpm, with the packages that are in `rpms`.
+    const RPM: &str = r#"case $1 in
+  -qa) cat "${at}rpms";;
+  -q) grep -qxF -- "$4" "${at}rpms";;
+  -e) shift 2
+    [ ! -e "${at}needed" ] || { echo "error: a.noarch is needed by x" >&2; exit 1; }
+    for p; do sed -i "/^$p$/d" "${at}rpms"; done;;
+esac"#;
+
+    #[test]
+    fn packages_that_came_are_recorded_and_go_in_one_transaction() {
+        Trial::each(|trial| {
+            trial.program("rpm", RPM);
+            trial.write("rpms", "bash.x86_64\n");
+            assert!(trial.change(BEFORE, &[]).ok);
+            trial.write("rpms", "a.noarch\nb.x86_64\nbash.x86_64\n");
+            // Killed, and started again, before it was recorded.
+            assert!(trial.change(BEFORE, &[]).ok && trial.change(AFTER, &[]).ok);
+            assert_eq!(trial.recorded(), ["package a.noarch -", "package b.x86_64 -"]);
+            assert!(!trial.undo(&["some", "file", "/none"]).said.contains("package"));
+            assert_eq!(trial.recorded().len(), 2);
+
+            trial.write("needed", "");
+            let ran = trial.undo(&["all"]);
+            assert!(!ran.ok && ran.said.contains("cannot be removed: error: a.noarch is needed by x"), "{ran:?}");
+            assert_eq!(trial.recorded().len(), 2);
+
+            std::fs::remove_file(trial.at("needed")).unwrap();
+            trial.calls();
+            assert!(trial.undo(&["all"]).ok);
+            assert!(trial.calls().contains("rpm -e -- b.x86_64 a.noarch"));
+            assert_eq!((trial.read("rpms").as_str(), trial.there("state")), ("bash.x86_64\n", false));
+        });
     }
 }

@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 use similar::TextDiff;
 
 use crate::host::{Command, FileMeta, Host, HostError, NewFile};
-use crate::plan::{Check, Cx, Owned, StepError, Work, keep_files};
+use crate::plan::{Check, Cx, Made, Owned, StepError, Work};
 
-use super::made::Made;
+use super::kept::{FILE, keep};
 
 /// What a file holds.
 #[derive(Clone)]
@@ -216,7 +216,7 @@ impl Work for Files {
         let host = cx.host()?;
         let differing = self.differing(host)?;
         let paths: Vec<_> = differing.iter().map(|d| d.file.path.as_str()).collect();
-        keep_files(host, cx.owner()?, &paths)?;
+        keep(host, cx.owner()?, &paths)?;
         let mut new = Vec::new();
         for Differing { file, bytes, .. } in &differing {
             let not_made = || StepError::failed(format!("the content of {} has not been made", file.path));
@@ -231,7 +231,7 @@ impl Work for Files {
     }
 
     fn owns(&self) -> Vec<Owned> {
-        self.0.iter().map(|file| Owned::File(file.path.clone())).collect()
+        self.0.iter().map(|file| FILE.owned(&file.path)).collect()
     }
 }
 

@@ -2,32 +2,44 @@
 //!
 //! `/var/lib/sunshine-installer/record` has a line for every object that a run made or altered, written *before* the
 //! object is touched; an altered file's first version lies in `backup/`. A line is written once: what a second run does to
-//! the same object does not matter to how it was before the first. `record.sh` is the only writer.
+//! the same object does not matter to how it was before the first. `record/write.sh` is the only writer, `record/forget.sh`
+//! takes out what is undone, and `record/read.sh` is what other scripts read it with.
 //!
 //! Format 2: a line `format<TAB>2<TAB>-`, then `KIND<TAB>NAME<TAB>BEFORE<TAB>ENVIRONMENT<TAB>VERSION<TAB>DIGEST`, where DIGEST is the
 //! first 16 hex digits of the sha256 of everything before its tab. Lines above the first are of format 1, which had
 //! `KIND<TAB>NAME<TAB>BEFORE` alone.
 //!
-//! | kind | name | before |
-//! | --- | --- | --- |
-//! | `file` | path | `-` it was not there, `kept` its first version is in `backup/` |
-//! | `dir` | path | `-` |
-//! | `unit` | unit | `ENABLED/ACTIVE` as systemctl says |
-//! | `package` | NAME.ARCH | `-` |
-//! | `sysctl` | key | the value |
-//! | `module` | name | `-` it was not loaded |
-//! | `swap` | device | `on` |
-//! | `image` | name | `-` Docker did not know it |
-//! | `ctr-image` | name | `-` containerd did not know it |
-//! | `sebool` | SELinux boolean | `off` |
-//! | `firewall` | zone and port | `-` it was closed |
+//! What kinds there are, and what is recorded of each, [`super::kind`] says.
 
 use sha2::{Digest, Sha256};
 
 use crate::host::{Command, Host, HostError};
+use crate::plan::Owner;
+
+macro_rules! folder {
+    () => {
+        "/var/lib/sunshine-installer"
+    };
+}
 
 /// The folder on a host that holds its record.
-pub const RECORD_DIR: &str = "/var/lib/sunshine-installer";
+pub const RECORD_DIR: &str = folder!();
+
+/// The head of a script that reads the record: it knows the folder as `$d`, `names KIND`, `before KIND NAME` and
+/// `is_ours PACKAGE`.
+pub const READS_RECORD: &str = concat!("d=", folder!(), "\n", include_str!("record/read.sh"));
+
+/// The head of a script that writes it.
+pub(super) const WRITES: &str = concat!("d=", folder!(), "\n", include_str!("record/write.sh"));
+
+/// What a script that undoes knows beside [`WRITES`].
+pub(super) const UNDOES: &str = concat!(include_str!("record/read.sh"), include_str!("record/forget.sh"));
+
+/// A script that changes the host: it may call `note KIND NAME BEFORE`, knows the record's folder as `$d`, and its
+/// arguments begin behind the owner's.
+pub(super) fn recording(owner: &Owner, text: &'static str) -> Command {
+    Command::script_with(WRITES, text).arg(format!("{}\t{}", owner.environment, owner.version))
+}
 
 const DIGEST_DIGITS: usize = 16;
 
@@ -60,7 +72,7 @@ impl Record {
     }
 
     // A last line without its end was being written when the power went: its object was not touched yet.
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let mut record = Self::default();
         let mut format = 1;
@@ -99,66 +111,13 @@ fn read_line(line: &str) -> Option<RecordLine> {
     Some(RecordLine { owner: Some(owner), ..read_first_format(content)? })
 }
 
-/// Who writes: the environment's id and this product's version, as two columns of every line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owner {
-    /// [`crate::flow::Environment::id`]: other control hosts may have an environment of the same name.
-    pub environment: String,
-    pub version: String,
-}
-
-impl Owner {
-    /// This program, working for an environment.
-    pub fn of(environment: impl Into<String>) -> Self {
-        Self { environment: environment.into(), version: env!("CARGO_PKG_VERSION").to_owned() }
-    }
-
-    /// A script that changes the host: it may call `note KIND NAME BEFORE`, knows the record's folder as `$d`, and its
-    /// arguments begin behind the owner's.
-    pub fn script(&self, text: &'static str) -> Command {
-        Command::script_with(HEAD, text).arg(format!("{}\t{}", self.environment, self.version))
-    }
-}
-
-pub(crate) const HEAD: &str = include_str!("record.sh");
-
-const KEEP_FILES: &str = r#"set -eu
-mkdir -p "$d/backup"
-dirs() { case $1 in ''|"$d") return 0;; esac; [ -d "$1" ] || { dirs "${1%/*}"; note dir "$1" -; }; }
-for p; do
-  shift
-  recorded file "$p" && continue
-  dirs "${p%/*}"
-  if [ -e "$p" ]; then
-    b=$d/backup/$(printf %s "$p" | sha256sum | cut -d' ' -f1)
-    cp -a "$p" "$b.new"; mv -f "$b.new" "$b"; set -- "$@" "$b"; note file "$p" kept
-  else
-    note file "$p" -
-  fi
-done
-# These files alone, where coreutils can (8.24 on); flushing the whole file system may mean some hundred MB of packages.
-sync -- "$d/record" "$@" 2>/dev/null || sync
-"#;
-
-/// Records these files as about to be written, keeping the first version of those that exist.
-///
-/// # Errors
-/// When the host cannot be asked, or its disk is full.
-pub fn keep_files(host: &Host, owner: &Owner, paths: &[&str]) -> Result<(), HostError> {
-    if paths.is_empty() {
-        return Ok(());
-    }
-    host.run_ok(&owner.script(KEEP_FILES).args(paths.iter().copied()).label("record the files that will change"))?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Runs the head and a script on this machine, with the record's folder in `dir`.
     fn run(dir: &std::path::Path, owner: &Owner, text: &str, arguments: &[&str]) {
-        let script = format!("{HEAD}{text}").replace(RECORD_DIR, dir.to_str().unwrap());
+        let script = format!("{WRITES}{text}").replace(RECORD_DIR, dir.to_str().unwrap());
         let mut command = std::process::Command::new("/bin/sh");
         command.args(["-c", &script, "sh", &format!("{}\t{}", owner.environment, owner.version)]).args(arguments);
         let output = command.output().unwrap();

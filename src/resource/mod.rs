@@ -1,0 +1,29 @@
+//! What steps make on hosts: files, units, packages, ports, images, what the kernel does. Each resource checks, applies and
+//! verifies itself, and brings the kinds of objects that it records with how they are undone. In flow what a component
+//! wants; out flow commands for a host.
+
+mod files;
+mod firewall;
+mod image;
+mod kept;
+mod kernel;
+pub mod kind;
+mod link;
+mod packages;
+mod record;
+mod selinux;
+#[cfg(test)]
+mod trial;
+mod undo;
+mod unit;
+
+pub use files::{Content, FileSpec, Files};
+pub use firewall::FirewallPorts;
+pub use image::{CONTAINERD, DOCKER, Image, Images, Store};
+pub use kernel::{Brings, Kernel, Module};
+pub use link::Link;
+pub use packages::{Packages, RepositoryOff};
+pub use record::{READS_RECORD, RECORD_DIR, Record, RecordLine};
+pub use selinux::SeBool;
+pub use undo::{Undo, lost};
+pub use unit::{Reads, Unit};
