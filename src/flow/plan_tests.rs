@@ -373,6 +373,9 @@ plans! {
     cluster_node_removed: Site::new(3).etcd([1], true).cluster(&[1], &[1, 2, 3], &json!({})), [remove(&[], &[3], &[])];
     cluster_node_role_removed_from_a_control_plane:
         Site::new(2).etcd([1], true).cluster(&[1, 2], &[1, 2], &json!({"network": "flannel"})), [remove(&[], &[1], &[])];
+    cluster_node_role_removed_behind_firewalld:
+        Site::new(2).etcd([1], true).cluster(&[1, 2], &[1, 2], &json!({})).hosts(|_, facts| firewalld(facts)),
+        [remove(&[], &[1], &[])];
     cluster_control_plane_role_removed_from_a_node:
         Site::new(2).etcd([1], true).cluster(&[1, 2], &[1, 2], &json!({"containerd": true})), [remove(&[1], &[], &[])];
     cluster_host_with_all_roles_removed: Site::new(3).etcd(1..=3, true).cluster(&[1, 2, 3], &[1, 2, 3], &json!({})),
