@@ -15,6 +15,7 @@ use super::cli::{self, Global, Source};
 use super::credentials::{Credentials, unlock};
 use super::exit::Exit;
 use super::login;
+use super::start;
 use super::terminal::{self, Terminal};
 
 /// More than any cluster's description; what is larger is another file.
@@ -130,7 +131,8 @@ pub(crate) fn apply(args: &ApplyArgs, credentials: &Credentials, global: &Global
     match removal {
         Some(request) if exit == Exit::Done => {
             let job = Job { operations: operations(&request), options: job.options };
-            Ok(cli::begin(&job, args.source.open()?, global))
+            // The log is open.
+            Ok(start::start(&job, args.source.open()?, global.manner()))
         }
         _ => Ok(exit),
     }
