@@ -243,7 +243,7 @@ fn reach(instances: &[Instance], global: &Global) -> Result<Vec<String>, FlowErr
     events.listen(super::log::Reader);
     events.listen(terminal.reader());
     on_signals(Arc::clone(&interrupt), &terminal);
-    ec2::join::ways(instances, SSH_PORT, SSH, &events, &interrupt)
+    ec2::join::ways(instances, SSH_PORT, SSH, global.options().forks, &events, &interrupt)
 }
 
 fn status(args: &StatusArgs, global: &Global) -> Result<Exit, FlowError> {

@@ -1,15 +1,12 @@
 //! Hosts on their own, without a plan: looked at, given a command, given a file.
 
 use std::fs::File;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread;
 use std::time::Duration;
 
 use camino::Utf8Path;
 use sha2::{Digest, Sha256};
 
-use crate::host::{Command, Connect, Facts, FileMeta, Host, HostError, HostId, Output, Target};
+use crate::host::{Command, Connect, Facts, FileMeta, Host, HostError, HostId, Output, Target, for_each_as_it_comes};
 
 use super::error::FlowError;
 
@@ -111,31 +108,21 @@ impl Hosts {
     }
 
     /// Does `work` on every host, `forks` at once.
-    fn each<T: Send + 'static>(
+    fn each<T: Send + 'static, W: Fn(&Host) -> Result<T, HostError> + Send + Sync + 'static>(
         &self,
         targets: &[Target],
-        work: impl Fn(&Host) -> Result<T, HostError> + Send + Sync + 'static,
-    ) -> mpsc::IntoIter<(usize, HostId, Result<T, HostError>)> {
-        let (send, receive) = mpsc::channel();
-        let targets: Arc<[Target]> = targets.into();
-        let work = Arc::new(work);
-        let next = Arc::new(AtomicUsize::new(0));
-        for _ in 0..self.forks.clamp(1, targets.len().max(1)) {
-            let (send, targets, work, next) =
-                (send.clone(), Arc::clone(&targets), Arc::clone(&work), Arc::clone(&next));
-            let connect = self.connect.clone();
-            thread::spawn(move || {
-                loop {
-                    let index = next.fetch_add(1, Ordering::SeqCst);
-                    let Some(target) = targets.get(index) else { break };
-                    let result = Host::connect(target, &connect).and_then(|host| work(&host));
-                    if send.send((index, target.id(), result)).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-        receive.into_iter()
+        work: W,
+    ) -> impl Iterator<Item = (usize, HostId, Result<T, HostError>)> + use<T, W> {
+        let ids: Vec<HostId> = targets.iter().map(Target::id).collect();
+        let connect = self.connect.clone();
+        let results = for_each_as_it_comes(targets.to_vec(), self.forks, move |target| {
+            Host::connect(target, &connect).and_then(|host| work(&host))
+        });
+        results.filter_map(move |(index, result)| {
+            let host = ids.get(index)?.clone();
+            let result = result.unwrap_or_else(|| Err(HostError::Ended { host: host.clone() }));
+            Some((index, host, result))
+        })
     }
 }
 

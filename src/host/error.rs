@@ -35,6 +35,8 @@ pub enum HostError {
     Forward { host: HostId, why: String },
     #[error("{host}: reading {what}: {why}")]
     Local { host: HostId, what: String, why: String },
+    #[error("{host}: the work on it ended unexpectedly")]
+    Ended { host: HostId },
 }
 
 fn indented(text: &str) -> String {
@@ -87,6 +89,9 @@ impl HostError {
             }
             Self::Failed { stderr, .. } if stderr.contains("No space left") => "make room on that file system".into(),
             Self::Damaged { .. } => "run again; if it happens again, test that host's memory, disk and network".into(),
+            Self::Ended { .. } => {
+                "this is a defect of this program: report it with the output of `support-bundle`".into()
+            }
             _ => return None,
         };
         Some(text)

@@ -25,7 +25,7 @@ pub use facts::{Evr, Facts, Listening, PackageManager, UnitState};
 pub use forward::Forward;
 pub use id::HostId;
 pub use known_hosts::HostKeyPolicy;
-pub use pool::for_each;
+pub use pool::{for_each, for_each_as_it_comes};
 pub use secret::Secret;
 pub use session::{Connect, Host, Watch};
 pub use shell::{Command, Output};

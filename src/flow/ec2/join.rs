@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::flow::error::FlowError;
+use crate::host::for_each;
 use crate::plan::{Events, Interrupt, Level};
 
 use super::instance::{Instance, with_port};
@@ -14,7 +15,7 @@ use super::instance::{Instance, with_port};
 const TRY: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// For each instance the address on which SSH answers.
+/// For each instance the address on which SSH answers, `forks` instances asked at once.
 ///
 /// # Errors
 /// Names the instances on which it does not within `patience`.
@@ -22,15 +23,24 @@ pub fn ways(
     instances: &[Instance],
     port: u16,
     patience: Duration,
+    forks: usize,
     events: &Events,
     interrupt: &Interrupt,
 ) -> Result<Vec<String>, FlowError> {
     let end = Instant::now() + patience;
-    let found: Vec<Option<String>> = thread::scope(|scope| {
-        let seek = |instance| scope.spawn(move || way(instance, port, end, events, interrupt));
-        let seekers: Vec<_> = instances.iter().map(seek).collect();
-        seekers.into_iter().map(|seeker| seeker.join().unwrap_or_default()).collect()
-    });
+    let mut found: Vec<Option<String>> = vec![None; instances.len()];
+    for round in 0.. {
+        let left: Vec<usize> = (0..instances.len()).filter(|&at| found[at].is_none()).collect();
+        let answers = for_each(&left, forks, |&at| if interrupt.is_set() { None } else { way(&instances[at], port) });
+        for (at, answer) in left.into_iter().zip(answers) {
+            found[at] = answer.flatten();
+            note(&instances[at], found[at].as_deref(), round == 0, events);
+        }
+        if found.iter().all(Option::is_some) || interrupt.is_set() || Instant::now() >= end {
+            break;
+        }
+        thread::sleep(PAUSE);
+    }
     let silent = instances.iter().zip(&found).filter(|(_, way)| way.is_none());
     let silent: Vec<String> = silent.map(|(i, _)| format!("{} ({})", i.id, i.ways().join(", "))).collect();
     if silent.is_empty() {
@@ -52,29 +62,19 @@ pub fn ways(
     })
 }
 
-fn way(instance: &Instance, port: u16, end: Instant, events: &Events, interrupt: &Interrupt) -> Option<String> {
-    let mut told = false;
-    loop {
-        for host in instance.ways() {
-            if is_ssh(&host, port) {
-                events.note(None, Level::Info, format!("{}: SSH answers on {host}", instance.id), None);
-                return Some(host);
-            }
-        }
-        if interrupt.is_set() || Instant::now() >= end {
-            return None;
-        }
-        if !told {
-            events.note(
-                None,
-                Level::Info,
-                format!("{}: waiting for SSH on {}", instance.id, instance.ways().join(" or ")),
-                None,
-            );
-            told = true;
-        }
-        thread::sleep(PAUSE);
-    }
+/// The first of its addresses on which SSH answers now.
+fn way(instance: &Instance, port: u16) -> Option<String> {
+    instance.ways().into_iter().find(|host| is_ssh(host, port))
+}
+
+/// Says where an instance answers, or, in the first round only, that it is waited for.
+fn note(instance: &Instance, way: Option<&str>, first: bool, events: &Events) {
+    let text = match way {
+        Some(host) => format!("{}: SSH answers on {host}", instance.id),
+        None if first => format!("{}: waiting for SSH on {}", instance.id, instance.ways().join(" or ")),
+        None => return,
+    };
+    events.note(None, Level::Info, text, None);
 }
 
 fn is_ssh(host: &str, port: u16) -> bool {
@@ -112,7 +112,7 @@ mod tests {
 
     fn seek(instance: &Instance, port: u16) -> Result<Vec<String>, FlowError> {
         let wait = Duration::from_millis(10);
-        ways(std::slice::from_ref(instance), port, wait, &Events::new(), &Interrupt::default())
+        ways(std::slice::from_ref(instance), port, wait, 2, &Events::new(), &Interrupt::default())
     }
 
     #[test]
@@ -121,6 +121,20 @@ mod tests {
         assert_eq!(seek(&instance("127.0.0.1", "localhost"), port).unwrap(), ["127.0.0.1"]);
         // Nothing listens on this one.
         assert_eq!(seek(&instance("127.0.0.9", "127.0.0.1"), port).unwrap(), ["127.0.0.1"]);
+    }
+
+    #[test]
+    fn each_of_many_is_found_whatever_the_others_do() {
+        let port = says(b"SSH-2.0-test\r\n");
+        let instances: Vec<Instance> = (1..10).map(|n| instance("127.0.0.1", &format!("127.0.0.{n}"))).collect();
+        let found = |instances: &[Instance]| {
+            ways(instances, port, Duration::ZERO, 2, &Events::new(), &Interrupt::default()).map_err(|e| e.to_string())
+        };
+        assert_eq!(found(&instances).unwrap(), ["127.0.0.1"; 9]);
+        let mut instances = instances;
+        instances[4] = Instance { id: "i-5".into(), ..instance("127.0.0.9", "127.0.0.8") };
+        let error = found(&instances).unwrap_err();
+        assert!(error.contains("i-5 (127.0.0.9, 127.0.0.8)") && !error.contains("i-1"), "{error}");
     }
 
     #[test]
