@@ -1,24 +1,35 @@
 //! The listening side: connections in, limits on them, answers out.
+//!
+//! Clients keep their connections for a next request that may never come, while another host decides by the time that its
+//! first request takes whether it can fetch from here at all. So a connection that only waits gives its place up as soon
+//! as somebody else wants it; whoever is being answered keeps it.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::debug;
 
 use super::content::Content;
-use super::http::answer;
+use super::http::{Answer, answer};
+use super::kept::{Kept, Seat};
 use super::stream::{Maps, Patience, Stream};
 
 /// What the server allows its clients.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Connections at once; more wait in the kernel's queue until one ends.
+    /// Connections at once; more wait in the kernel's queue until one ends, or is ended since it only waits.
     pub(super) connections: usize,
     /// Time for a request's head to arrive, also for the next one on a connection that is kept.
     pub(super) head: Duration,
@@ -26,10 +37,20 @@ pub(super) struct Limits {
     pub(super) patience: Patience,
 }
 
+/// Enough for hundreds of hosts that fetch several packages at once each. A connection costs little more than its
+/// descriptor: packages go from the page cache to the socket.
+pub const CONNECTIONS: usize = 1024;
+
+/// A client that has connected and sent nothing for this long is as good as one that waits with its next request.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// A connection that was told to end, and has not, is not waited for longer before the next one is told.
+const NEXT: Duration = Duration::from_millis(100);
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            connections: 256,
+            connections: CONNECTIONS,
             head: Duration::from_secs(20),
             patience: Patience { stall: Duration::from_secs(30), least: 32 * 1024 },
         }
@@ -50,42 +71,109 @@ const BUFFER: usize = 64 * 1024;
 
 /// Accepts until the runtime ends.
 pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let free = Arc::new(Semaphore::new(shared.limits.connections));
+    let (free, kept) = (Arc::new(Semaphore::new(shared.limits.connections)), Arc::new(Kept::default()));
     loop {
-        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((tcp, client)) => {
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move {
-                    connection(tcp, client, shared).await;
-                    drop(permit);
-                });
-            }
+        let (tcp, client) = match listener.accept().await {
+            Ok(accepted) => accepted,
             // Out of file descriptors, or a client that left at once: neither ends the server.
             Err(error) => {
                 debug!(%error, "accept");
+                kept.end_one();
                 tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
             }
+        };
+        let Some(permit) = place(&free, &kept).await else { return };
+        let (shared, seat) = (Arc::clone(&shared), Arc::new(Seat::new(&kept)));
+        tokio::spawn(async move {
+            connection(tcp, client, shared, seat).await;
+            drop(permit);
+        });
+    }
+}
+
+/// A place for one more connection, if need be that of one that waits.
+async fn place(free: &Arc<Semaphore>, kept: &Kept) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = Arc::clone(free).try_acquire_owned() {
+        return Some(permit);
+    }
+    let permit = Arc::clone(free).acquire_owned();
+    tokio::pin!(permit);
+    loop {
+        let told = kept.end_one();
+        tokio::select! {
+            permit = &mut permit => return permit.ok(),
+            () = kept.another(), if !told => {}
+            () = tokio::time::sleep(NEXT) => {}
         }
     }
 }
 
-async fn connection(tcp: TcpStream, client: SocketAddr, shared: Arc<Shared>) {
+async fn connection(tcp: TcpStream, client: SocketAddr, shared: Arc<Shared>, seat: Arc<Seat>) {
     if let Err(error) = tcp.set_nodelay(true) {
         debug!(%client, %error, "nodelay");
     }
     let stream = Stream::new(tcp, Arc::clone(&shared.maps), shared.limits.patience);
+    let asked = AtomicBool::new(false);
     let service = service_fn(|request| {
+        asked.store(true, Ordering::Relaxed);
+        seat.works();
         let response = answer(&shared.content, &shared.token, client, &request);
-        std::future::ready(response)
+        let seat = Arc::clone(&seat);
+        std::future::ready(response.map(|response| response.map(|answer| Seated { answer, seat })))
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(shared.limits.head)
         .max_buf_size(BUFFER)
-        .serve_connection(stream, service)
-        .await;
+        .serve_connection(stream, service);
+    tokio::pin!(served);
+    let silent = tokio::time::sleep(SILENT);
+    tokio::pin!(silent);
+    let mut fresh = true;
+    let served = loop {
+        tokio::select! {
+            served = &mut served => break served,
+            // What is being answered is sent to its end first.
+            () = seat.told_to_end() => served.as_mut().graceful_shutdown(),
+            () = &mut silent, if fresh => {
+                fresh = false;
+                if !asked.load(Ordering::Relaxed) {
+                    seat.waits();
+                }
+            }
+        }
+    };
     if let Err(error) = served {
         debug!(%client, %error, "connection ended");
+    }
+}
+
+/// An answer whose end lets its connection wait for the next request.
+struct Seated {
+    answer: Answer,
+    seat: Arc<Seat>,
+}
+
+impl Drop for Seated {
+    fn drop(&mut self) {
+        self.seat.waits();
+    }
+}
+
+impl Body for Seated {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.answer).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.answer.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.answer.size_hint()
     }
 }

@@ -12,6 +12,7 @@ mod hostrepo;
 mod http;
 mod installation;
 mod installed;
+mod kept;
 mod listener;
 mod local;
 mod manager;
@@ -39,6 +40,7 @@ mod server_tests;
 
 pub use error::RepoError;
 pub use hostrepo::{HostRepo, Installed};
+pub use listener::CONNECTIONS;
 pub use route::{Route, RouteChoice};
 pub use server::Server;
 pub use transaction::Transaction;

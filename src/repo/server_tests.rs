@@ -1,7 +1,7 @@
 //! The server over real connections: what the protocol tests cannot see.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -188,22 +188,70 @@ fn a_client_that_stops_reading_is_cut_off_and_others_are_served() {
     }
 }
 
+/// A client whose request was answered and that keeps its connection for the next.
+fn keeping(server: &Server, name: &str) -> TcpStream {
+    let mut stream = connect(server);
+    stream.write_all(request(server, name, "").as_bytes()).unwrap();
+    answer(&mut stream);
+    stream
+}
+
 #[test]
-fn connections_beyond_the_limit_wait_for_a_free_place() {
+fn kept_connections_give_their_places_to_others_the_longest_waiting_first() {
     let scratch = Scratch::new();
-    let limits = Limits { head: Duration::from_secs(30), ..limits() };
+    let limits = Limits { connections: 64, head: Duration::from_secs(600), ..limits() };
     let server = Server::start_with(Some(scratch.bundle(&[])), &[], ANY, limits).unwrap();
-    let mut held: Vec<TcpStream> = (0..4).map(|_| connect(&server)).collect();
+    let mut held: Vec<TcpStream> = (0..64).map(|_| keeping(&server, "x")).collect();
+    // The first one is used again, so the second has waited longest.
+    held[0].write_all(request(&server, "x", "").as_bytes()).unwrap();
+    answer(&mut held[0]);
+    held.push(keeping(&server, "x"));
+    assert!(ends(held.remove(1)), "it made room");
     for stream in &mut held {
         stream.write_all(request(&server, "x", "").as_bytes()).unwrap();
-        answer(stream);
+        assert!(answer(stream).0.starts_with("HTTP/1.1 404"), "the others are kept");
+    }
+    // Many more than there are places, all of which keep what they have got.
+    let more: Vec<TcpStream> = (0..200).map(|_| keeping(&server, "x")).collect();
+    drop(more);
+}
+
+#[test]
+fn clients_that_connect_and_say_nothing_give_their_places_up_too() {
+    let scratch = Scratch::new();
+    let limits = Limits { head: Duration::from_secs(600), ..limits() };
+    let server = Server::start_with(Some(scratch.bundle(&[])), &[], ANY, limits).unwrap();
+    let silent: Vec<TcpStream> = (0..4).map(|_| connect(&server)).collect();
+    let kept: Vec<TcpStream> = (0..4).map(|_| keeping(&server, "x")).collect();
+    assert!(silent.into_iter().all(ends), "each made room for one");
+    drop(kept);
+}
+
+#[test]
+fn whoever_is_being_answered_keeps_its_place_and_others_wait() {
+    let scratch = Scratch::new();
+    let large = noise(32 << 20);
+    let limits = Limits {
+        head: Duration::from_secs(600),
+        patience: Patience { stall: Duration::from_secs(600), least: 1024 },
+        ..limits()
+    };
+    let bundle = scratch.bundle(&[("rpms/a.rpm", MemberKind::Rpm, large.clone())]);
+    let server = Server::start_with(Some(bundle), &[], ANY, limits).unwrap();
+    let mut busy: Vec<TcpStream> = (0..4).map(|_| connect(&server)).collect();
+    for stream in &mut busy {
+        stream.write_all(request(&server, "rpms/a.rpm", "").as_bytes()).unwrap();
+        // The answer has begun; most of it does not fit into the sockets' buffers.
+        stream.read_exact(&mut [0; 4]).unwrap();
     }
     let mut late = connect(&server);
     late.write_all(request(&server, "x", "").as_bytes()).unwrap();
-    late.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    late.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     assert!(late.read(&mut [0]).is_err(), "the fifth waits");
-    held.pop().unwrap().shutdown(Shutdown::Both).unwrap();
-    late.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    late.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    for mut stream in busy {
+        assert!(answer(&mut stream).1 == large, "every answer is sent whole");
+    }
     assert!(answer(&mut late).0.starts_with("HTTP/1.1 404"));
 }
 
