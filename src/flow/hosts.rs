@@ -6,7 +6,9 @@ use std::time::Duration;
 use camino::Utf8Path;
 use sha2::{Digest, Sha256};
 
-use crate::host::{Command, Connect, Facts, FileMeta, Host, HostError, HostId, Output, Target, for_each_as_it_comes};
+use crate::host::{
+    Command, Connect, Facts, FileMeta, Host, HostError, HostId, Output, Target, for_each_as_it_comes, raise_descriptors,
+};
 
 use super::error::FlowError;
 
@@ -113,6 +115,7 @@ impl Hosts {
         targets: &[Target],
         work: W,
     ) -> impl Iterator<Item = (usize, HostId, Result<T, HostError>)> + use<T, W> {
+        raise_descriptors();
         let ids: Vec<HostId> = targets.iter().map(Target::id).collect();
         let connect = self.connect.clone();
         let results = for_each_as_it_comes(targets.to_vec(), self.forks, move |target| {

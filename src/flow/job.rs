@@ -18,21 +18,22 @@ use std::time::Instant;
 use camino::Utf8PathBuf;
 use payload::Bundle;
 
-use crate::host::{HostId, Target};
+use crate::host::{HostId, Need, Target, raise_descriptors};
 use crate::plan::{
     Event, Events, HostResult, HostState, Interrupt, Journal, LeaseKeeper, Level, Owner, Plan, RunHost, RunHosts,
     RunLock, RunMode, RunReport, millis, run,
 };
-use crate::repo::{InstallOptions, Server, Wanted};
+use crate::repo::{CONNECTIONS, InstallOptions, Server, Wanted};
 
 use super::connect::connect_all;
+use super::descriptors::fitting;
 use super::error::FlowError;
 use super::logins::Logins;
 use super::older::older;
 use super::operations::flows_of;
 use super::packages::{Repository, close_repositories, open_repository};
 use super::problem::Problem;
-use super::request::Job;
+use super::request::{Job, RunOptions};
 use super::rpms;
 use super::scene::{Asked, Flow, Scene, Seen};
 use super::state::Environment;
@@ -82,6 +83,10 @@ pub fn run_job(job: &Job, setup: &Setup) -> Result<JobReport, FlowError> {
         problems.extend(flow.check_request(&asked)?);
     }
     let targets = all_targets(&flows)?;
+    let need = Need { hosts: targets.len(), forks: job.options.forks, connections: CONNECTIONS };
+    let (forks, reduced) = fitting(need, raise_descriptors());
+    problems.extend(reduced);
+    let job = &Job { options: RunOptions { forks, ..job.options.clone() }, ..job.clone() };
     begin_journal(&environment, setup, job)?;
     setup.events.send(&Event::RunStarted {
         run: run_id(),

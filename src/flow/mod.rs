@@ -5,6 +5,7 @@
 
 mod certs;
 mod connect;
+mod descriptors;
 pub mod ec2;
 mod error;
 pub mod etcd;

@@ -5,6 +5,7 @@
 
 mod address;
 mod auth;
+mod descriptors;
 mod error;
 mod exec;
 mod facts;
@@ -20,6 +21,7 @@ mod target;
 mod transfer;
 
 pub use address::Address;
+pub use descriptors::{Need, raise as raise_descriptors};
 pub use error::HostError;
 pub use facts::{Evr, Facts, Listening, PackageManager, UnitState};
 pub use forward::Forward;
