@@ -112,16 +112,18 @@ impl Inner {
             Event::Command { .. } | Event::WouldChange { .. } | Event::Unknown => return,
             Event::Planned { steps, weight, hosts } => {
                 self.weight = *weight;
-                let (steps, hosts) = (i64::try_from(*steps).unwrap_or(i64::MAX), hosts.clone());
+                let steps = i64::try_from(*steps).unwrap_or(i64::MAX);
+                // One transaction, whatever the number of hosts: each waits for the disk.
                 self.write(|db| {
-                    db.execute("UPDATE tasks SET steps = ?2, updated = ?3 WHERE id = ?1", params![task, steps, now()])?;
+                    let tx = db.transaction()?;
+                    tx.execute("UPDATE tasks SET steps = ?2, updated = ?3 WHERE id = ?1", params![task, steps, now()])?;
                     for (host, weight) in hosts {
-                        db.execute(
+                        tx.execute(
                             "UPDATE hosts SET weight = ?3 WHERE task = ?1 AND host = ?2",
-                            params![task, host.as_str(), i64::try_from(weight).unwrap_or(i64::MAX)],
+                            params![task, host.as_str(), i64::try_from(*weight).unwrap_or(i64::MAX)],
                         )?;
                     }
-                    Ok(())
+                    tx.commit()
                 });
             }
             Event::StepStarted { host, step, title } => {
@@ -143,17 +145,17 @@ impl Inner {
             }),
             Event::Note { .. } | Event::StepNote { .. } | Event::RunStarted { .. } => {}
             Event::RunFinished { ok, interrupted, hosts, .. } => {
-                for host in hosts {
-                    let word = state_word(host.result);
-                    self.write(|db| {
-                        db.execute(
+                self.write(|db| {
+                    let tx = db.transaction()?;
+                    for host in hosts {
+                        tx.execute(
                             "UPDATE hosts SET state = ?3
                              WHERE task = ?1 AND host = ?2 AND NOT (state = 'failed' AND ?3 = 'untouched')",
-                            params![task, host.host.as_str(), word],
-                        )
-                        .map(drop)
-                    });
-                }
+                            params![task, host.host.as_str(), state_word(host.result)],
+                        )?;
+                    }
+                    tx.commit()
+                });
                 self.finish(task, *ok, *interrupted);
             }
         }
