@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    sunshine_installer::door::main(std::env::args_os().collect())
+    sunshine_installer::interface::main(std::env::args_os().collect())
 }

@@ -1,7 +1,7 @@
-//! What the user wants, as one typed value, whichever door it came through.
+//! What the user wants, as one typed value, whichever interface it came through.
 //!
-//! Doors (command line, the `-K` form, the ini files, REST) read words and give a [`Job`]; flows take a `Job` and never
-//! learn which door it was. Everything that can be checked without a host is checked before a `Job` exists, except what
+//! Interfaces (command line, the `-K` form, the ini files, REST) read words and give a [`Job`]; flows take a `Job` and never
+//! learn which one it was. Everything that can be checked without a host is checked before a `Job` exists, except what
 //! needs the bundle (is that rpm there?), which [`super::rpms`] checks first thing.
 
 use std::time::Duration;

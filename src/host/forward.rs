@@ -2,34 +2,42 @@
 //!
 //! It has a session of its own, so that its traffic and the host's commands do not wait for each other. One thread
 //! moves the bytes of all its connections: libssh2 allows one caller at a time anyway.
+//!
+//! The thread sleeps until a socket is ready. That alone would not do: every call into libssh2 takes in whatever has
+//! arrived, for all channels, so reading for one connection may leave another's bytes in memory while the socket has
+//! nothing more to say. Before it sleeps the thread therefore asks each channel what it holds ([`Mover::at_hand`]).
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use ssh2::{Channel, Listener, Session};
+use ssh2::{BlockDirections, Channel, Listener, Session};
 
 use super::auth;
 use super::error::HostError;
 use super::session::{Host, log_in};
 
 const CHUNK: usize = 128 * 1024;
-/// Woken this often, in milliseconds, to see whether it should end.
-const TICK_MS: u16 = 200;
-/// And this often while connections are open: reading for one may have taken in what another waits for.
-const BUSY_TICK_MS: u16 = 10;
+/// A packet of nothing this often, in seconds, keeps firewalls from forgetting the connection.
+const KEEPALIVE: u32 = 15;
+/// The longest sleep, in milliseconds, while connections are open: the end of one may have been taken in unseen.
+const OPEN_MS: u16 = 1000;
+/// After so many rounds in which nothing moved although something could, libssh2 waits for something itself, as in the
+/// middle of a new key exchange: looked at this often, in milliseconds.
+const PATIENT: u32 = 64;
+const STUCK_MS: u16 = 50;
 const EAGAIN: ssh2::ErrorCode = ssh2::ErrorCode::Session(-37);
 
 /// A forwarded port; dropped, it is closed.
 pub struct Forward {
     port: u16,
-    end: Arc<AtomicBool>,
+    /// Dropped, it wakes the thread to its end.
+    end: Option<UnixStream>,
     mover: Option<JoinHandle<()>>,
 }
 
@@ -48,7 +56,7 @@ impl Forward {
 
 impl Drop for Forward {
     fn drop(&mut self) {
-        self.end.store(true, Ordering::SeqCst);
+        drop(self.end.take());
         if let Some(mover) = self.mover.take() {
             let _ = mover.join();
         }
@@ -62,16 +70,16 @@ impl Host {
     /// [`HostError::Forward`] when its sshd forbids that (`AllowTcpForwarding`).
     pub fn forward_to(&self, local: SocketAddr) -> Result<Forward, HostError> {
         let (session, tcp) = log_in(self.target(), self.settings())?;
-        let fail = |e: ssh2::Error| HostError::Forward { host: self.name().to_owned(), why: e.to_string() };
-        let (listener, port) = session.channel_forward_listen(0, Some("127.0.0.1"), None).map_err(fail)?;
+        let fail = |why: String| HostError::Forward { host: self.name().clone(), why };
+        let refused = |e: ssh2::Error| fail(e.to_string());
+        let (listener, port) = session.channel_forward_listen(0, Some("127.0.0.1"), None).map_err(refused)?;
         session.set_blocking(false);
-        session.set_keepalive(false, 15);
-        let end = Arc::new(AtomicBool::new(false));
-        let mover = Mover { session, tcp, listener, local, pairs: Vec::new(), end: Arc::clone(&end) };
+        session.set_keepalive(false, KEEPALIVE);
+        let (end, woken) = UnixStream::pair().map_err(|e| fail(format!("no socket: {e}")))?;
+        let mover = Mover { session, tcp, listener, local, pairs: Vec::new(), woken };
         let mover = thread::Builder::new().name("forward".into()).spawn(move || mover.run());
-        let mover =
-            mover.map_err(|e| HostError::Forward { host: self.name().to_owned(), why: format!("no thread: {e}") })?;
-        Ok(Forward { port, end, mover: Some(mover) })
+        let mover = mover.map_err(|e| fail(format!("no thread: {e}")))?;
+        Ok(Forward { port, end: Some(end), mover: Some(mover) })
     }
 }
 
@@ -81,22 +89,45 @@ struct Mover {
     listener: Listener,
     local: SocketAddr,
     pairs: Vec<Pair>,
-    end: Arc<AtomicBool>,
+    /// Its other end is closed when all is to end.
+    woken: UnixStream,
+}
+
+/// Why the thread goes on.
+enum Woken {
+    Go,
+    /// Nothing happened for as long as it may sleep.
+    Slept,
+    /// All is to end, or the session is gone.
+    End,
 }
 
 impl Mover {
     fn run(mut self) {
         let mut buffer = vec![0; CHUNK];
-        while !self.end.load(Ordering::SeqCst) {
-            let Some(mut moved) = self.accept() else { break };
-            for pair in &mut self.pairs {
-                moved |= pair.go_on(&mut buffer);
-            }
-            self.pairs.retain_mut(|p| !p.is_over());
-            if !moved && !self.wait() {
-                break;
+        // Rounds in which nothing moved, one after another.
+        let mut quiet = 0;
+        while let Some(moved) = self.go_on(&mut buffer) {
+            quiet = if moved { 0 } else { quiet + 1 };
+            match self.wait(quiet) {
+                Woken::Go => {}
+                Woken::Slept => quiet = 0,
+                Woken::End => break,
             }
         }
+    }
+
+    /// Moves what can be moved now; whether anything was, `None` when the session is gone.
+    ///
+    /// New connections come last: those that the reading before has taken in are then seen, and what is taken in by
+    /// looking for them is seen by [`Mover::at_hand`].
+    fn go_on(&mut self, buffer: &mut [u8]) -> Option<bool> {
+        let mut moved = false;
+        for pair in &mut self.pairs {
+            moved |= pair.go_on(buffer);
+        }
+        self.pairs.retain_mut(|p| !p.is_over());
+        Some(self.accept()? || moved)
     }
 
     /// Takes a connection when there is one; `None` when the session is gone.
@@ -118,34 +149,70 @@ impl Mover {
         Some(true)
     }
 
-    /// Waits for any socket; false when the session is gone.
-    fn wait(&self) -> bool {
-        if self.session.keepalive_send().is_err_and(|e| e.code() != EAGAIN) {
-            return false;
+    /// Whether bytes for the host wait for the session's socket. libssh2's own word alone would not do: a channel without
+    /// room overwrites what was said for another.
+    fn wants_out(&self) -> bool {
+        matches!(self.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both)
+            || self.pairs.iter().any(|p| !p.down.is_empty() && p.channel.write_window().remaining > 0)
+    }
+
+    /// Whether libssh2 holds bytes, or the end, of a connection that reads: no socket says so.
+    fn at_hand(&self) -> bool {
+        let reads = |p: &&Pair| p.up.is_empty() && !p.up.over;
+        self.pairs.iter().filter(reads).any(|p| p.channel.read_window().available > 0 || p.channel.eof())
+    }
+
+    /// Waits for any socket, unless there is more to do at once.
+    fn wait(&self, quiet: u32) -> Woken {
+        let mut fds = vec![PollFd::new(self.woken.as_fd(), PollFlags::POLLIN)];
+        let (held, wants_out) = (self.at_hand(), self.wants_out());
+        let stuck = quiet > PATIENT;
+        if quiet == 0 || (held && !stuck) {
+            return if matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..)) { Woken::End } else { Woken::Go };
         }
+        let Ok(next_keepalive) = self.keep_alive() else { return Woken::End };
         let mut flags = PollFlags::POLLIN;
-        if self.pairs.iter().any(|p| !p.down.is_empty()) {
+        if wants_out && !stuck {
             flags |= PollFlags::POLLOUT;
         }
-        let mut fds = vec![PollFd::new(self.tcp.as_fd(), flags)];
+        fds.push(PollFd::new(self.tcp.as_fd(), flags));
         for pair in &self.pairs {
-            let mut wanted = PollFlags::empty();
-            if pair.down.is_empty() && !pair.down.over {
-                wanted |= PollFlags::POLLIN;
-            }
-            if !pair.up.is_empty() {
-                wanted |= PollFlags::POLLOUT;
-            }
+            let wanted = pair.wanted();
             // poll() reports an error or hang-up unasked, and would do so again and again.
             if !wanted.is_empty() {
                 fds.push(PollFd::new(pair.local.as_fd(), wanted));
             }
         }
-        let tick = if self.pairs.is_empty() { TICK_MS } else { BUSY_TICK_MS };
-        if matches!(poll(&mut fds, PollTimeout::from(tick)), Err(e) if e != nix::errno::Errno::EINTR) {
-            return false;
+        let sleep = match (stuck && (held || wants_out), self.pairs.is_empty()) {
+            (true, _) => STUCK_MS,
+            (false, false) => OPEN_MS,
+            (false, true) => next_keepalive,
+        };
+        match poll(&mut fds, PollTimeout::from(sleep)) {
+            Ok(0) if !stuck => return Woken::Slept,
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(_) => return Woken::End,
         }
-        !matches!(self.tcp.peek(&mut [0]), Ok(0))
+        let spoke = |fd: usize| fds.get(fd).is_some_and(|fd| fd.any().unwrap_or(true));
+        if spoke(0) || (spoke(1) && !self.is_connected()) { Woken::End } else { Woken::Go }
+    }
+
+    /// Sends a packet of nothing when it is time for one; the milliseconds until the next one is due.
+    fn keep_alive(&self) -> Result<u16, ssh2::Error> {
+        match self.session.keepalive_send() {
+            Err(e) if e.code() != EAGAIN => Err(e),
+            sent => {
+                let seconds = sent.unwrap_or(1).clamp(1, KEEPALIVE);
+                Ok(u16::try_from(seconds * 1000).unwrap_or(OPEN_MS))
+            }
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        match self.tcp.peek(&mut [0]) {
+            Ok(n) => n > 0,
+            Err(e) => is_busy(&e),
+        }
     }
 }
 
@@ -218,6 +285,18 @@ fn is_busy(e: &io::Error) -> bool {
 }
 
 impl Pair {
+    /// What its own socket is to be waited for.
+    fn wanted(&self) -> PollFlags {
+        let mut wanted = PollFlags::empty();
+        if self.down.is_empty() && !self.down.over {
+            wanted |= PollFlags::POLLIN;
+        }
+        if !self.up.is_empty() {
+            wanted |= PollFlags::POLLOUT;
+        }
+        wanted
+    }
+
     fn go_on(&mut self, buffer: &mut [u8]) -> bool {
         let mut moved = self.down.go_on(&mut self.local, &mut self.channel, buffer);
         // A channel reads 0 both when it has ended and when it has nothing: only eof() tells.

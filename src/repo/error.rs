@@ -9,7 +9,7 @@ use payload::BundleError;
 use super::route::Route;
 use crate::host::{HostError, HostId};
 
-/// An error of this room. Its text says what was tried, on which host, and why it failed; [`RepoError::help`] what
+/// An error of this module. Its text says what was tried, on which host, and why it failed; [`RepoError::help`] what
 /// the user can do.
 #[derive(Debug, thiserror::Error)]
 pub enum RepoError {

@@ -10,7 +10,7 @@ use super::problem::{self, Verdict};
 use super::repofile::ID;
 use super::transaction::{self, Transaction};
 
-/// A host's package manager, as far as this room needs to know it.
+/// A host's package manager, as far as this module needs to know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manager {
     Dnf5,

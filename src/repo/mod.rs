@@ -1,7 +1,7 @@
 //! The temporary yum repository, and the way each host reaches it.
 //!
 //! In: the bundle, rpms given with -f, what is wanted on a host, and a session with that host. Out: the wanted
-//! packages installed there, or what stands against it; nothing of this room is left on the host.
+//! packages installed there, or what stands against it; nothing of this module is left on the host.
 
 mod catalogue;
 mod content;

@@ -1,6 +1,6 @@
 //! Environments and their tasks, in one SQLite file beside the environments' folders.
 //!
-//! In flow a run's [`crate::plan::Event`]s, through a [`Recorder`] that every run has, whichever door began it; out flow
+//! In flow a run's [`crate::plan::Event`]s, through a [`Recorder`] that every run has, whichever interface began it; out flow
 //! [`Task`]s, so that REST and the page show what the command line does, and the other way round. No password is in it,
 //! except sealed ([`vault`]).
 

@@ -7,7 +7,7 @@ use clap::Parser;
 use payload::{Bundle, Inputs, Source};
 use rand::RngExt;
 use serde_json::Value;
-use sunshine_installer::door::bundle::{BundleCommand, BundleCommandError, Console, run};
+use sunshine_installer::interface::bundle::{BundleCommand, BundleCommandError, Console, run};
 
 use crate::chance::seeded;
 

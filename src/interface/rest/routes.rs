@@ -21,7 +21,7 @@ use super::{events, handlers, page};
 
 /// What all requests share.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct RestApi {
     pub(crate) auth: Auth,
     pub(crate) runner: Arc<Runner>,
     pub(crate) metrics: Metrics,
@@ -102,28 +102,28 @@ fn environment(part: &str) -> Result<String, (StatusCode, String)> {
 }
 
 /// Answers one request.
-pub(crate) async fn answer(door: Arc<Door>, request: Request<Incoming>) -> Answer {
+pub(crate) async fn answer(api: Arc<RestApi>, request: Request<Incoming>) -> Answer {
     let begun = Instant::now();
     let method = request.method().clone();
     let route = Route::of(request.uri().path());
     let name = route.as_ref().map_or("other", Route::name);
     let mut answer = match route {
-        Ok(route) => admitted(&door, route, request).await,
-        Err((status, why)) => match refuse(&door, request.headers(), false) {
+        Ok(route) => admitted(&api, route, request).await,
+        Err((status, why)) => match refuse(&api, request.headers(), false) {
             Some(refusal) => refusal,
             None => no(status, 0, why),
         },
     };
-    if door.auth.wants_token() && answer.status() == StatusCode::UNAUTHORIZED {
+    if api.auth.wants_token() && answer.status() == StatusCode::UNAUTHORIZED {
         answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    door.metrics.count(name, &method, answer.status(), begun.elapsed());
+    api.metrics.count(name, &method, answer.status(), begun.elapsed());
     answer
 }
 
-fn refuse(door: &Door, headers: &hyper::HeaderMap, public: bool) -> Option<Answer> {
+fn refuse(api: &RestApi, headers: &hyper::HeaderMap, public: bool) -> Option<Answer> {
     let denied =
-        door.auth.check_place(headers).and_then(|()| if public { Ok(()) } else { door.auth.check_token(headers) });
+        api.auth.check_place(headers).and_then(|()| if public { Ok(()) } else { api.auth.check_token(headers) });
     match denied {
         Ok(()) => None,
         Err(Denied::NoToken) => Some(no(
@@ -137,8 +137,8 @@ fn refuse(door: &Door, headers: &hyper::HeaderMap, public: bool) -> Option<Answe
     }
 }
 
-async fn admitted(door: &Arc<Door>, route: Route, request: Request<Incoming>) -> Answer {
-    if let Some(refusal) = refuse(door, request.headers(), route.is_public()) {
+async fn admitted(api: &Arc<RestApi>, route: Route, request: Request<Incoming>) -> Answer {
+    if let Some(refusal) = refuse(api, request.headers(), route.is_public()) {
         return refusal;
     }
     let method = match *request.method() {
@@ -149,14 +149,14 @@ async fn admitted(door: &Arc<Door>, route: Route, request: Request<Incoming>) ->
     match (method, route) {
         (Method::GET, Route::Page(file)) => page::answer(file),
         (Method::GET, Route::Health) => handlers::health(),
-        (Method::GET, Route::Metrics) => handlers::metrics(door).await,
+        (Method::GET, Route::Metrics) => handlers::metrics(api).await,
         (Method::GET, Route::OpenApi) => handlers::openapi(),
-        (Method::GET, Route::Environments) => handlers::environments(door).await,
-        (Method::GET, Route::Environment(id)) => handlers::environment(door, id).await,
-        (Method::POST, Route::Environment(id)) => handlers::start(door, id, request).await,
-        (Method::DELETE, Route::Environment(id)) => handlers::forget(door, id, request.uri().query()).await,
-        (Method::GET, Route::Events(id)) => events::answer(door, id, request.headers()).await,
-        (Method::GET, Route::Task(id, number)) => handlers::task(door, id, &number).await,
+        (Method::GET, Route::Environments) => handlers::environments(api).await,
+        (Method::GET, Route::Environment(id)) => handlers::environment(api, id).await,
+        (Method::POST, Route::Environment(id)) => handlers::start(api, id, request).await,
+        (Method::DELETE, Route::Environment(id)) => handlers::forget(api, id, request.uri().query()).await,
+        (Method::GET, Route::Events(id)) => events::answer(api, id, request.headers()).await,
+        (Method::GET, Route::Task(id, number)) => handlers::task(api, id, &number).await,
         _ => {
             let mut answer = no(StatusCode::METHOD_NOT_ALLOWED, 0, format!("this path answers to {methods}"));
             answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));

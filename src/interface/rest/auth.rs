@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::flow::FlowError;
 
-/// The lock on the door.
+/// Who may ask: the token, and how often a wrong one may be tried.
 #[derive(Debug)]
 pub(crate) struct Auth {
     /// The token's hash: what is compared tells nothing about the token by the time it takes.

@@ -10,10 +10,10 @@ use camino::Utf8PathBuf;
 use payload::Bundle;
 use tokio::sync::{Notify, oneshot};
 
-use crate::door::login::{self, Login, Secrets};
-use crate::door::{log, record};
 use crate::flow::request::{Job, RunOptions};
 use crate::flow::{FlowError, Setup, run_job};
+use crate::interface::login::{self, Login, Secrets};
+use crate::interface::{log, record};
 use crate::plan::{Event, Events, Interrupt, LockError};
 use crate::store::vault::Vault;
 use crate::store::{Recorder, Store, StoreError};

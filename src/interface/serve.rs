@@ -12,7 +12,7 @@ use crate::store::vault::Vault;
 
 use super::cli::{Global, Source, open_log};
 use super::exit::Exit;
-use super::rest::{Auth, Door, Memory, Recent, Runner, Tls, serve};
+use super::rest::{Auth, Memory, Recent, RestApi, Runner, Tls, serve};
 use super::terminal::{Terminal, Voice};
 
 /// The port that the contract's users call.
@@ -63,15 +63,15 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, FlowError> 
     }
     let memory = (!args.no_auth).then(Memory::default);
     let runner = Runner::new(bundle, state_dir(), global.options(), vault, memory).map_err(|e| request(&e))?;
-    let door =
-        Arc::new(Door { auth, runner: Arc::new(runner), metrics: Default::default(), recent: Recent::default() });
+    let api =
+        Arc::new(RestApi { auth, runner: Arc::new(runner), metrics: Default::default(), recent: Recent::default() });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("listener")
         .enable_all()
         .build()
         .map_err(|e| failed("start the listener", &e))?;
-    runtime.block_on(listen_until_told(args.listen, tls, door, &terminal))?;
+    runtime.block_on(listen_until_told(args.listen, tls, api, &terminal))?;
     runtime.shutdown_background();
     Ok(Exit::Done)
 }
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, FlowError> 
 async fn listen_until_told(
     address: SocketAddr,
     tls: Option<Tls>,
-    door: Arc<Door>,
+    api: Arc<RestApi>,
     terminal: &Terminal,
 ) -> Result<(), FlowError> {
     let wait = |e: std::io::Error| failed("wait for signals", &e);
@@ -91,8 +91,8 @@ async fn listen_until_told(
     let scheme = if tls.is_some() { "https" } else { "http" };
     terminal.tell(&format!("listening on {scheme}://{bound}"));
     tracing::info!("listening on {scheme}://{bound}");
-    let runner = Arc::clone(&door.runner);
-    tokio::spawn(serve(listener, tls, door));
+    let runner = Arc::clone(&api.runner);
+    tokio::spawn(serve(listener, tls, api));
     tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
     terminal.voice().warn("ending: running tasks are brought to a safe point first; once more ends at once");
     tracing::info!("ending");

@@ -116,9 +116,9 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::door::cli::{Cli, Command};
-    use crate::door::onekey;
     use crate::flow::request::Operation;
+    use crate::interface::cli::{Cli, Command};
+    use crate::interface::onekey;
     use crate::spec::{Surroundings, describe};
 
     const HOSTS: [&str; 2] = ["root:111111@10.8.14.200", "root:1@1:1@10.8.14.201"];
@@ -135,7 +135,7 @@ mod tests {
         operations(&request.unwrap().unwrap()).remove(0)
     }
 
-    /// The contract: all doors give the same request, to the last character of a password.
+    /// The contract: all interfaces give the same request, to the last character of a password.
     #[test]
     fn the_ini_files_the_k_form_and_the_subcommands_ask_for_the_same() {
         let conf = "[etcd-cluster]\n10.8.14.200:111111\n10.8.14.201:1@1:1\n[k8s-cluster]\n10.8.14.200:111111\n10.8.14.201:1@1:1\n";

@@ -16,7 +16,7 @@ use super::ec2::Ec2Params;
 use super::job::{self, Asked};
 use super::messages::{EnvironmentInfo, EnvironmentList, EnvironmentTasks, Message, TaskInfo};
 use super::openapi::{Denied, TaskBody};
-use super::routes::Door;
+use super::routes::RestApi;
 use super::runner::Refusal;
 
 /// The longest body that is read.
@@ -38,10 +38,10 @@ pub(crate) fn openapi() -> Answer {
 
 /// GET `/metrics`
 #[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "text/plain", description = "Prometheus' text format"), Denied))]
-pub(crate) async fn metrics(door: &Arc<Door>) -> Answer {
-    match ask(door, |store| Ok((store.counts()?, store.environments()?.len()))).await {
+pub(crate) async fn metrics(api: &Arc<RestApi>) -> Answer {
+    match ask(api, |store| Ok((store.counts()?, store.environments()?.len()))).await {
         Ok((counts, environments)) => {
-            let text = door.metrics.text(&counts, environments);
+            let text = api.metrics.text(&counts, environments);
             body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
         }
         Err(e) => broken(0, &e),
@@ -50,8 +50,8 @@ pub(crate) async fn metrics(door: &Arc<Door>) -> Answer {
 
 /// GET `/environments`
 #[utoipa::path(get, path = "/environments", responses((status = 200, body = EnvironmentList, description = "All environments"), Denied))]
-pub(crate) async fn environments(door: &Arc<Door>) -> Answer {
-    match ask(door, Store::environments).await {
+pub(crate) async fn environments(api: &Arc<RestApi>) -> Answer {
+    match ask(api, Store::environments).await {
         Ok(rows) => {
             let environments = rows.into_iter().map(EnvironmentInfo::from).collect();
             json(StatusCode::OK, &EnvironmentList { environments })
@@ -69,12 +69,12 @@ pub(crate) async fn environments(door: &Arc<Door>) -> Answer {
         (status = 404, body = Message, description = "Not known"),
         Denied,
     ))]
-pub(crate) async fn environment(door: &Arc<Door>, id: String) -> Answer {
+pub(crate) async fn environment(api: &Arc<RestApi>, id: String) -> Answer {
     let name = id.clone();
-    match ask(door, move |store| Ok((store.knows(&name)?, store.tasks(&name)?))).await {
+    match ask(api, move |store| Ok((store.knows(&name)?, store.tasks(&name)?))).await {
         Ok((false, _)) => unknown(0, &id),
         Ok((true, tasks)) => {
-            let cluster = super::status::has_cluster(door, &id);
+            let cluster = super::status::has_cluster(api, &id);
             json(StatusCode::OK, &EnvironmentTasks { id, cluster, tasks: tasks.iter().map(TaskInfo::from).collect() })
         }
         Err(e) => broken(0, &e),
@@ -91,28 +91,28 @@ pub(crate) async fn environment(door: &Arc<Door>, id: String) -> Answer {
         (status = 404, body = Message, description = "Not known, or never started"),
         Denied,
     ))]
-pub(crate) async fn task(door: &Arc<Door>, id: String, number: &str) -> Answer {
+pub(crate) async fn task(api: &Arc<RestApi>, id: String, number: &str) -> Answer {
     let number = match number.parse::<u8>() {
         Ok(number) if (1..=5).contains(&number) => number,
         _ => return no(StatusCode::BAD_REQUEST, 0, format!("{WRONG}: environment_type: 1 to 5")),
     };
     if number == 2 {
-        return super::status::answer(door, id).await;
+        return super::status::answer(api, id).await;
     }
-    let ticket = match door.recent.get(&id, number) {
+    let ticket = match api.recent.get(&id, number) {
         Ok(answer) => return body(StatusCode::OK, JSON, answer),
         Err(ticket) => ticket,
     };
     let (name, kind) = (id.clone(), Kind::from_number(number.into()));
     // Many ask for this often: whether the environment is known is only looked up when there is no task.
-    let found = ask(door, move |store| match store.latest(&name, kind)? {
+    let found = ask(api, move |store| match store.latest(&name, kind)? {
         Some(task) => Ok((true, Some(task))),
         None => Ok((store.knows(&name)?, None)),
     });
     match found.await {
         Ok((_, Some(task))) => {
             let text = bytes::Bytes::from(serde_json::to_vec(&Message::from(&task)).unwrap_or_default());
-            door.recent.put(ticket, &id, number, text.clone());
+            api.recent.put(ticket, &id, number, text.clone());
             body(StatusCode::OK, JSON, text)
         }
         Ok((false, None)) => unknown(number, &id),
@@ -142,7 +142,7 @@ pub(crate) async fn task(door: &Arc<Door>, id: String, number: &str) -> Answer {
         (status = 503, body = Message, description = "The listener is ending, or runs as many tasks as it can"),
         Denied,
     ))]
-pub(crate) async fn start(door: &Arc<Door>, id: String, request: Request<Incoming>) -> Answer {
+pub(crate) async fn start(api: &Arc<RestApi>, id: String, request: Request<Incoming>) -> Answer {
     let bytes = match read(request).await {
         Ok(bytes) => bytes,
         Err(why) => return no(StatusCode::BAD_REQUEST, 0, format!("{WRONG}: {why}")),
@@ -152,8 +152,8 @@ pub(crate) async fn start(door: &Arc<Door>, id: String, request: Request<Incomin
         Err((number, why)) => return no(StatusCode::BAD_REQUEST, number, why),
     };
     let number = request.number;
-    let begun = begin(door, id, request).await;
-    door.recent.changed();
+    let begun = begin(api, id, request).await;
+    api.recent.changed();
     match begun {
         Ok(params) => {
             let kind = Kind::from_number(number.into()).unwrap_or(Kind::Other);
@@ -163,8 +163,8 @@ pub(crate) async fn start(door: &Arc<Door>, id: String, request: Request<Incomin
     }
 }
 
-async fn begin(door: &Arc<Door>, id: String, request: TaskRequest) -> Result<serde_json::Value, Refusal> {
-    let (runner, environment) = (Arc::clone(&door.runner), id.clone());
+async fn begin(api: &Arc<RestApi>, id: String, request: TaskRequest) -> Result<serde_json::Value, Refusal> {
+    let (runner, environment) = (Arc::clone(&api.runner), id.clone());
     // Key files and the store are read: not on a thread that others wait for.
     let asked = blocking(move || -> Result<Asked, Refusal> {
         if request.number == 5 {
@@ -185,7 +185,7 @@ async fn begin(door: &Arc<Door>, id: String, request: TaskRequest) -> Result<ser
         read(&params, login, secrets).map_err(Refusal::Wrong)
     });
     let asked = asked.await.unwrap_or_else(|| Err(Refusal::Failed("the request could not be read".to_owned())))?;
-    door.runner.start(&id, asked).await
+    api.runner.start(&id, asked).await
 }
 
 /// DELETE `/environments/{id}`
@@ -199,13 +199,13 @@ async fn begin(door: &Arc<Door>, id: String, request: TaskRequest) -> Result<ser
         (status = 409, body = Message, description = "A cluster stands, or a task is running"),
         Denied,
     ))]
-pub(crate) async fn forget(door: &Arc<Door>, id: String, query: Option<&str>) -> Answer {
+pub(crate) async fn forget(api: &Arc<RestApi>, id: String, query: Option<&str>) -> Answer {
     let force = match query.unwrap_or_default() {
         "" | "force=false" => false,
         "force=true" => true,
         _ => return no(StatusCode::BAD_REQUEST, 0, format!("{WRONG}: force: true or false")),
     };
-    let (runner, name) = (Arc::clone(&door.runner), id.clone());
+    let (runner, name) = (Arc::clone(&api.runner), id.clone());
     let forgotten = blocking(move || -> Result<Forgotten, Refusal> {
         let forgotten = forget_environment(&runner.root, &name, force)?;
         if forgotten == Forgotten::Stands {
@@ -216,7 +216,7 @@ pub(crate) async fn forget(door: &Arc<Door>, id: String, query: Option<&str>) ->
         Ok(if listed { Forgotten::Gone } else { forgotten })
     });
     let forgotten = forgotten.await;
-    door.recent.changed();
+    api.recent.changed();
     match forgotten.unwrap_or_else(|| Err(Refusal::Failed("the program is ending".to_owned()))) {
         Ok(Forgotten::Gone) => {
             json(StatusCode::OK, &Message::done(format!("environment {id} is forgotten; its hosts were not touched")))
@@ -268,10 +268,10 @@ async fn read(request: Request<Incoming>) -> Result<Vec<u8>, String> {
 
 /// Asks the store, on a thread where waiting holds up nobody.
 pub(super) async fn ask<T: Send + 'static>(
-    door: &Arc<Door>,
+    api: &Arc<RestApi>,
     work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, String> {
-    let runner = Arc::clone(&door.runner);
+    let runner = Arc::clone(&api.runner);
     match blocking(move || work(&runner.store)).await {
         Some(result) => result.map_err(|e| e.to_string()),
         None => Err("the store was not asked".to_owned()),

@@ -2,11 +2,11 @@
 
 use camino::Utf8Path;
 
-use crate::door::credentials::{is_locked, targets};
-use crate::door::login::{Login, Secrets, learn};
 use crate::flow::FlowError;
 use crate::flow::request::{ClusterSettings, Network, Operation};
 use crate::host::{Auth, HostId, Target, TargetDefaults};
+use crate::interface::credentials::{is_locked, targets};
+use crate::interface::login::{Login, Secrets, learn};
 use crate::spec::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role, operations};
 
 use super::body::{ClusterParams, HostList, WRONG};
@@ -309,7 +309,7 @@ mod tests {
             hosts[0], hosts[1], rpms[0], hosts[0], rpms[1], hosts[1], rpms[2]
         );
         let line: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let parsed = crate::door::onekey::parse(&line, |_| None).unwrap();
+        let parsed = crate::interface::onekey::parse(&line, |_| None).unwrap();
         assert_eq!(asked.unwrap().operations, parsed.operations(&TargetDefaults::default()).unwrap());
     }
 

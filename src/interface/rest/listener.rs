@@ -20,7 +20,7 @@ use tracing::debug;
 
 use crate::flow::FlowError;
 
-use super::routes::{Door, answer};
+use super::routes::{RestApi, answer};
 
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 512;
@@ -62,15 +62,15 @@ impl Tls {
 }
 
 /// Accepts until the runtime ends.
-pub(crate) async fn serve(listener: TcpListener, tls: Option<Tls>, door: Arc<Door>) {
+pub(crate) async fn serve(listener: TcpListener, tls: Option<Tls>, api: Arc<RestApi>) {
     let free = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((tcp, _)) => {
-                let (tls, door) = (tls.clone(), Arc::clone(&door));
+                let (tls, api) = (tls.clone(), Arc::clone(&api));
                 tokio::spawn(async move {
-                    connection(tcp, tls, door).await;
+                    connection(tcp, tls, api).await;
                     drop(permit);
                 });
             }
@@ -83,7 +83,7 @@ pub(crate) async fn serve(listener: TcpListener, tls: Option<Tls>, door: Arc<Doo
     }
 }
 
-async fn connection(tcp: TcpStream, tls: Option<Tls>, door: Arc<Door>) {
+async fn connection(tcp: TcpStream, tls: Option<Tls>, api: Arc<RestApi>) {
     if let Err(error) = tcp.set_nodelay(true) {
         debug!(%error, "nodelay");
     }
@@ -91,19 +91,19 @@ async fn connection(tcp: TcpStream, tls: Option<Tls>, door: Arc<Door>) {
     stream.set_write_timeout(Some(STALL));
     let stream = Box::pin(stream);
     match tls {
-        None => talk(stream, door).await,
+        None => talk(stream, api).await,
         Some(Tls(acceptor)) => match tokio::time::timeout(STALL, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => talk(stream, door).await,
+            Ok(Ok(stream)) => talk(stream, api).await,
             Ok(Err(error)) => debug!(%error, "TLS"),
             Err(_) => debug!("TLS: no greeting"),
         },
     }
 }
 
-async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, door: Arc<Door>) {
+async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, api: Arc<RestApi>) {
     let service = service_fn(|request| {
-        let door = Arc::clone(&door);
-        async move { Ok::<_, Infallible>(answer(door, request).await) }
+        let api = Arc::clone(&api);
+        async move { Ok::<_, Infallible>(answer(api, request).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

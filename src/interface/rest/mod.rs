@@ -1,4 +1,4 @@
-//! The REST listener (contract, section 3): requests in, tasks started and read. It translates, as every door does; the
+//! The REST listener (contract, section 3): requests in, tasks started and read. It translates, as every api does; the
 //! work is [`crate::flow::run_job`]'s, and what is known of it the store's.
 
 mod answer;
@@ -23,5 +23,5 @@ pub(crate) use auth::Auth;
 pub(crate) use listener::{Tls, serve};
 pub(crate) use memory::Memory;
 pub(crate) use recent::Recent;
-pub(crate) use routes::Door;
+pub(crate) use routes::RestApi;
 pub(crate) use runner::Runner;

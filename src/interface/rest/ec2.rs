@@ -55,7 +55,7 @@ enum NodeType {
 }
 
 impl Ec2Params {
-    /// The request, as the other doors make it.
+    /// The request, as the other interfaces make it.
     pub(super) fn request(self) -> Result<Ec2Create, String> {
         let min = self.min.unwrap_or(1);
         let mut request = Ec2Create::new(self.image, self.key_name);

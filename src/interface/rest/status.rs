@@ -6,15 +6,15 @@ use std::time::Duration;
 use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 
-use crate::door::cluster_show::age;
 use crate::flow::Environment;
 use crate::flow::kubernetes::{Status, status};
+use crate::interface::cluster_show::age;
 
 use super::answer::{Answer, json, no};
 use super::handlers::{ask, blocking, broken, unknown};
 use super::messages::{Message, StatusMessage};
 use super::openapi::Denied;
-use super::routes::Door;
+use super::routes::RestApi;
 
 /// The longest that a cluster is asked.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,24 +27,24 @@ const PATIENCE: Duration = Duration::from_secs(30);
         (status = 404, body = StatusMessage, description = "Not known, or no cluster stands"),
         Denied,
     ))]
-pub(crate) async fn answer(door: &Arc<Door>, id: String) -> Answer {
+pub(crate) async fn answer(api: &Arc<RestApi>, id: String) -> Answer {
     let name = id.clone();
-    match ask(door, move |store| store.knows(&name)).await {
+    match ask(api, move |store| store.knows(&name)).await {
         Ok(false) => return unknown(2, &id),
-        Ok(true) if !has_cluster(door, &id) => {
+        Ok(true) if !has_cluster(api, &id) => {
             return no(StatusCode::NOT_FOUND, 2, format!("no cluster was created in environment {id}"));
         }
         Ok(true) => {}
         Err(e) => return broken(2, &e),
     }
-    let answer = tokio::time::timeout(PATIENCE, question(door, id)).await;
+    let answer = tokio::time::timeout(PATIENCE, question(api, id)).await;
     let answer = answer.unwrap_or_else(|_| Err(format!("the cluster did not answer within {} s", PATIENCE.as_secs())));
     json(StatusCode::OK, &StatusMessage::from(Message::status(answer)))
 }
 
-async fn question(door: &Arc<Door>, id: String) -> Result<Value, String> {
-    let _permit = door.runner.questions.acquire().await.map_err(|e| e.to_string())?;
-    let root = door.runner.root.clone();
+async fn question(api: &Arc<RestApi>, id: String) -> Result<Value, String> {
+    let _permit = api.runner.questions.acquire().await.map_err(|e| e.to_string())?;
+    let root = api.runner.root.clone();
     let asked = blocking(move || Environment::open(&root, &id).and_then(|environment| status(&environment)));
     let status = asked.await.ok_or("the program is ending")?.map_err(|e| e.to_string())?;
     Ok(described(&status))
@@ -69,6 +69,6 @@ fn described(status: &Status) -> Value {
 }
 
 /// Whether a cluster was made in this environment.
-pub(super) fn has_cluster(door: &Door, id: &str) -> bool {
-    door.runner.root.join("environments").join(id).join("kubernetes.json").exists()
+pub(super) fn has_cluster(api: &RestApi, id: &str) -> bool {
+    api.runner.root.join("environments").join(id).join("kubernetes.json").exists()
 }

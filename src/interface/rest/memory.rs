@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::door::login::{Login, Secrets};
+use crate::interface::login::{Login, Secrets};
 
 /// Logins by environment. Nothing of it is printed: its secrets show as stars, and are wiped when they are dropped.
 #[derive(Debug, Default)]
@@ -50,8 +50,8 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::door::login::learn;
     use crate::host::{Secret, Target, TargetDefaults};
+    use crate::interface::login::learn;
 
     fn learnt(host: &str) -> (Login, Secrets) {
         let (mut login, mut secrets) = (Login::default(), Secrets::default());

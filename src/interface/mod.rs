@@ -1,4 +1,4 @@
-//! The doors: what users and programs call. Each reads words and gives one [`crate::flow::request::Job`]; a door
+//! The interfaces: what users and programs call. Each reads words and gives one [`crate::flow::request::Job`]; an interface
 //! translates, it has no logic of its own.
 
 mod accepts;

@@ -18,7 +18,7 @@ use super::answer::Answer;
 use super::handlers::{ask, broken, unknown};
 use super::messages::Message;
 use super::openapi::Denied;
-use super::routes::Door;
+use super::routes::RestApi;
 
 /// How often the store is asked for more.
 const PACE: Duration = Duration::from_millis(300);
@@ -36,17 +36,17 @@ const BATCH: u32 = 200;
         (status = 404, body = Message, description = "Not known"),
         Denied,
     ))]
-pub(crate) async fn answer(door: &Arc<Door>, id: String, headers: &HeaderMap) -> Answer {
+pub(crate) async fn answer(api: &Arc<RestApi>, id: String, headers: &HeaderMap) -> Answer {
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
     let name = id.clone();
-    let begin = ask(door, move |store| Ok((store.knows(&name)?, store.before_latest(&name)?))).await;
+    let begin = ask(api, move |store| Ok((store.knows(&name)?, store.before_latest(&name)?))).await;
     let after = match begin {
         Ok((false, _)) => return unknown(0, &id),
         Ok((true, newest)) => last.unwrap_or(newest),
         Err(e) => return broken(0, &e),
     };
     let (sender, body) = Channel::<Bytes, Infallible>::new(4);
-    tokio::spawn(follow(Arc::clone(door), id, after, sender));
+    tokio::spawn(follow(Arc::clone(api), id, after, sender));
     let mut answer = Response::new(body.boxed());
     *answer.status_mut() = StatusCode::OK;
     let headers = answer.headers_mut();
@@ -56,11 +56,11 @@ pub(crate) async fn answer(door: &Arc<Door>, id: String, headers: &HeaderMap) ->
 }
 
 /// Sends until the client leaves or the environment is forgotten.
-async fn follow(door: Arc<Door>, id: String, mut after: i64, mut sender: Sender<Bytes, Infallible>) {
+async fn follow(api: Arc<RestApi>, id: String, mut after: i64, mut sender: Sender<Bytes, Infallible>) {
     let mut silent = 0;
     loop {
         let name = id.clone();
-        let found = ask(&door, move |store| Ok((store.knows(&name)?, store.events(&name, after, BATCH)?))).await;
+        let found = ask(&api, move |store| Ok((store.knows(&name)?, store.events(&name, after, BATCH)?))).await;
         let Ok((true, events)) = found else { return };
         let mut text = String::new();
         for event in &events {
