@@ -1,7 +1,5 @@
 //! A bundle, opened: one `.bin` file, or the folder that `bundle extract` made of it.
-//!
 //! Opening reads the footer and the manifest and nothing else, so it costs the same on every size.
-
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};

@@ -127,11 +127,14 @@ impl Environment {
         }
     }
 
-    /// Writes `FILE.json` by rename.
+    /// Writes `FILE.json` by rename; a dry run's checks may have learnt something, and keep nothing.
     ///
     /// # Errors
     /// When the folder cannot be written.
     pub fn save<T: Serialize>(&self, file: &str, value: &T) -> Result<(), FlowError> {
+        if self.look_only {
+            return Ok(());
+        }
         let path = self.dir.join(file).with_extension("json");
         let fail = |source| FlowError::State { path: path.clone(), source };
         let bytes = serde_json::to_vec_pretty(value).map_err(|e| fail(e.into()))?;
@@ -180,4 +183,22 @@ pub fn forget_environment(root: &Utf8Path, name: &str, force: bool) -> Result<Fo
     }
     std::fs::remove_dir_all(&dir).map_err(|source| FlowError::State { path: dir, source })?;
     Ok(Forgotten::Gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dry_run_reads_what_is_kept_and_writes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        let looking = Environment::look(root, "e");
+        assert_eq!(looking.load::<String>("etcd").unwrap(), None);
+        looking.save("etcd", &"new").unwrap();
+        assert_eq!(std::fs::read_dir(root).unwrap().count(), 0);
+        Environment::open(root, "e").unwrap().save("etcd", &"kept").unwrap();
+        looking.save("etcd", &"new").unwrap();
+        assert_eq!(looking.load::<String>("etcd").unwrap().as_deref(), Some("kept"));
+    }
 }

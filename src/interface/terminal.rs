@@ -1,7 +1,6 @@
 //! The one place that prints. On a terminal a live line a host; elsewhere plain lines; with `--json` an event a line.
 //! What a person must act on goes to standard error, results to standard output.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // this is the place
-
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};

@@ -9,8 +9,7 @@ use payload::Bundle;
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
 use crate::flow::problem::Problem;
-use crate::flow::request::{ClusterChange, ClusterCreate, ClusterSettings, Network, Runtime};
-use crate::flow::rpms;
+use crate::flow::request::{ClusterChange, ClusterCreate, ClusterSettings};
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
 use crate::host::{HostId, Target};
@@ -19,34 +18,33 @@ use crate::repo::Wanted;
 use crate::resource::Image;
 
 use super::component::Supply;
-use super::distro::{Distribution, Rules};
 use super::images;
 use super::manifest::{self, Manifest};
 use super::plan::{Hosts, RolesPackages, make_plan, wanted_packages};
 use super::state::{Cluster, EtcdAccess, Machine, Node};
-use super::{access, cluster_sync, dns, endpoint, pod_network, preflight, runtime, state, version};
+use super::{access, dns, endpoint, pod_network, preflight, state, version};
 
 /// Brings a Kubernetes cluster to what it should be.
 #[derive(Debug)]
 pub struct Converge {
-    masters: Vec<Target>,
+    pub(super) masters: Vec<Target>,
     nodes: Vec<Target>,
     /// Hosts that keep their roles, and are part of the run because something that they use has changed.
     refresh: Vec<Target>,
     /// Why they are; nothing when hosts are named for their own sake.
     reason: Option<&'static str>,
     /// What the cluster is made with; without, it must stand, and stays what it is.
-    settings: Option<ClusterSettings>,
+    pub(super) settings: Option<ClusterSettings>,
     /// Members of an etcd cluster of the site.
     etcd: Vec<Target>,
-    master_rpms: Vec<String>,
-    node_rpms: Vec<String>,
-    master_packages: Vec<Wanted>,
-    node_packages: Vec<Wanted>,
+    pub(super) master_rpms: Vec<String>,
+    pub(super) node_rpms: Vec<String>,
+    pub(super) master_packages: Vec<Wanted>,
+    pub(super) node_packages: Vec<Wanted>,
     images: Vec<Image>,
     manifests: Vec<Manifest>,
     /// As the control host knows the cluster and its etcd before the run, and the cluster as it is to be.
-    before: Option<Cluster>,
+    pub(super) before: Option<Cluster>,
     own_etcd: Option<etcd::Cluster>,
     after: Option<Cluster>,
 }
@@ -100,56 +98,9 @@ impl Converge {
     }
 
     /// What the cluster is made with: once it is there, what it was made with.
-    fn settings(&self) -> ClusterSettings {
+    pub(super) fn settings(&self) -> ClusterSettings {
         let kept = self.before.as_ref().map(|known| &known.settings);
         kept.or(self.settings.as_ref()).cloned().unwrap_or_default()
-    }
-
-    /// Whose packages the cluster is made of: once it is there, those that it was made of.
-    fn distribution(&self, bundle: Option<&Bundle>) -> Distribution {
-        self.before.as_ref().map_or_else(|| Distribution::choose(bundle), |known| known.distribution)
-    }
-
-    fn rules(&self, bundle: Option<&Bundle>) -> &'static dyn Rules {
-        self.distribution(bundle).rules()
-    }
-
-    fn network(&self, bundle: Option<&Bundle>) -> Network {
-        match (&self.before, self.settings().network) {
-            (Some(known), _) => known.network.clone(),
-            (None, Network::Auto) => self.rules(bundle).default_network(bundle),
-            (None, asked) => asked,
-        }
-    }
-
-    fn choose_packages(&mut self, bundle: Option<&Bundle>) -> Result<(), FlowError> {
-        let rules = self.rules(bundle);
-        let (control_plane, mut node) = (rules.control_plane_packages().to_vec(), rules.node_packages().to_vec());
-        self.master_packages = packages(&self.master_rpms, "-fm", &control_plane, bundle)?;
-        need(&self.master_packages, control_plane.first(), "-fm")?;
-        // A control plane of images needs a runtime as well.
-        let runtime = runtime::package(self.containerd(bundle), bundle);
-        if rules.runs_control_plane() && self.master_rpms.is_empty() {
-            self.master_packages.extend(rpms::by_name([runtime]));
-        }
-        let first_of_node = node.first().copied();
-        node.insert(0, runtime);
-        self.node_packages = packages(&self.node_rpms, "-fn", &node, bundle)?;
-        need(&self.node_packages, first_of_node.as_ref(), "-fn")?;
-        // With a bundle at hand what it lacks would come from the internet, which is not there: said before any host is
-        // touched.
-        for (wanted, option) in [(&self.master_packages, "-fm"), (&self.node_packages, "-fn")] {
-            let by_name = wanted.iter().filter(|w| matches!(w, Wanted::Name(name) if rules.must_be_at_hand(name)));
-            for package in by_name {
-                if bundle.is_some() && !rpms::in_bundle(bundle, package.name()) {
-                    return Err(FlowError::request_with_help(
-                        format!("the bundle has no package {}", package.name()),
-                        format!("name its rpm with {option}, or put it into the bundle: `bundle repack --add FILE`"),
-                    ));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Hosts that are in the cluster already are said; a second control plane node needs an endpoint that nodes find it by.
@@ -242,37 +193,6 @@ impl Converge {
         Ok(cluster)
     }
 
-    fn containerd(&self, bundle: Option<&Bundle>) -> bool {
-        let rules = self.rules(bundle);
-        let version = || version::named(rules.key_package(), &self.master_packages, bundle);
-        match (&self.before, self.settings().runtime) {
-            (Some(known), _) => known.containerd,
-            (None, Runtime::Docker) => false,
-            (None, Runtime::Containerd) => true,
-            (None, Runtime::Auto) => rules.prefers_containerd(version().and_then(|v| version::minor(&v))),
-        }
-    }
-
-    /// Whether every node reaches the API by a haproxy of its own: also with one control plane node, when haproxy is at hand,
-    /// so that others can come and go later.
-    fn balanced(&self, bundle: Option<&Bundle>) -> bool {
-        let settings = self.settings();
-        if !self.rules(bundle).balances() || settings.api_endpoint.is_some() || settings.api_vip.is_some() {
-            return false;
-        }
-        match &self.before {
-            // Hosts that are not in this run would not learn of it.
-            Some(known) if self.settings.is_none() => known.balanced,
-            Some(known) if known.balanced => true,
-            known => {
-                let masters = self.masters.iter().map(Target::id);
-                let all: BTreeSet<HostId> =
-                    masters.chain(known.iter().flat_map(|k| k.masters.keys().cloned())).collect();
-                all.len() > 1 || rpms::in_bundle(bundle, cluster_sync::BALANCER_PACKAGE)
-            }
-        }
-    }
-
     /// The hosts of this run by their roles: what a host was before this run it stays.
     fn hosts(&self) -> Hosts {
         let names = |targets: &[Target]| -> BTreeSet<HostId> { targets.iter().map(Target::id).collect() };
@@ -309,22 +229,6 @@ fn machine(target: &Target, seen: &Seen<'_>) -> Result<Machine, FlowError> {
             help: Some("give it an address and a default route".to_owned()),
         }),
     }
-}
-
-/// Packages named, else those of the bundle among the ones that belong to the role.
-fn packages(files: &[String], option: &str, names: &[&str], bundle: Option<&Bundle>) -> Result<Vec<Wanted>, FlowError> {
-    if !files.is_empty() {
-        return rpms::from_files(files, option, bundle);
-    }
-    Ok(rpms::by_name(names.iter().copied()))
-}
-
-fn need(wanted: &[Wanted], name: Option<&&str>, option: &str) -> Result<(), FlowError> {
-    let Some(name) = name.filter(|name| wanted.iter().all(|w| w.name() != **name)) else { return Ok(()) };
-    Err(FlowError::request_with_help(
-        format!("the rpms given with {option} lack {name}"),
-        format!("add its file to {option}, or leave {option} away to install by name"),
-    ))
 }
 
 impl Flow for Converge {

@@ -5,6 +5,7 @@
 
 mod access;
 mod api;
+mod choice;
 mod clock;
 mod cluster_sync;
 mod component;
