@@ -149,8 +149,8 @@ impl Mover {
         Some(true)
     }
 
-    /// Whether bytes for the host wait for the session's socket. libssh2's own word alone would not do: a channel without
-    /// room overwrites what was said for another.
+    /// Whether bytes for the host wait for the session's socket. libssh2's own answer is not enough: a channel whose window
+    /// is full overwrites the direction that another one has set.
     fn wants_out(&self) -> bool {
         matches!(self.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both)
             || self.pairs.iter().any(|p| !p.down.is_empty() && p.channel.write_window().remaining > 0)

@@ -29,7 +29,7 @@ pub(super) struct Seat {
 }
 
 impl Kept {
-    /// Tells the one that waits longest to end; false when none waits.
+    /// Ends the connection that has waited longest; false when none waits.
     pub(super) fn end_one(&self) -> bool {
         let first = self.lock().by_order.pop_first();
         first.inspect(|(_, end)| end.notify_one()).is_some()

@@ -206,7 +206,7 @@ fn kept_connections_give_their_places_to_others_the_longest_waiting_first() {
     held[0].write_all(request(&server, "x", "").as_bytes()).unwrap();
     answer(&mut held[0]);
     held.push(keeping(&server, "x"));
-    assert!(ends(held.remove(1)), "it made room");
+    assert!(ends(held.remove(1)), "it ended for another");
     for stream in &mut held {
         stream.write_all(request(&server, "x", "").as_bytes()).unwrap();
         assert!(answer(stream).0.starts_with("HTTP/1.1 404"), "the others are kept");

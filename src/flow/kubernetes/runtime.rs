@@ -40,7 +40,7 @@ pub(super) fn of(cluster: &Cluster) -> &'static dyn ContainerRuntime {
 /// Docker's own rpm of containerd, which also brings runc.
 const CONTAINERD_IO: &str = "containerd.io";
 
-/// The package of either: of containerd the one that the bundle has.
+/// The package of the runtime; containerd comes as `containerd.io` where the bundle has that.
 pub(super) fn package(containerd: bool, bundle: Option<&Bundle>) -> &'static str {
     match containerd {
         true if rpms::in_bundle(bundle, CONTAINERD_IO) => CONTAINERD_IO,

@@ -1,7 +1,7 @@
 //! How hosts of a cluster find each other: the *list* of its masters and nodes, and the unit that keeps a node's routes
 //! and the API's balancer as the list says.
 //!
-//! The list lies on every node (`/etc/kubernetes/sunshine-cluster`) and, as the one that counts, in the cluster itself
+//! The list lies on every node (`/etc/kubernetes/sunshine-cluster`) and, as the authoritative copy, in the cluster itself
 //! (ConfigMap `kube-public/sunshine-cluster`). A run that adds or removes hosts changes it there, once; every node takes
 //! it over. So no run needs the credentials of hosts that it is not about, and a host that was down then learns of it
 //! when it is back.
