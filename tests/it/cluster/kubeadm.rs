@@ -24,6 +24,38 @@ fn names_and_services_work(lab: &Lab) {
     lab.host(0).sh("kubectl delete pod/server pod/client service/server --wait=false");
 }
 
+/// Kills the run a moment after `step` has begun, while kubeadm is at work on the host.
+fn kill_within(site: &Site, lab: &Lab, step: &str) {
+    let mut begun = false;
+    let code = site.watch(lab, &line(), |event| {
+        if event["event"] == "step_started" && event["step"] == step {
+            begun = true;
+            let host = if step.starts_with("10.8.14.200") { 0 } else { 1 };
+            super::eventually(lab, host, "pgrep -x kubeadm");
+        }
+        !begun
+    });
+    assert!(begun && code.is_none(), "{step}: {code:?}");
+}
+
+#[test]
+fn kubeadm_killed_in_init_and_in_join_is_completed_by_the_same_line() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(3);
+    let site = Site::with(&GROUPS);
+    kill_within(&site, &lab, "10.8.14.200/kubeadm.init");
+    // Where kubeadm itself dies as well, half a control plane is left.
+    super::eventually(&lab, 0, "[ -e /etc/kubernetes/manifests/kube-apiserver.yaml ]");
+    lab.host(0).sh("pkill -KILL -x kubeadm; :");
+    kill_within(&site, &lab, "10.8.14.201/kubeadm.join");
+    site.run(&lab, &line()).expect_ok();
+    let nodes = lab.host(0).sh("kubectl get nodes --no-headers");
+    assert_eq!(nodes.matches(" Ready ").count(), 3, "{nodes}");
+    names_and_services_work(&lab);
+}
+
 #[test]
 fn kubeadm_makes_a_cluster_of_its_packages_and_the_line_again_changes_nothing() {
     if !Lab::here() {

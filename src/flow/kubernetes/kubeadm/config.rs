@@ -21,10 +21,7 @@ fn api_version(minor: u32) -> String {
 /// Checks of kubeadm's preflight that are not what decides here.
 ///
 /// `SystemVerification` refuses cgroup v1, on which the kubelet runs when it is told so; memory and processors are an advice.
-fn ignored(on: &On<'_>, again: bool) -> Value {
-    if again {
-        return json!(["all"]);
-    }
+fn ignored(on: &On<'_>) -> Value {
     let mut ignored = vec!["NumCPU", "Mem"];
     if on.facts.cgroup_version < 2 {
         ignored.push("SystemVerification");
@@ -32,14 +29,14 @@ fn ignored(on: &On<'_>, again: bool) -> Value {
     json!(ignored)
 }
 
-fn registration(on: &On<'_>, machine: &Machine, again: bool) -> Value {
+fn registration(on: &On<'_>, machine: &Machine) -> Value {
     let node_ip = machine.address.to_string();
     let args = match on.cluster.minor {
         0..31 => json!({"node-ip": node_ip}),
         _ => json!([{"name": "node-ip", "value": node_ip}]),
     };
     let mut registration = json!({
-        "name": machine.name, "criSocket": SOCKET, "ignorePreflightErrors": ignored(on, again), "kubeletExtraArgs": args,
+        "name": machine.name, "criSocket": SOCKET, "ignorePreflightErrors": ignored(on), "kubeletExtraArgs": args,
     });
     // A control plane node that is also named as a node runs pods.
     if on.node().is_some() {
@@ -53,8 +50,8 @@ fn documents(all: &[Value]) -> String {
     all.iter().map(|document| format!("{document:#}\n")).collect::<Vec<_>>().join("---\n")
 }
 
-/// For `kubeadm init`; `again`: what an init that was cut short left behind is used.
-pub(super) fn init(on: &On<'_>, machine: &Machine, again: bool) -> String {
+/// For `kubeadm init`.
+pub(super) fn init(on: &On<'_>, machine: &Machine) -> String {
     let cluster = on.cluster;
     let settings = &cluster.settings;
     let version = api_version(cluster.minor);
@@ -62,7 +59,7 @@ pub(super) fn init(on: &On<'_>, machine: &Machine, again: bool) -> String {
         json!({
             "apiVersion": version, "kind": "InitConfiguration",
             "localAPIEndpoint": {"advertiseAddress": machine.address, "bindPort": API_PORT},
-            "nodeRegistration": registration(on, machine, again),
+            "nodeRegistration": registration(on, machine),
         }),
         json!({
             "apiVersion": version, "kind": "ClusterConfiguration",
@@ -106,7 +103,7 @@ pub(super) fn join(on: &On<'_>, machine: &Machine) -> Value {
         "discovery": {"bootstrapToken": {
             "apiServerEndpoint": endpoint::for_nodes(on.cluster).trim_start_matches("https://"),
         }},
-        "nodeRegistration": registration(on, machine, false),
+        "nodeRegistration": registration(on, machine),
     })
 }
 
@@ -139,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_kubeadm_is_told() {
-        let of = |on: &On<'_>| init(on, on.control_plane().unwrap(), false);
+        let of = |on: &On<'_>| init(on, on.control_plane().unwrap());
         insta::assert_snapshot!("kubeadm_init_36", with(36, 2, of));
         let old = with(20, 1, of);
         assert!(old.contains("kubeadm.k8s.io/v1beta2") && old.contains("SystemVerification"), "{old}");

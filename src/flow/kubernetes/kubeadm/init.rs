@@ -10,8 +10,8 @@ use super::super::endpoint;
 use super::super::verify::MasterAnswers;
 use super::config;
 
-/// kubeadm itself waits four minutes for the control plane.
-const INIT: Duration = Duration::from_secs(600);
+/// Another one is waited for; kubeadm itself waits four minutes for the control plane.
+const INIT: Duration = Duration::from_secs(1200);
 
 pub(in crate::flow::kubernetes) struct Init;
 
@@ -23,11 +23,7 @@ impl Component for Init {
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let Some(machine) = on.control_plane() else { return Vec::new() };
         let server = endpoint::of_master(machine);
-        let init = InitOnce {
-            fresh: config::init(on, machine, false),
-            again: config::init(on, machine, true),
-            server: server.clone(),
-        };
+        let init = InitOnce { config: config::init(on, machine), server: server.clone() };
         let init = on.step("kubeadm.init", "create the control plane with kubeadm", init).weight(30);
         vec![
             init.after_if_present(on.waits.etcd.iter().cloned()).after(on.waits.before.clone()),
@@ -39,31 +35,38 @@ impl Component for Init {
 /// A control plane that kubeadm has made from its first phase to its last.
 #[derive(Debug)]
 struct InitOnce {
-    /// The configuration on a host without a control plane.
-    fresh: String,
-    /// On one where an init was cut short: all that it left is used and completed.
-    again: String,
+    config: String,
     server: String,
 }
 
-/// `$1` server. kubeadm's last phases make the add-ons: where they are, it has come to its end.
-const DONE: &str = r#"export HOME=/run/sunshine-installer
-[ -e /etc/kubernetes/admin.conf ] && [ -e /etc/kubernetes/kubelet.conf ] || exit 1
-kubectl --kubeconfig /root/.kube/config --server "$1" --request-timeout=5s -n kube-system get \
-  configmap/kubeadm-config configmap/kubelet-config daemonset/kube-proxy deployment/coredns >/dev/null 2>&1"#;
-const BEGUN: &str = "[ -e /etc/kubernetes/manifests/kube-apiserver.yaml ]";
-/// The configuration on standard input. kubeadm's own last lines say what failed.
-const RUN: &str = r#"set -eu
-umask 077
-export HOME=/run/sunshine-installer
-mkdir -p "$HOME"
-f=$(mktemp) && trap 'rm -f "$f"' EXIT && cat >"$f"
-said=$(kubeadm init --config "$f" --skip-token-print 2>&1) || {
-  s=$?
-  printf '%s\n' "$said" | grep -v '^[[:space:]]*$' | tail -n 25 >&2
-  journalctl -u kubelet -n 10 --no-pager -o cat >&2 2>/dev/null || :
-  exit $s
-}"#;
+/// `is_done SERVER`. kubeadm's last phases make the add-ons: where they are, it has come to its end.
+macro_rules! is_done {
+    () => {
+        r#"is_done() {
+  [ -e /etc/kubernetes/admin.conf ] && [ -e /etc/kubernetes/kubelet.conf ] || return 1
+  kubectl --kubeconfig /root/.kube/config --server "$1" --request-timeout=5s -n kube-system get \
+    configmap/kubeadm-config configmap/kubelet-config daemonset/kube-proxy deployment/coredns >/dev/null 2>&1
+}
+"#
+    };
+}
+
+/// `$1` server.
+const DONE: &str = concat!("export HOME=/run/sunshine-installer\n", is_done!(), r#"is_done "$1""#);
+/// `$1` server. Where an init was cut short, what it left is used and completed: kubeadm would refuse its files and ports.
+const RUN: &str = concat!(
+    is_done!(),
+    exclusive!(
+        r#"! is_done "$1" || exit 0
+m=FileAvailable--etc-kubernetes-manifests-kube
+left=$m-apiserver.yaml,$m-controller-manager.yaml,$m-scheduler.yaml,Port-6443,Port-10250,Port-10257,Port-10259
+if [ -e /etc/kubernetes/manifests/kube-apiserver.yaml ]; then
+  run init --config "$f" --skip-token-print --ignore-preflight-errors="$left"
+else
+  run init --config "$f" --skip-token-print
+fi"#
+    )
+);
 
 impl Work for InitOnce {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
@@ -74,10 +77,8 @@ impl Work for InitOnce {
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         let host = cx.host()?;
-        let begun = host.run(&Command::script(BEGUN).label("look for an init that was cut short"))?.ok();
-        let config = if begun { &self.again } else { &self.fresh };
-        let run = Command::script(RUN).stdin(config.clone().into_bytes()).timeout(INIT).label("kubeadm init");
-        host.run_ok(&run)?;
+        let run = Command::script(RUN).arg(&self.server).stdin(self.config.clone().into_bytes());
+        host.run_ok(&run.timeout(INIT).label("kubeadm init"))?;
         Ok(())
     }
 }

@@ -13,7 +13,8 @@ use crate::plan::{Check, Cx, Step, StepError, Work};
 use super::super::component::{Component, On};
 use super::{KUBELET_CONF, SOCKET, config};
 
-const JOIN: Duration = Duration::from_secs(420);
+/// Another one is waited for.
+const JOIN: Duration = Duration::from_secs(960);
 
 pub(in crate::flow::kubernetes) struct Join;
 
@@ -55,21 +56,14 @@ const TOKEN: &str =
 /// The token on standard input. One that cannot be deleted ends by itself.
 const END: &str =
     "export HOME=/run/sunshine-installer; read -r t; kubeadm --kubeconfig /root/.kube/config token delete \"${t%%.*}\"";
-/// `$1` socket, `$2` kubeconfig; the configuration on standard input. What a join that was cut short left is removed first.
-const RUN: &str = r#"set -eu
-umask 077
-export HOME=/run/sunshine-installer
-mkdir -p "$HOME"
-f=$(mktemp) && trap 'rm -f "$f"' EXIT && cat >"$f"
+/// `$1` socket, `$2` kubeconfig, `$3` node. What a join that was cut short left is removed first.
+const RUN: &str = exclusive!(
+    r#"! { [ -e "$2" ] && kubectl --kubeconfig "$2" --request-timeout=5s get node "$3" >/dev/null 2>&1; } || exit 0
 if [ -e "$2" ] || [ -e /etc/kubernetes/bootstrap-kubelet.conf ] || [ -e /etc/kubernetes/pki/ca.crt ]; then
   kubeadm reset -f --cri-socket "$1" >/dev/null 2>&1 || :
 fi
-said=$(kubeadm join --config "$f" 2>&1) || {
-  s=$?
-  printf '%s\n' "$said" | grep -v '^[[:space:]]*$' | tail -n 25 >&2
-  journalctl -u kubelet -n 10 --no-pager -o cat >&2 2>/dev/null || :
-  exit $s
-}"#;
+run join --config "$f""#
+);
 
 /// How kubeadm knows the authority again: the SHA-256 of its public key (RFC 7469, SubjectPublicKeyInfo).
 fn pin(ca: &str) -> Result<String, StepError> {
@@ -102,7 +96,7 @@ impl Work for JoinOnce {
         let control_plane = cx.other(&self.control_plane)?;
         let token =
             control_plane.run_ok(&Command::script(TOKEN).label("kubeadm token create"))?.text().trim().to_owned();
-        let run = Command::script(RUN).args([SOCKET, KUBELET_CONF]).secret_stdin(self.config(&token)?);
+        let run = Command::script(RUN).args([SOCKET, KUBELET_CONF, &self.node]).secret_stdin(self.config(&token)?);
         let joined = cx.host()?.run_ok(&run.timeout(JOIN).label("kubeadm join"));
         let end = Command::script(END).secret_stdin(Secret::new(format!("{token}\n"))).label("kubeadm token delete");
         drop(control_plane.run(&end));

@@ -1,6 +1,31 @@
 //! The components of a cluster that kubeadm makes (Kubernetes documentation, "kubeadm": `init`, `join`, "Customizing components
 //! with the kubeadm API").
 
+/// The head of a script that runs kubeadm with the configuration on standard input (`$f`). A kubeadm that a killed run has
+/// begun goes on without it: it is waited for, at most nine minutes. The lock is that of kubeadm's own file, and leaves none.
+macro_rules! exclusive {
+    ($body:literal) => {
+        concat!(
+            r#"set -eu
+umask 077
+export HOME=/run/sunshine-installer
+mkdir -p "$HOME"
+f=$(mktemp) && trap 'rm -f "$f"' EXIT && cat >"$f"
+exec 9<"$(command -v kubeadm)"
+flock -w 540 9 || { echo 'kubeadm of an earlier run is still at work on this host' >&2; exit 75; }
+run() {
+  said=$(kubeadm "$@" 2>&1) && return 0
+  s=$?
+  printf '%s\n' "$said" | grep -v '^[[:space:]]*$' | tail -n 25 >&2
+  journalctl -u kubelet -n 10 --no-pager -o cat >&2 2>/dev/null || :
+  exit $s
+}
+"#,
+            $body
+        )
+    };
+}
+
 mod config;
 mod files;
 mod init;
