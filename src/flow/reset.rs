@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::host::{HostId, Target};
-use crate::plan::{HostState, Plan, RunReport, Step};
+use crate::plan::{Plan, RunReport, Step};
 use crate::resource::Undo;
 
 use super::error::FlowError;
@@ -113,7 +113,7 @@ impl Flow for Reset {
     }
 
     fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError> {
-        if !self.is_whole() || report.hosts.iter().any(|h| h.result != HostState::Ok) {
+        if !self.is_whole() || report.any_failed() {
             return Ok(Vec::new());
         }
         let wiped = self.targets.iter().all(|t| self.wipes(&t.id()));

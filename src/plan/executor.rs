@@ -32,6 +32,23 @@ pub struct RunReport {
     pub control_ok: bool,
 }
 
+impl RunReport {
+    /// Whether a host was part of the run and all its steps ended well.
+    pub fn succeeded(&self, host: &HostId) -> bool {
+        self.hosts.iter().any(|h| h.host == *host && h.result == HostState::Ok)
+    }
+
+    /// Whether a host was part of the run and not all its steps ended well.
+    pub fn failed(&self, host: &HostId) -> bool {
+        self.hosts.iter().any(|h| h.host == *host && h.result != HostState::Ok)
+    }
+
+    /// Whether that is so of any host.
+    pub fn any_failed(&self) -> bool {
+        self.hosts.iter().any(|h| h.result != HostState::Ok)
+    }
+}
+
 /// How to run a plan.
 #[derive(Debug, Clone, Copy)]
 pub struct RunMode {

@@ -10,7 +10,7 @@ use crate::flow::rpms;
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
 use crate::host::{HostId, Target, for_each};
-use crate::plan::{HostState, Plan, RunReport};
+use crate::plan::{Plan, RunReport};
 use crate::repo::Wanted;
 
 use super::decide::{decide, fresh_token};
@@ -137,8 +137,7 @@ impl Flow for Converge {
 
     fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError> {
         let Some(cluster) = &mut self.after else { return Ok(Vec::new()) };
-        let good = |host: &HostId| report.hosts.iter().any(|h| h.host == *host && h.result == HostState::Ok);
-        let answered = self.request.members.iter().filter(|t| good(&t.id())).count();
+        let answered = self.request.members.iter().filter(|t| report.succeeded(&t.id())).count();
         if answered > cluster.members.len() / 2 && !cluster.standing {
             cluster.standing = true;
             cluster.save(scene.environment)?;

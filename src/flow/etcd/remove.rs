@@ -10,7 +10,7 @@ use crate::flow::retry::{self, Patience};
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
 use crate::host::{Command, Facts, HostId, Target};
-use crate::plan::{Check, Cx, HostState, Plan, RunReport, Step, StepError, Work};
+use crate::plan::{Check, Cx, Plan, RunReport, Step, StepError, Work};
 use crate::resource::{Undo, lost};
 
 use super::client::{Client, EtcdError};
@@ -154,10 +154,9 @@ impl Flow for Remove {
 
     fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError> {
         let Some(known) = &self.known else { return Ok(Vec::new()) };
-        let failed = |host: &HostId| report.hosts.iter().any(|h| h.host == *host && h.result != HostState::Ok);
         let mut now = Cluster::load(scene.environment)?.unwrap_or_else(|| known.clone());
         let gone: Vec<HostId> = self.leaving().into_iter().map(Target::id).collect();
-        let gone: Vec<HostId> = gone.into_iter().filter(|h| report.control_ok && !failed(h)).collect();
+        let gone: Vec<HostId> = gone.into_iter().filter(|h| report.control_ok && !report.failed(h)).collect();
         now.members.retain(|host, _| !gone.contains(host));
         now.save(scene.environment)?;
         if gone.is_empty() {

@@ -13,7 +13,7 @@ use crate::flow::request::{ClusterChange, ClusterCreate, ClusterSettings};
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
 use crate::host::{HostId, Target};
-use crate::plan::{HostState, Plan, RunReport};
+use crate::plan::{Plan, RunReport};
 use crate::repo::Wanted;
 use crate::resource::Image;
 
@@ -311,12 +311,11 @@ impl Flow for Converge {
 
     fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError> {
         let Some(cluster) = &mut self.after else { return Ok(Vec::new()) };
-        let good = |host: &HostId| report.hosts.iter().any(|h| h.host == *host && h.result == HostState::Ok);
-        if !cluster.standing && cluster.masters.keys().any(good) {
+        if !cluster.standing && cluster.masters.keys().any(|host| report.succeeded(host)) {
             cluster.standing = true;
             cluster.save(scene.environment)?;
         }
-        if report.hosts.iter().any(|h| h.result != HostState::Ok) {
+        if report.any_failed() {
             return Ok(Vec::new());
         }
         let (masters, nodes) = (cluster.masters.len(), cluster.nodes.len());

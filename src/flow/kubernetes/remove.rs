@@ -10,7 +10,7 @@ use crate::flow::problem::Problem;
 use crate::flow::request::ClusterRemove;
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::host::{Facts, HostId, Target};
-use crate::plan::{HostState, Plan, RunReport, Step, StepId};
+use crate::plan::{Plan, RunReport, Step, StepId};
 use crate::resource::{Undo, lost};
 
 use super::converge::no_cluster;
@@ -165,12 +165,11 @@ impl Flow for Remove {
     fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError> {
         let Some(known) = &self.known else { return Ok(Vec::new()) };
         // A host whose steps did not all end well stays in the list: the same line goes on with it.
-        let failed = |host: &HostId| report.hosts.iter().any(|h| h.host == *host && h.result != HostState::Ok);
         let mut now = Cluster::load(scene.environment)?.unwrap_or_else(|| known.clone());
         let mut gone = Vec::new();
         for target in self.leaving() {
             let host = target.id();
-            if failed(&host) || !report.control_ok {
+            if report.failed(&host) || !report.control_ok {
                 continue;
             }
             if self.request.masters.iter().any(|t| t.same_host(target)) {
