@@ -144,6 +144,7 @@ fn a_dry_run_says_what_would_change_and_changes_nothing_at_either_end() {
         assert!(all.contains(part), "{part}: {all}");
     }
     assert!(!all.contains("-----BEGIN"), "{all}");
+    assert!(all.contains("ETCD_INITIAL_CLUSTER_TOKEN=\"(made by the run)\""), "the same every time: {all}");
     assert!(!site.path("state").exists(), "the control host's state was touched");
     assert_unchanged(lab.host(0), &before);
 

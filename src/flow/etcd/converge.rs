@@ -118,7 +118,8 @@ impl Flow for Converge {
             let found = found.map_err(|e| FlowError::Failed { error: e.to_string(), help: e.help() })?;
             seen.etcd_found.insert(name.clone(), found);
         }
-        seen.fresh_token = fresh_token();
+        // What a dry run shows is the same every time; the run's own token would be another one anyway.
+        seen.fresh_token = if scene.options.dry_run { "(made by the run)".to_owned() } else { fresh_token() };
         Ok(())
     }
 
