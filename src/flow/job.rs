@@ -20,8 +20,8 @@ use payload::Bundle;
 
 use crate::host::{HostId, Need, Target, raise_descriptors};
 use crate::plan::{
-    Event, Events, HostResult, HostState, Interrupt, Journal, LeaseKeeper, Level, Owner, Plan, RunHost, RunHosts,
-    RunLock, RunMode, RunReport, millis, run,
+    Event, Events, HostResult, HostState, Interrupt, LeaseKeeper, Level, Owner, Plan, RunHost, RunHosts, RunLock,
+    RunMode, RunReport, millis, run,
 };
 use crate::repo::{CONNECTIONS, InstallOptions, Server, Wanted};
 
@@ -68,7 +68,7 @@ pub struct JobReport {
 pub fn run_job(job: &Job, setup: &Setup) -> Result<JobReport, FlowError> {
     let begun = Instant::now();
     let environment = match job.options.dry_run {
-        true => Environment::look(&setup.state_root, &job.options.environment),
+        true => Environment::look(&setup.state_root, &job.options.environment)?,
         false => Environment::open(&setup.state_root, &job.options.environment)?,
     };
     let _lock = lock(&environment, job)?;
@@ -87,7 +87,7 @@ pub fn run_job(job: &Job, setup: &Setup) -> Result<JobReport, FlowError> {
     let (forks, reduced) = fitting(need, raise_descriptors());
     problems.extend(reduced);
     let job = &Job { options: RunOptions { forks, ..job.options.clone() }, ..job.clone() };
-    begin_journal(&environment, setup, job)?;
+    explain_last_run(&environment, setup, job)?;
     setup.events.send(&Event::RunStarted {
         run: run_id(),
         environment: environment.name.clone(),
@@ -104,7 +104,7 @@ pub fn run_job(job: &Job, setup: &Setup) -> Result<JobReport, FlowError> {
     result
 }
 
-// A dry run changes nothing here either: no lock file, no journal.
+// A dry run changes nothing here either: no lock file.
 fn lock(environment: &Environment, job: &Job) -> Result<Option<RunLock>, FlowError> {
     if job.options.dry_run {
         return Ok(None);
@@ -112,12 +112,11 @@ fn lock(environment: &Environment, job: &Job) -> Result<Option<RunLock>, FlowErr
     Ok(Some(RunLock::take(&environment.dir, &environment.name)?))
 }
 
-fn begin_journal(environment: &Environment, setup: &Setup, job: &Job) -> Result<(), FlowError> {
+fn explain_last_run(environment: &Environment, setup: &Setup, job: &Job) -> Result<(), FlowError> {
     if job.options.dry_run {
         return Ok(());
     }
-    let state = |source| FlowError::State { path: environment.dir.clone(), source };
-    if let Some(last) = Journal::last(&environment.dir).map_err(state)?
+    if let Some(last) = environment.last_run()?
         && !last.finished
     {
         let during = match last.in_the_middle.as_slice() {
@@ -131,7 +130,6 @@ fn begin_journal(environment: &Environment, setup: &Setup, job: &Job) -> Result<
             None,
         );
     }
-    setup.events.listen(Journal::begin(&environment.dir).map_err(state)?);
     Ok(())
 }
 

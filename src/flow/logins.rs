@@ -3,68 +3,42 @@
 
 use std::collections::BTreeMap;
 
-use camino::Utf8PathBuf;
-use serde::{Deserialize, Serialize};
-
 use crate::host::{Auth, HostId, Target, TargetDefaults};
+use crate::store::HostLogin;
 
 use super::error::FlowError;
 use super::state::Environment;
 
-const FILE: &str = "hosts";
-
-/// One host's login.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Login {
-    user: String,
-    port: u16,
-    key: Option<Utf8PathBuf>,
-}
-
 /// The logins of an environment, by host.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Logins(BTreeMap<HostId, Login>);
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Logins(BTreeMap<HostId, HostLogin>);
 
 impl Logins {
     /// The logins kept; none when there are none.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the store cannot be read.
     pub fn load(environment: &Environment) -> Result<Self, FlowError> {
-        let kept: BTreeMap<HostId, Login> = environment.load(FILE)?.unwrap_or_default();
-        // Reads states made before identities had ports: the entry of an address may be of another port than 22.
-        let rekeyed = kept.into_iter().filter_map(|(host, login)| {
-            let address = host.address().parse().ok()?;
-            Some((HostId::new(&address, login.port), login))
-        });
-        Ok(Self(rekeyed.collect()))
-    }
-
-    /// The same hosts by their identities, where a state made before names them by their addresses: such a name means the
-    /// one login of that address.
-    pub(super) fn identify<T>(&self, hosts: BTreeMap<HostId, T>) -> BTreeMap<HostId, T> {
-        let identity = |host: HostId| {
-            if self.0.contains_key(&host) {
-                return host;
-            }
-            HostId::named(&host, self.0.keys()).cloned().unwrap_or(host)
-        };
-        hosts.into_iter().map(|(host, value)| (identity(host), value)).collect()
+        if !environment.is_kept() {
+            return Ok(Self::default());
+        }
+        Ok(Self(environment.store()?.logins(&environment.name)?.hosts))
     }
 
     /// Keeps how these hosts are logged in to; writes only when that is news.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the store cannot be read or written.
     pub fn keep(environment: &Environment, targets: &[Target]) -> Result<(), FlowError> {
         let before = Self::load(environment)?;
         let mut logins = before.clone();
         for target in targets {
-            let login = Login { user: target.user.clone(), port: target.port, key: target.auth.key.clone() };
-            logins.0.insert(target.id(), login);
+            logins.0.insert(target.id(), HostLogin::of(target));
         }
-        if logins == before { Ok(()) } else { environment.save(FILE, &logins) }
+        if logins != before {
+            environment.store()?.keep_hosts(&environment.name, &logins.0)?;
+        }
+        Ok(())
     }
 
     /// The way to a host: as it was last logged in to, with what the line gives for all hosts put first. `None` when
@@ -107,19 +81,7 @@ mod tests {
         for host in ["a@10.0.0.1:2222", "b@10.0.0.1", "c@[fe80::1]:2222"] {
             assert_eq!(way(&logins, host.split_once('@').unwrap().1), host);
         }
-    }
-
-    #[test]
-    fn a_state_that_names_a_host_by_its_address_is_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let environment = Environment::open(Utf8Path::from_path(dir.path()).unwrap(), "e").unwrap();
-        let login = |port: u16| serde_json::json!({"user": "m", "port": port, "key": null});
-        let kept = serde_json::json!({"10.0.0.1": login(2222), "10.0.0.2": login(22), "fe80::1": login(2222)});
-        environment.save(FILE, &kept).unwrap();
-        let logins = Logins::load(&environment).unwrap();
-        assert_eq!(way(&logins, "10.0.0.1:2222"), "m@10.0.0.1:2222");
-        let hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "fe80::1"].map(|h| (HostId::from(h), ()));
-        let found: Vec<HostId> = logins.identify(hosts.into()).into_keys().collect();
-        assert_eq!(found, ["10.0.0.1:2222", "10.0.0.2", "10.0.0.3", "[fe80::1]:2222"]);
+        environment.empty().unwrap();
+        assert_eq!(Logins::load(&environment).unwrap(), Logins::default());
     }
 }

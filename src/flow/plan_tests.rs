@@ -138,7 +138,7 @@ impl Site {
     }
 
     fn try_plan(&self, operations: &[Operation]) -> Result<Plan, super::FlowError> {
-        let environment = Environment::look(&self.root(), "e");
+        let environment = Environment::look(&self.root(), "e").unwrap();
         let options = RunOptions { login: logins(), ..RunOptions::default() };
         let asked = Asked { environment: &environment, bundle: self.bundle.as_ref(), options: &options };
         let mut flows = Vec::new();

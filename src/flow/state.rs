@@ -1,14 +1,17 @@
-//! What the control host keeps of an environment: a folder of mode 0700 with the journal, the lock, the certificates
-//! and one JSON file a flow. No password is ever in it.
+//! What the control host keeps of an environment: documents of JSON in the store, and a folder of mode 0700 with the lock
+//! and the certificates. No password is ever in it.
+
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::FlowError;
-use super::files::{make_private_dir, write_private};
+use super::files::make_private_dir;
 use super::pki::Pki;
 use crate::plan::RunLock;
+use crate::store::{LastRun, Store, StoreError};
 
 /// The folder that holds all environments: `/var/lib/onekey_deploy` for root, else the user's state folder.
 ///
@@ -31,42 +34,52 @@ pub fn user_state_dir() -> Utf8PathBuf {
     std::env::var("XDG_STATE_HOME").map_or_else(|_| home(), Utf8PathBuf::from).join("onekey_deploy")
 }
 
-/// One environment's folder.
+/// One environment: its folder, and its part of the store.
 #[derive(Debug, Clone)]
 pub struct Environment {
     pub name: String,
     pub dir: Utf8PathBuf,
+    /// `None` when nothing is kept and nothing is to be made.
+    store: Option<Arc<Store>>,
     /// For a dry run: nothing is written.
     look_only: bool,
 }
 
-/// What is kept of an environment's clusters and hosts, which is gone when they are.
-const OF_CLUSTERS: [&str; 3] = ["etcd", "kubernetes", "hosts"];
+/// The documents of an environment's clusters, which are gone when they are.
+const OF_CLUSTERS: [&str; 2] = ["etcd", "kubernetes"];
 
 impl Environment {
-    /// Opens, or makes, the folder of `name` under `root`.
+    /// Opens the environment `name` under `root`, and makes its folder and the store when they are not there.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// When they cannot be made or read.
     pub fn open(root: &Utf8Path, name: &str) -> Result<Self, FlowError> {
+        // First the store: an environment's folder may hold files of an earlier version, which it imports.
+        let store = Store::open(root)?;
         let dir = root.join("environments").join(name);
         make_private_dir(&dir).map_err(|source| FlowError::State { path: dir.clone(), source })?;
-        Ok(Self { name: name.to_owned(), dir, look_only: false })
+        Ok(Self { name: name.to_owned(), dir, store: Some(Arc::new(store)), look_only: false })
     }
 
-    /// The folder of `name` under `root` as a dry run uses it: it need not be there, and nothing is ever written to it.
-    pub fn look(root: &Utf8Path, name: &str) -> Self {
-        Self { name: name.to_owned(), dir: root.join("environments").join(name), look_only: true }
+    /// The environment `name` under `root` as a dry run uses it: nothing is made or written, not even what is missing. An
+    /// environment that is not there is empty.
+    ///
+    /// # Errors
+    /// When what is there cannot be read.
+    pub fn look(root: &Utf8Path, name: &str) -> Result<Self, FlowError> {
+        let dir = root.join("environments").join(name);
+        Ok(Self { name: name.to_owned(), dir, store: Store::look(root)?.map(Arc::new), look_only: true })
     }
 
-    /// The folder of `name` under `root`, for questions: nothing is made.
+    /// The environment `name` under `root`, for questions: it is not made.
     ///
     /// # Errors
     /// When there is no such environment.
     pub fn find(root: &Utf8Path, name: &str) -> Result<Self, FlowError> {
         let dir = root.join("environments").join(name);
         if dir.is_dir() {
-            return Ok(Self { name: name.to_owned(), dir, look_only: false });
+            let store = Some(Arc::new(Store::open(root)?));
+            return Ok(Self { name: name.to_owned(), dir, store, look_only: false });
         }
         Err(FlowError::request_with_help(
             format!("there is no environment {name} on the control host"),
@@ -78,18 +91,14 @@ impl Environment {
     /// host may have an environment of the same name.
     ///
     /// # Errors
-    /// When the folder cannot be read or written.
+    /// When the store cannot be read or written.
     pub fn id(&self) -> Result<String, FlowError> {
-        let path = self.dir.join("id");
-        let fail = |source| FlowError::State { path: path.clone(), source };
-        match std::fs::read_to_string(&path) {
-            Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(fail(e)),
-            _ => {}
+        let store = self.store()?;
+        if let Some(id) = store.record_id(&self.name)? {
+            return Ok(id);
         }
         let id = format!("{}-{}", self.name, hex::encode(rand::random::<[u8; 8]>()));
-        write_private(&path, id.as_bytes()).map_err(fail)?;
-        Ok(id)
+        Ok(store.keep_record_id(&self.name, &id)?)
     }
 
     /// Its keys and certificates.
@@ -100,11 +109,12 @@ impl Environment {
     /// Forgets the clusters, their hosts and certificates.
     ///
     /// # Errors
-    /// When the folder cannot be changed.
+    /// When the store or the folder cannot be changed.
     pub fn empty(&self) -> Result<(), FlowError> {
-        for file in OF_CLUSTERS {
-            self.forget(file)?;
+        for document in OF_CLUSTERS {
+            self.forget(document)?;
         }
+        self.store()?.forget_logins(&self.name)?;
         let path = self.dir.join("pki");
         match std::fs::remove_dir_all(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(FlowError::State { path, source }),
@@ -112,44 +122,79 @@ impl Environment {
         }
     }
 
-    /// Reads `FILE.json`; `None` when this flow never ran in this environment.
+    /// Reads a document; `None` when this flow never ran in this environment.
     ///
     /// # Errors
     /// When it cannot be read, or is not what this version writes: it is named and never replaced.
-    pub fn load<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>, FlowError> {
-        let path = self.dir.join(file).with_extension("json");
-        match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|e| FlowError::State { path, source: std::io::Error::other(e) }),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(FlowError::State { path, source }),
-        }
+    pub fn load<T: DeserializeOwned>(&self, document: &str) -> Result<Option<T>, FlowError> {
+        let Some(store) = &self.store else { return Ok(None) };
+        let Some(json) = store.document(&self.name, document)? else { return Ok(None) };
+        serde_json::from_str(&json).map(Some).map_err(|e| self.wrong(document, &e))
     }
 
-    /// Writes `FILE.json` by rename; a dry run's checks may have learnt something, and keep nothing.
+    /// Keeps a document; it is on disk when this returns. A dry run's checks may have learnt something, and keep nothing.
     ///
     /// # Errors
-    /// When the folder cannot be written.
-    pub fn save<T: Serialize>(&self, file: &str, value: &T) -> Result<(), FlowError> {
+    /// When the store cannot be written.
+    pub fn save<T: Serialize>(&self, document: &str, value: &T) -> Result<(), FlowError> {
         if self.look_only {
             return Ok(());
         }
-        let path = self.dir.join(file).with_extension("json");
-        let fail = |source| FlowError::State { path: path.clone(), source };
-        let bytes = serde_json::to_vec_pretty(value).map_err(|e| fail(e.into()))?;
-        write_private(&path, &bytes).map_err(fail)
+        let json = serde_json::to_string(value).map_err(|e| self.wrong(document, &e))?;
+        Ok(self.store()?.save_document(&self.name, document, &json)?)
     }
 
-    /// Removes `FILE.json`, when it is there.
+    /// Removes a document, when it is there.
     ///
     /// # Errors
-    /// When the folder cannot be written.
-    pub fn forget(&self, file: &str) -> Result<(), FlowError> {
-        let path = self.dir.join(file).with_extension("json");
-        match std::fs::remove_file(&path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(FlowError::State { path, source }),
-            _ => Ok(()),
+    /// When the store cannot be written.
+    pub fn forget(&self, document: &str) -> Result<(), FlowError> {
+        Ok(self.store()?.forget_document(&self.name, document)?)
+    }
+
+    /// How the last run ended; `None` when there was none.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn last_run(&self) -> Result<Option<LastRun>, FlowError> {
+        Ok(match &self.store {
+            Some(store) => store.last_run(&self.name)?,
+            None => None,
+        })
+    }
+
+    /// The store, for what is kept of this environment beside documents.
+    ///
+    /// # Errors
+    /// When there is none, in an environment that is only looked at.
+    pub(super) fn store(&self) -> Result<&Store, FlowError> {
+        self.store.as_deref().ok_or_else(|| FlowError::State {
+            path: self.dir.clone(),
+            source: std::io::Error::other("nothing is kept of this environment, and it is only read"),
+        })
+    }
+
+    /// Whether something is kept to be read.
+    pub(super) fn is_kept(&self) -> bool {
+        self.store.is_some()
+    }
+
+    fn wrong(&self, document: &str, error: &serde_json::Error) -> FlowError {
+        let path = self.store.as_ref().map_or(&*self.dir, |store| store.path()).to_owned();
+        let words = format!("environment {}, document {document}: {error}", self.name);
+        FlowError::State { path, source: std::io::Error::other(words) }
+    }
+}
+
+impl From<StoreError> for FlowError {
+    fn from(error: StoreError) -> Self {
+        let help = error.help();
+        match error {
+            StoreError::Io { path, source } => Self::State { path, source },
+            StoreError::Newer { .. } | StoreError::InUse { .. } | StoreError::Vault { .. } => {
+                Self::Request { error: error.to_string(), help }
+            }
+            StoreError::Sql { .. } | StoreError::Damaged { .. } => Self::Failed { error: error.to_string(), help },
         }
     }
 }
@@ -163,6 +208,17 @@ pub enum Forgotten {
     Stands,
 }
 
+/// Whether a cluster or EC2 instances are kept.
+fn stands(environment: &Environment) -> Result<bool, FlowError> {
+    let store = environment.store()?;
+    for document in OF_CLUSTERS {
+        if store.document(&environment.name, document)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(!super::ec2::made(environment)?.is_empty())
+}
+
 /// Removes what is kept of an environment, its certificates too; hosts are not touched. Where a cluster stands, only by
 /// force: without its certificates nobody can change it any more.
 ///
@@ -173,14 +229,13 @@ pub fn forget_environment(root: &Utf8Path, name: &str, force: bool) -> Result<Fo
     if !dir.is_dir() {
         return Ok(Forgotten::Unknown);
     }
+    let environment = Environment::find(root, name)?;
     let _lock = RunLock::take(&dir, name)?;
-    let environment = Environment { name: name.to_owned(), dir: dir.clone(), look_only: false };
-    if !force
-        && (["etcd.json", "kubernetes.json"].iter().any(|file| dir.join(file).exists())
-            || !super::ec2::made(&environment)?.is_empty())
-    {
+    if !force && stands(&environment)? {
         return Ok(Forgotten::Stands);
     }
+    // In this order: certificates without a cluster are of no consequence, a cluster without them could not be changed.
+    environment.store()?.forget(name)?;
     std::fs::remove_dir_all(&dir).map_err(|source| FlowError::State { path: dir, source })?;
     Ok(Forgotten::Gone)
 }
@@ -193,11 +248,12 @@ mod tests {
     fn a_dry_run_reads_what_is_kept_and_writes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let root = Utf8Path::from_path(dir.path()).unwrap();
-        let looking = Environment::look(root, "e");
+        let looking = Environment::look(root, "e").unwrap();
         assert_eq!(looking.load::<String>("etcd").unwrap(), None);
         looking.save("etcd", &"new").unwrap();
         assert_eq!(std::fs::read_dir(root).unwrap().count(), 0);
         Environment::open(root, "e").unwrap().save("etcd", &"kept").unwrap();
+        let looking = Environment::look(root, "e").unwrap();
         looking.save("etcd", &"new").unwrap();
         assert_eq!(looking.load::<String>("etcd").unwrap().as_deref(), Some("kept"));
     }

@@ -9,23 +9,14 @@ use serde::{Deserialize, Serialize};
 use crate::flow::request::{Job, Operation};
 use crate::host::{Auth, HostId, Secret, Target};
 use crate::store::vault::Vault;
-use crate::store::{Store, StoreError};
+use crate::store::{HostLogin, KeptLogins, Store, StoreError};
 
 /// What is kept in the clear.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Login {
     pub(crate) user: Option<String>,
     pub(crate) key: Option<Utf8PathBuf>,
-    /// By host.
-    #[serde(default)]
     pub(crate) hosts: BTreeMap<HostId, HostLogin>,
-}
-
-/// One host's own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct HostLogin {
-    pub(crate) user: String,
-    pub(crate) port: u16,
 }
 
 /// The secrets beside a [`Login`].
@@ -35,28 +26,39 @@ pub(crate) struct Secrets {
     pub(crate) passwords: BTreeMap<HostId, Secret>,
 }
 
+/// What is sealed. Earlier versions wrote no users, and called hosts by their bare address.
 #[derive(Serialize, Deserialize)]
 struct Plain {
     sudo: Option<String>,
     passwords: BTreeMap<HostId, String>,
+    /// Whose the passwords are: the login beside them may have been changed without the key.
+    #[serde(default)]
+    users: BTreeMap<HostId, String>,
 }
 
 impl Secrets {
     /// As a text to seal.
-    fn to_text(&self) -> Secret {
+    fn to_text(&self, login: &Login) -> Secret {
+        let user = |host: &HostId| Some((host.clone(), login.hosts.get(host)?.user.clone()));
         let plain = Plain {
             sudo: self.sudo.as_ref().map(|s| s.expose().to_owned()),
             passwords: self.passwords.iter().map(|(host, s)| (host.clone(), s.expose().to_owned())).collect(),
+            users: self.passwords.keys().filter_map(user).collect(),
         };
         Secret::new(serde_json::to_string(&plain).unwrap_or_default())
     }
 
-    /// Back from [`Secrets::to_text`].
-    fn from_text(text: &Secret) -> Option<Self> {
+    /// Back from [`Secrets::to_text`]; a password only where its login is kept still.
+    fn from_text(text: &Secret, login: &Login) -> Option<Self> {
         let plain: Plain = serde_json::from_str(text.expose()).ok()?;
+        let password = |(host, password): (HostId, String)| {
+            let identity = HostId::named(&host, login.hosts.keys())?;
+            let same = plain.users.get(&host).is_none_or(|user| *user == login.hosts[identity].user);
+            same.then(|| (identity.clone(), Secret::new(password)))
+        };
         Some(Self {
             sudo: plain.sudo.map(Secret::new),
-            passwords: plain.passwords.into_iter().map(|(host, p)| (host, Secret::new(p))).collect(),
+            passwords: plain.passwords.into_iter().filter_map(password).collect(),
         })
     }
 }
@@ -65,9 +67,9 @@ impl Secrets {
 pub(crate) fn learn<'a>(login: &mut Login, secrets: &mut Secrets, targets: impl IntoIterator<Item = &'a Target>) {
     for target in targets {
         let host = target.id();
-        let own = HostLogin { user: target.user.clone(), port: target.port };
-        // A password belongs to its user.
-        if login.hosts.get(&host).is_some_and(|before| *before != own) {
+        let own = HostLogin::of(target);
+        // A password belongs to its user and port.
+        if login.hosts.get(&host).is_some_and(|before| !before.is_same(&own)) {
             secrets.passwords.remove(&host);
         }
         if let Some(password) = &target.auth.password {
@@ -88,11 +90,13 @@ pub(crate) fn learn_job(login: &mut Login, secrets: &mut Secrets, job: &Job) {
     }
 }
 
-/// Hosts that are, or become, the environment's.
+/// Hosts that are, or become, the environment's; not those that leave it.
 fn hosts(operation: &Operation) -> Vec<&Target> {
     match operation {
         Operation::EtcdCreate(etcd) => etcd.members.iter().collect(),
         Operation::EtcdAdd(etcd) => etcd.members.iter().collect(),
+        Operation::ClusterRemove(c) => c.also.iter().collect(),
+        Operation::CertsRenew(hosts) => hosts.iter().collect(),
         Operation::ClusterCreate(c) => c.masters.iter().chain(&c.nodes).chain(&c.etcd).collect(),
         Operation::ClusterAdd(c) => c.masters.iter().chain(&c.nodes).chain(&c.etcd).chain(&c.also).collect(),
         _ => Vec::new(),
@@ -107,48 +111,41 @@ pub(crate) fn keep(
     login: &Login,
     secrets: &Secrets,
 ) -> Result<(), StoreError> {
-    let sealed = vault.map(|vault| vault.seal(environment, &secrets.to_text())).transpose()?;
-    store.keep_login(environment, &serde_json::to_string(login).unwrap_or_default(), sealed.as_deref())
+    let sealed = vault.map(|vault| vault.seal(environment, &secrets.to_text(login))).transpose()?;
+    let Login { user, key, hosts } = login.clone();
+    store.keep_logins(environment, &KeptLogins { user, key, hosts, sealed })
 }
 
 /// The sealed logins of an environment, for a run that names its key file; none when the file is not there yet.
 pub(crate) fn sealed(state: &Utf8Path, key_file: &Utf8Path, environment: &str) -> Result<Vec<Target>, StoreError> {
     // Opening makes what is missing, and a dry run must not.
-    if !key_file.exists() || !Store::is_there(state) {
-        return Ok(Vec::new());
-    }
+    let Some(store) = Store::look(state)?.filter(|_| key_file.exists()) else { return Ok(Vec::new()) };
     let vault = Vault::open(key_file)?;
-    let (login, secrets) = kept(&Store::open(state)?, Some(&vault), environment)?;
-    let target = |(host, own): (HostId, HostLogin)| {
-        let password = secrets.passwords.get(&host)?.clone();
-        let auth = Auth { password: Some(password), sudo_password: secrets.sudo.clone(), ..Auth::default() };
-        Some(Target { user: own.user, address: host.address().parse().ok()?, port: own.port, auth })
+    let (login, secrets) = kept(&store, Some(&vault), environment)?;
+    Ok(targets(&login, &secrets, &Auth::default()))
+}
+
+/// The hosts whose passwords are at hand, with what else `auth` gives for all of them.
+pub(crate) fn targets(login: &Login, secrets: &Secrets, auth: &Auth) -> Vec<Target> {
+    let target = |(host, own): (&HostId, &HostLogin)| {
+        let password = secrets.passwords.get(host)?.clone();
+        let address = host.address().parse().ok()?;
+        let sudo_password = auth.sudo_password.clone().or_else(|| secrets.sudo.clone());
+        let auth = Auth { password: Some(password), sudo_password, ..auth.clone() };
+        Some(Target { user: own.user.clone(), address, port: own.port, auth })
     };
-    Ok(login.hosts.into_iter().filter_map(target).collect())
+    login.hosts.iter().filter_map(target).collect()
 }
 
 /// What was kept; the secrets only where there is a vault.
 pub(crate) fn kept(store: &Store, vault: Option<&Vault>, environment: &str) -> Result<(Login, Secrets), StoreError> {
-    let Some(kept) = store.login(environment)? else { return Ok((Login::default(), Secrets::default())) };
-    let login: Login = serde_json::from_str(&kept.login).unwrap_or_default();
-    let secrets = match (vault, kept.sealed) {
-        (Some(vault), Some(sealed)) => Secrets::from_text(&vault.open_sealed(environment, &sealed)?),
+    let KeptLogins { user, key, hosts, sealed } = store.logins(environment)?;
+    let login = Login { user, key, hosts };
+    let secrets = match (vault, sealed) {
+        (Some(vault), Some(sealed)) => Secrets::from_text(&vault.open_sealed(environment, &sealed)?, &login),
         _ => None,
     };
-    Ok(identified(login, secrets.unwrap_or_default()))
-}
-
-/// Reads states made before identities had ports: the entry of an address may be of another port than 22.
-fn identified(mut login: Login, mut secrets: Secrets) -> (Login, Secrets) {
-    for (host, own) in std::mem::take(&mut login.hosts) {
-        let address = host.address().parse().ok();
-        let identity = address.map_or_else(|| host.clone(), |address| HostId::new(&address, own.port));
-        if let Some(password) = secrets.passwords.remove(&host) {
-            secrets.passwords.insert(identity.clone(), password);
-        }
-        login.hosts.insert(identity, own);
-    }
-    (login, secrets)
+    Ok((login, secrets.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -189,15 +186,43 @@ mod tests {
         assert!(sealed(root, &root.join("wrong"), "e").is_err());
     }
 
+    /// What 0.1.0 sealed: no users, and hosts by their bare address.
     #[test]
-    fn logins_kept_by_address_are_read_as_those_of_their_port() {
-        let own = HostLogin { user: "m".to_owned(), port: 2222 };
-        let login = Login { hosts: [("10.0.0.1".into(), own)].into(), ..Login::default() };
-        let secrets = Secrets { passwords: [("10.0.0.1".into(), Secret::new("geheim"))].into(), ..Secrets::default() };
-        let (login, secrets) = identified(login, secrets);
-        assert!(login.hosts.contains_key("10.0.0.1:2222") && login.hosts.len() == 1, "{login:?}");
-        assert_eq!(secrets.passwords["10.0.0.1:2222"].expose(), "geheim");
-        assert_eq!(identified(login.clone(), secrets.clone()), (login, secrets));
+    fn what_an_earlier_version_sealed_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        let key = root.join("key");
+        let text = Secret::new(r#"{"sudo":"s","passwords":{"10.8.14.200":"geheim","10.8.14.201":"other"}}"#);
+        let sealed = Vault::open(&key).unwrap().seal("prod", &text).unwrap();
+        let login = r#"{"user":null,"key":null,"hosts":{"10.8.14.200":{"user":"m","port":2222}}}"#;
+        let db = rusqlite::Connection::open(root.join("environments.db")).unwrap();
+        db.execute_batch(include_str!("../../tests/data/state-0.1.0/environments.sql")).unwrap();
+        db.execute("UPDATE environments SET login = ?1, sealed = ?2", rusqlite::params![login, sealed]).unwrap();
+        drop(db);
+        for _ in 0..2 {
+            let kept = super::sealed(root, &key, "prod").unwrap();
+            assert_eq!(kept.len(), 1, "{kept:?}");
+            assert_eq!(kept[0].to_string(), "m@10.8.14.200:2222");
+            assert_eq!(kept[0].auth.password, Some(Secret::new("geheim")));
+            assert_eq!(kept[0].auth.sudo_password, Some(Secret::new("s")));
+            // Looked at before, and imported.
+            drop(Store::open(root).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_used_for_a_user_that_was_kept_without_the_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        let (store, vault) = (Store::open(root).unwrap(), Vault::open(&root.join("key")).unwrap());
+        for (host, vault) in [("m:geheim@10.8.14.200", Some(&vault)), ("root:other@10.8.14.200", None)] {
+            let (mut login, mut secrets) = (Login::default(), Secrets::default());
+            learn(&mut login, &mut secrets, &[target(host)]);
+            keep(&store, vault, "e", &login, &secrets).unwrap();
+        }
+        let (login, secrets) = kept(&store, Some(&vault), "e").unwrap();
+        assert_eq!(login.hosts["10.8.14.200"].user, "root");
+        assert_eq!(secrets, Secrets::default());
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, FlowError> 
         return Ok(Exit::Done);
     }
     let memory = (!args.no_auth).then(Memory::default);
-    let runner = Runner::new(bundle, state_dir(), global.options(), vault, memory).map_err(|e| request(&e))?;
+    let runner = Runner::new(bundle, state_dir(), global.options(), vault, memory)?;
     let api =
         Arc::new(RestApi { auth, runner: Arc::new(runner), metrics: Default::default(), recent: Recent::default() });
     let runtime = tokio::runtime::Builder::new_multi_thread()

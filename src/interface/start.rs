@@ -23,21 +23,30 @@ pub(crate) fn start(job: &Job, bundle: Option<Bundle>, manner: Manner) -> Exit {
     let mut terminal = Terminal::new(manner);
     let job = &match with_sealed(job) {
         Ok(job) => job,
-        Err(e) => return refuse(&FlowError::request(format!("--keep-credentials: {e}")), manner),
+        Err(e) => return refuse(&keeping(e), manner),
     };
     let key_file = job.options.keep_credentials.as_deref().filter(|_| !job.options.dry_run);
     let vault = match key_file.map(Vault::open).transpose() {
         Ok(vault) => vault,
-        Err(e) => return refuse(&FlowError::request(format!("--keep-credentials: {e}")), manner),
+        Err(e) => return refuse(&keeping(e), manner),
+    };
+    let recorded = match job.options.dry_run {
+        true => None,
+        false => match Recorder::new(&state_dir(), record::new_task(job)) {
+            Ok(recorder) => Some(recorder),
+            Err(e) => return refuse(&e.into(), manner),
+        },
     };
     let events = Arc::new(Events::new());
     let interrupt = Arc::new(Interrupt::default());
     events.listen(log::Reader);
     events.listen(terminal.reader());
-    let recorder = if job.options.dry_run { None } else { listen(job, vault, &events, &terminal) };
+    if let Some(recorder) = &recorded {
+        listen(job, recorder, vault, &events);
+    }
     on_signals(Arc::clone(&interrupt), &terminal);
     let result = run_job(job, &Setup { bundle, state_root: state_dir(), events, interrupt });
-    if let (Some(recorder), Err(e)) = (&recorder, &result) {
+    if let (Some(recorder), Err(e)) = (&recorded, &result) {
         recorder.failed(&e.to_string(), e.help().as_deref());
     }
     match &result {
@@ -59,35 +68,32 @@ fn with_sealed(job: &Job) -> Result<Job, StoreError> {
     Ok(job)
 }
 
-/// Has the run kept in the list of environments, where `serve` shows it, and how its hosts are logged in to. A list that
-/// cannot be kept stops no run.
-fn listen(job: &Job, vault: Option<Vault>, events: &Events, terminal: &Terminal) -> Option<Recorder> {
-    let root = state_dir();
-    let opened = Recorder::new(&root, record::new_task(job)).and_then(|r| Ok((r, Store::open(&root)?)));
-    match opened {
-        Ok((recorder, store)) => {
-            events.listen(recorder.clone());
-            let job = job.clone();
-            events.listen(move |event: &Event| {
-                if let Event::RunStarted { environment, .. } = event
-                    && let Err(e) = keep_login(&store, vault.as_ref(), environment, &job)
-                {
-                    tracing::warn!("how the hosts are logged in to is not kept: {e}");
-                }
-            });
-            Some(recorder)
+/// Has the run kept in the list of environments, where `serve` shows it, and how its hosts are logged in to.
+fn listen(job: &Job, recorder: &Recorder, vault: Option<Vault>, events: &Events) {
+    events.listen(recorder.clone());
+    let job = job.clone();
+    events.listen(move |event: &Event| {
+        if let Event::RunStarted { environment, .. } = event
+            && let Err(e) = keep_login(vault.as_ref(), environment, &job)
+        {
+            tracing::warn!("how the hosts are logged in to is not kept: {e}");
         }
-        Err(e) => {
-            terminal.voice().warn(&format!("this run will not be in the list of environments: {e}"));
-            None
-        }
+    });
+}
+
+/// An error of `--keep-credentials` is the line's; one of the store is not.
+fn keeping(error: StoreError) -> FlowError {
+    match error {
+        StoreError::Vault { .. } | StoreError::Io { .. } => FlowError::request(format!("--keep-credentials: {error}")),
+        other => other.into(),
     }
 }
 
-fn keep_login(store: &Store, vault: Option<&Vault>, environment: &str, job: &Job) -> Result<(), StoreError> {
-    let (mut known, mut secrets) = login::kept(store, vault, environment)?;
+fn keep_login(vault: Option<&Vault>, environment: &str, job: &Job) -> Result<(), StoreError> {
+    let store = Store::open(&state_dir())?;
+    let (mut known, mut secrets) = login::kept(&store, vault, environment)?;
     login::learn_job(&mut known, &mut secrets, job);
-    login::keep(store, vault, environment, &known, &secrets)
+    login::keep(&store, vault, environment, &known, &secrets)
 }
 
 /// Says why a command could not begin.

@@ -10,6 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::flow::{FlowError, state_dir};
+use crate::store::Store;
 
 use super::cli::{Global, Source};
 use super::exit::Exit;
@@ -45,6 +46,10 @@ pub(crate) fn run(args: &SupportArgs, global: &Global) -> Result<Exit, FlowError
             names.push(name);
         }
     }
+    for (name, text) in journals()? {
+        add_text(&mut archive, &name, &text).map_err(fail)?;
+        names.push(name);
+    }
     let file = archive.into_inner().and_then(GzEncoder::finish).map_err(fail)?;
     file.persist(&args.output).map_err(|e| fail(e.error))?;
     let terminal = Terminal::new(global.manner());
@@ -56,7 +61,20 @@ pub(crate) fn run(args: &SupportArgs, global: &Global) -> Result<Exit, FlowError
     Ok(Exit::Done)
 }
 
-/// Log files and journals: their names in the archive, and where they are.
+/// The newest runs' events of every environment, by their names in the archive.
+fn journals() -> Result<Vec<(String, String)>, FlowError> {
+    let mut found = Vec::new();
+    let Some(store) = Store::look(&state_dir())? else { return Ok(found) };
+    for environment in store.environments()? {
+        let names = ["journal.jsonl", "journal.1.jsonl"];
+        for (name, text) in names.into_iter().zip(store.journals(&environment.id, 2)?) {
+            found.push((format!("environments/{}/{name}", environment.id), text));
+        }
+    }
+    Ok(found)
+}
+
+/// Log files: their names in the archive, and where they are.
 fn found(global: &Global) -> Vec<(String, Utf8PathBuf)> {
     let mut files = Vec::new();
     for dir in log::folders(global.log_dir.as_deref()) {
@@ -66,12 +84,6 @@ fn found(global: &Global) -> Vec<(String, Utf8PathBuf)> {
         // The log lies in the first folder that has one.
         if !files.is_empty() {
             break;
-        }
-    }
-    for environment in entries(&state_dir().join("environments")) {
-        for path in entries(&environment).into_iter().filter(|p| p.extension() == Some("jsonl")) {
-            let place = (environment.file_name().unwrap_or_default(), path.file_name().unwrap_or_default());
-            files.push((format!("environments/{}/{}", place.0, place.1), path));
         }
     }
     files

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::fields::{self, Kind, ROOT};
 use super::*;
 use crate::flow::request::Runtime;
-use crate::flow::{Environment, FlowError};
+use crate::flow::{Environment, FlowError, Logins};
 use crate::host::{HostId, Secret, Target, TargetDefaults};
 
 /// Reads a file beside which nothing lies, where PW and SUDO are environment variables.
@@ -263,8 +263,8 @@ fn environment(root: &Utf8Path) -> Environment {
         .save("etcd", &json!({"token": "t", "tls": true, "standing": true, "members": {"10.8.14.200": member}}))
         .unwrap();
     let mut nodes = serde_json::Map::new();
-    for (subnet, (name, address)) in [("b", "10.8.14.201"), ("c", "10.8.14.9")].into_iter().enumerate() {
-        let mut node = machine(name, address);
+    for (subnet, (name, address)) in [("b", "10.8.14.201:2222"), ("c", "10.8.14.9")].into_iter().enumerate() {
+        let mut node = machine(name, address.trim_end_matches(":2222"));
         node["subnet"] = json!(subnet);
         nodes.insert(address.to_owned(), node);
     }
@@ -277,9 +277,10 @@ fn environment(root: &Utf8Path) -> Environment {
         "nodes": nodes,
     });
     environment.save("kubernetes", &cluster).unwrap();
-    let login = |user: &str, port: u16, key: Option<&str>| json!({"user": user, "port": port, "key": key});
-    let logins = json!({"10.8.14.200": login("root", 22, None), "10.8.14.201": login("maint", 2222, Some("/k"))});
-    environment.save("hosts", &logins).unwrap();
+    let mut logins = ["root@10.8.14.200", "maint@10.8.14.201:2222"]
+        .map(|host| Target::parse(host, &TargetDefaults::default()).unwrap());
+    logins[1].auth.key = Some("/k".into());
+    Logins::keep(&environment, &logins).unwrap();
     environment
 }
 

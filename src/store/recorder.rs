@@ -44,7 +44,7 @@ impl Recorder {
     /// When the store cannot be opened.
     pub fn new(root: &Utf8Path, new: NewTask) -> Result<Self, StoreError> {
         Ok(Self(Arc::new(Mutex::new(Inner {
-            store: Store::open(root)?,
+            store: Store::for_events(root)?,
             new,
             task: None,
             broken: false,

@@ -1,4 +1,4 @@
-//! What the control host keeps of the instances it asked for: `ec2.json` in the environment's folder, mode 0600.
+//! What the control host keeps of the instances it asked for: the environment's document `ec2`.
 //!
 //! It is written before EC2 is asked, so that a run killed at any moment asks with the same token again, and EC2 answers
 //! with the instances it has made already.

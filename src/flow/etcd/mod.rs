@@ -1,6 +1,6 @@
 //! etcd clusters: created, grown, shrunk, asked how they are.
 //!
-//! The cluster's members and their token are kept in `etcd.json` of the environment *before* the first member starts, so
+//! The cluster's members and their token are kept in the environment's document `etcd` *before* the first member starts, so
 //! a run that is killed anywhere starts the same cluster again and never a second one over the same data.
 
 mod client;

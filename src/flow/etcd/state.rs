@@ -1,4 +1,4 @@
-//! What is kept of an environment's etcd cluster, in `etcd.json`.
+//! What is kept of an environment's etcd cluster, in the document `etcd`.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::error::FlowError;
-use crate::flow::logins::Logins;
 use crate::flow::state::Environment;
 use crate::host::HostId;
 
@@ -47,16 +46,14 @@ pub enum Joining {
 }
 
 impl Cluster {
-    const FILE: &'static str = "etcd";
+    const DOCUMENT: &'static str = "etcd";
 
     pub fn load(environment: &Environment) -> Result<Option<Self>, FlowError> {
-        let Some(mut cluster) = environment.load::<Self>(Self::FILE)? else { return Ok(None) };
-        cluster.members = Logins::load(environment)?.identify(cluster.members);
-        Ok(Some(cluster))
+        environment.load(Self::DOCUMENT)
     }
 
     pub fn save(&self, environment: &Environment) -> Result<(), FlowError> {
-        environment.save(Self::FILE, self)
+        environment.save(Self::DOCUMENT, self)
     }
 
     fn scheme(&self) -> &'static str {

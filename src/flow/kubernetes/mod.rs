@@ -1,7 +1,7 @@
 //! Kubernetes clusters. A [`component::Component`] is one thing on a host; a [`distro::Distribution`] says which components a
 //! cluster is made of: of the rpms of CentOS and Fedora, or of kubeadm's.
 //!
-//! What a cluster is made of is kept with the environment, so that a node added later gets the same.
+//! What a cluster is made of is kept in the environment's document `kubernetes`, so that a node added later gets the same.
 
 mod access;
 mod api;

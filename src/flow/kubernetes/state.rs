@@ -1,4 +1,4 @@
-//! What is kept of an environment's Kubernetes cluster, in `kubernetes.json`.
+//! What is kept of an environment's Kubernetes cluster, in the document `kubernetes`.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -6,7 +6,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::flow::error::FlowError;
-use crate::flow::logins::Logins;
 use crate::flow::request::{ClusterSettings, Network};
 use crate::flow::state::Environment;
 use crate::host::HostId;
@@ -84,18 +83,14 @@ impl Cluster {
         self.minor < 10
     }
 
-    const FILE: &'static str = "kubernetes";
+    const DOCUMENT: &'static str = "kubernetes";
 
     pub fn load(environment: &Environment) -> Result<Option<Self>, FlowError> {
-        let Some(mut cluster) = environment.load::<Self>(Self::FILE)? else { return Ok(None) };
-        let logins = Logins::load(environment)?;
-        cluster.masters = logins.identify(cluster.masters);
-        cluster.nodes = logins.identify(cluster.nodes);
-        Ok(Some(cluster))
+        environment.load(Self::DOCUMENT)
     }
 
     pub fn save(&self, environment: &Environment) -> Result<(), FlowError> {
-        environment.save(Self::FILE, self)
+        environment.save(Self::DOCUMENT, self)
     }
 
     /// The pod subnet of a node, such as `10.244.3.0/24`.

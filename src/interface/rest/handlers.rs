@@ -18,6 +18,7 @@ use super::messages::{EnvironmentInfo, EnvironmentList, EnvironmentTasks, Messag
 use super::openapi::{Denied, TaskBody};
 use super::routes::RestApi;
 use super::runner::Refusal;
+use super::status::has_cluster;
 
 /// The longest body that is read.
 const BODY: usize = 1 << 20;
@@ -71,10 +72,10 @@ pub(crate) async fn environments(api: &Arc<RestApi>) -> Answer {
     ))]
 pub(crate) async fn environment(api: &Arc<RestApi>, id: String) -> Answer {
     let name = id.clone();
-    match ask(api, move |store| Ok((store.knows(&name)?, store.tasks(&name)?))).await {
-        Ok((false, _)) => unknown(0, &id),
-        Ok((true, tasks)) => {
-            let cluster = super::status::has_cluster(api, &id);
+    let look = move |store: &Store| Ok((store.knows(&name)?, store.tasks(&name)?, has_cluster(store, &name)?));
+    match ask(api, look).await {
+        Ok((false, _, _)) => unknown(0, &id),
+        Ok((true, tasks, cluster)) => {
             json(StatusCode::OK, &EnvironmentTasks { id, cluster, tasks: tasks.iter().map(TaskInfo::from).collect() })
         }
         Err(e) => broken(0, &e),
@@ -211,6 +212,7 @@ pub(crate) async fn forget(api: &Arc<RestApi>, id: String, query: Option<&str>) 
         if forgotten == Forgotten::Stands {
             return Ok(forgotten);
         }
+        // An environment that only has a name has no folder.
         let listed = runner.store.forget(&name)?;
         runner.forget_login(&name);
         Ok(if listed { Forgotten::Gone } else { forgotten })

@@ -6,7 +6,7 @@ use crate::flow::FlowError;
 use crate::flow::request::{ClusterSettings, Network, Operation};
 use crate::host::{Auth, HostId, Target, TargetDefaults};
 use crate::interface::credentials::{is_locked, targets};
-use crate::interface::login::{Login, Secrets, learn};
+use crate::interface::login::{self, Login, Secrets, learn};
 use crate::spec::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role, operations};
 
 use super::body::{ClusterParams, HostList, WRONG};
@@ -204,13 +204,7 @@ impl Hosts {
     }
 
     fn known(&self) -> Vec<Target> {
-        let known = self.login.hosts.iter().filter_map(|(host, login)| {
-            let password = self.secrets.passwords.get(host)?;
-            let address = host.address().parse().ok()?;
-            let auth = Auth { password: Some(password.clone()), ..self.defaults.auth.clone() };
-            Some(Target { user: login.user.clone(), address, port: login.port, auth })
-        });
-        known.collect()
+        login::targets(&self.login, &self.secrets, &self.defaults.auth)
     }
 
     fn asked(mut self, request: &Request) -> Asked {

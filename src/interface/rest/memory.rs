@@ -23,7 +23,7 @@ impl Memory {
         let all = self.lock();
         let Some((known, remembered)) = all.get(environment) else { return };
         for (host, password) in &remembered.passwords {
-            if login.hosts.get(host).is_some_and(|now| known.hosts.get(host) == Some(now)) {
+            if matches!((login.hosts.get(host), known.hosts.get(host)), (Some(now), Some(then)) if now.is_same(then)) {
                 secrets.passwords.entry(host.clone()).or_insert_with(|| password.clone());
             }
         }
@@ -63,7 +63,7 @@ mod tests {
     fn password(memory: &Memory, environment: &str, now: &str) -> Option<String> {
         let (login, mut secrets) = learnt(now);
         memory.complete(environment, &login, &mut secrets);
-        secrets.passwords.values().next().map(|p| p.expose().to_owned())
+        secrets.passwords.into_values().next().map(|p| p.expose().to_owned())
     }
 
     #[test]

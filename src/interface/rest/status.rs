@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::flow::Environment;
 use crate::flow::kubernetes::{Status, status};
 use crate::interface::cluster_show::age;
+use crate::store::{Store, StoreError};
 
 use super::answer::{Answer, json, no};
 use super::handlers::{ask, blocking, broken, unknown};
@@ -29,12 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
     ))]
 pub(crate) async fn answer(api: &Arc<RestApi>, id: String) -> Answer {
     let name = id.clone();
-    match ask(api, move |store| store.knows(&name)).await {
-        Ok(false) => return unknown(2, &id),
-        Ok(true) if !has_cluster(api, &id) => {
+    match ask(api, move |store| Ok((store.knows(&name)?, has_cluster(store, &name)?))).await {
+        Ok((false, _)) => return unknown(2, &id),
+        Ok((true, false)) => {
             return no(StatusCode::NOT_FOUND, 2, format!("no cluster was created in environment {id}"));
         }
-        Ok(true) => {}
+        Ok((true, true)) => {}
         Err(e) => return broken(2, &e),
     }
     let answer = tokio::time::timeout(PATIENCE, question(api, id)).await;
@@ -69,6 +70,6 @@ fn described(status: &Status) -> Value {
 }
 
 /// Whether a cluster was made in this environment.
-pub(super) fn has_cluster(api: &RestApi, id: &str) -> bool {
-    api.runner.root.join("environments").join(id).join("kubernetes.json").exists()
+pub(super) fn has_cluster(store: &Store, id: &str) -> Result<bool, StoreError> {
+    Ok(store.document(id, "kubernetes")?.is_some())
 }

@@ -2,5 +2,6 @@
 
 mod hostile;
 mod logins;
+mod old_state;
 mod openapi;
 mod tls;

@@ -7,13 +7,14 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::lab::Output;
 use crate::rest::setup::{Answer, Listener, curl, poll};
 
 /// Where nobody listens for SSH, or nobody knows the password.
 const MASTER: &str = "127.0.0.77";
 
 /// What an earlier version kept of a cluster that stands.
-pub(crate) fn environment_of_one_master(state: &Path, id: &str) {
+fn environment_of_one_master(state: &Path, id: &str) {
     let folder = state.join("environments").join(id);
     std::fs::create_dir_all(&folder).unwrap();
     let member = json!({"name": "a", "address": MASTER, "joining": {"new": "a=https://127.0.0.77:2380"}});
@@ -97,5 +98,46 @@ fn the_passwords_of_accepted_tasks_are_remembered_until_the_listener_ends() {
     accepted(&listener, 3, &add);
     accepted(&listener, 4, &remove);
     drop(listener);
+    assert!(!written(state.path()).windows(6).any(|w| w == b"geheim"), "a password lies in the state folder");
+}
+
+fn line(state: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sunshine-installer"));
+    command.args(arguments).args(["--environment", "prod", "--log-dir"]).arg(state.join("log"));
+    Output::of(command.env("SUNSHINE_STATE_DIR", state))
+}
+
+#[test]
+fn what_the_command_line_seals_the_listener_reads_and_the_other_way_round() {
+    let state = tempfile::tempdir().unwrap();
+    environment_of_one_master(state.path(), "prod");
+    let key = state.path().join("vault.key").display().to_string();
+    let keep = ["--keep-credentials", key.as_str()];
+    let master = format!("root:geheim@{MASTER}");
+    let remove = json!({"node-host-list": [MASTER]});
+    let renew = ["cluster", "certs", "renew"];
+
+    // Nothing is known of the master; then the line seals its password.
+    assert_eq!(line(state.path(), &renew).code, Some(2));
+    let create = [&["etcd", "create", "--host", master.as_str()][..], &keep].concat();
+    assert_eq!(line(state.path(), &create).code, Some(1), "the host is not there");
+    let listener = Listener::bare(state.path(), &[]);
+    refused(&listener, 4, &remove);
+    drop(listener);
+    let listener = Listener::bare(state.path(), &keep);
+    accepted(&listener, 4, &remove);
+    drop(listener);
+
+    // A new password, sealed by the listener; the line goes on to the host, which is not there.
+    let listener = Listener::bare(state.path(), &keep);
+    accepted(&listener, 1, &json!({"master-host-list": [master], "etcd-host-list": [master]}));
+    drop(listener);
+    let without = line(state.path(), &renew);
+    assert_eq!(without.code, Some(2), "{without:?}");
+    assert!(without.stderr.contains(MASTER) && without.stderr.contains("--keep-credentials"), "{without:?}");
+    for more in [&[][..], &["--dry-run"]] {
+        let with = line(state.path(), &[&renew[..], &keep, more].concat());
+        assert_eq!(with.code, Some(1), "{with:?}");
+    }
     assert!(!written(state.path()).windows(6).any(|w| w == b"geheim"), "a password lies in the state folder");
 }
