@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::host::{Connect, Host, HostError, Target, Watch, for_each};
+use crate::host::{Connect, Host, HostError, Probe, Target, Watch, for_each};
 use crate::plan::{Event, Events, Level, Owner, RunHost, RunHosts, millis, take_lease};
 
 use super::job::Setup;
 use super::problem::Problem;
 use super::request::RunOptions;
+use super::{etcd, kubernetes};
 
 /// The hosts that answered, and a problem for each that did not.
 pub(super) fn connect_all(
@@ -23,7 +24,8 @@ pub(super) fn connect_all(
         watch: Some(watch(Arc::clone(&setup.events))),
         look_only: options.dry_run,
     };
-    let results = for_each(targets, options.forks, |target| reach(target, &connect, owner, options.dry_run));
+    let probes = probes();
+    let results = for_each(targets, options.forks, |target| reach(target, &connect, &probes, owner, options.dry_run));
     let (mut hosts, mut problems) = (RunHosts::new(), Vec::new());
     for (target, result) in targets.iter().zip(results) {
         let name = target.id();
@@ -36,6 +38,11 @@ pub(super) fn connect_all(
     (hosts, problems)
 }
 
+/// What everything that this program runs on hosts asks of them.
+pub(super) fn probes() -> Vec<Probe> {
+    std::iter::once(etcd::PROBE).chain(kubernetes::probes()).collect()
+}
+
 /// Tells every remote command as an event, for `-v` and the log.
 fn watch(events: Arc<Events>) -> Watch {
     Arc::new(move |host, command, status, took| {
@@ -44,10 +51,16 @@ fn watch(events: Arc<Events>) -> Watch {
     })
 }
 
-fn reach(target: &Target, connect: &Connect, owner: &Owner, dry_run: bool) -> Result<RunHost, Problem> {
+fn reach(
+    target: &Target,
+    connect: &Connect,
+    probes: &[Probe],
+    owner: &Owner,
+    dry_run: bool,
+) -> Result<RunHost, Problem> {
     let failed = |e: HostError| problem(target, &e);
     let host = Host::connect(target, connect).map_err(failed)?;
-    let facts = host.facts().map_err(failed)?;
+    let facts = host.facts(probes).map_err(failed)?;
     // A dry run changes nothing, and looks whoever is at work.
     if !dry_run && let Some(holder) = take_lease(&host, owner).map_err(failed)? {
         return Err(Problem {

@@ -2,9 +2,10 @@
 
 use camino::Utf8PathBuf;
 
+use crate::deliver::DeliverError;
 use crate::flow::pki::PkiError;
+use crate::packages::PackageError;
 use crate::plan::{LockError, PlanError};
-use crate::repo::RepoError;
 
 /// A job that did not get to run, or not to its end. The kind decides the exit code.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +23,9 @@ pub enum FlowError {
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]
-    Repo(#[from] RepoError),
+    Deliver(#[from] DeliverError),
+    #[error(transparent)]
+    Packages(#[from] PackageError),
     /// The plan is wrong in itself; nothing of it was begun.
     #[error("the plan is wrong: {0}")]
     Plan(#[from] PlanError),
@@ -50,7 +53,8 @@ impl FlowError {
             Self::Lock(LockError::Held { .. }) => {
                 Some("wait until that run has ended, or name another --environment".into())
             }
-            Self::Repo(e) => e.help(),
+            Self::Deliver(e) => e.help(),
+            Self::Packages(e) => e.help(),
             Self::Plan(_) => {
                 Some("this is a defect of this program: report it with the output of `support-bundle`".into())
             }

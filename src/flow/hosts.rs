@@ -10,6 +10,7 @@ use crate::host::{
     Command, Connect, Facts, FileMeta, Host, HostError, HostId, Output, Target, for_each_as_it_comes, raise_descriptors,
 };
 
+use super::connect::probes;
 use super::error::FlowError;
 
 /// How hosts are reached, and how many at once.
@@ -67,8 +68,11 @@ pub fn facts_json(host: &str, facts: &Facts) -> serde_json::Value {
 impl Hosts {
     /// Connects to all and reads their facts, in the order given.
     pub fn check(&self, targets: &[Target]) -> Vec<Checked> {
-        let mut results: Vec<(usize, Checked)> =
-            self.each(targets, Host::facts).map(|(index, host, result)| (index, Checked { host, result })).collect();
+        let probes = probes();
+        let mut results: Vec<(usize, Checked)> = self
+            .each(targets, move |host| host.facts(&probes))
+            .map(|(index, host, result)| (index, Checked { host, result }))
+            .collect();
         results.sort_by_key(|(index, _)| *index);
         results.into_iter().map(|(_, checked)| checked).collect()
     }

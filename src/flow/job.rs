@@ -18,12 +18,13 @@ use std::time::Instant;
 use camino::Utf8PathBuf;
 use payload::Bundle;
 
+use crate::deliver::{CONNECTIONS, Server};
 use crate::host::{HostId, Need, Target, raise_descriptors};
+use crate::packages::{InstallOptions, Wanted};
 use crate::plan::{
     Event, Events, HostResult, HostState, Interrupt, LeaseKeeper, Level, Owner, Plan, RunHost, RunHosts, RunLock,
     RunMode, RunReport, millis, run,
 };
-use crate::repo::{CONNECTIONS, InstallOptions, Server, Wanted};
 
 use super::connect::connect_all;
 use super::descriptors::fitting;

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use payload::{Bundle, RpmId};
 
 use crate::host::{Evr, Facts, HostId};
+use crate::packages::Wanted;
 use crate::plan::RunHosts;
-use crate::repo::Wanted;
 
 use super::problem::Problem;
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
+use crate::deliver::{Route, Server};
 use crate::host::{HostId, for_each};
+use crate::packages::{HostRepo, InstallOptions, PackageError, Transaction, Wanted};
 use crate::plan::{Events, Level, RunHost, RunHosts, release_lease};
-use crate::repo::{HostRepo, InstallOptions, RepoError, Route, Server, Transaction, Wanted};
 
 use super::problem::Problem;
 use super::scene::Scene;
@@ -75,10 +76,10 @@ fn try_one(
     run_host: &RunHost,
     wanted: &[Wanted],
     mut note: impl FnMut(String),
-) -> Result<Transaction, RepoError> {
+) -> Result<Transaction, PackageError> {
     let choice = scene.options.repo_route;
     let mut repo = HostRepo::open(&run_host.host, &run_host.facts, &repository.server, choice, wanted, &mut note)?;
-    if matches!(repo.route(), Route::Tunnel | Route::Files) {
+    if matches!(repo.route(), Route::Tunnel | Route::Push) {
         note(format!("packages come by route {}", repo.why()));
     }
     let transaction = repo.trial(&run_host.host, wanted, &scene.install);

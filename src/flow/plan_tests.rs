@@ -7,8 +7,8 @@ use payload::{Bundle, MemberKind, NewMember, Recipe, RpmId, Source};
 use serde_json::{Value, json};
 
 use crate::host::{Facts, HostId, Target, TargetDefaults, UnitState};
+use crate::packages::InstallOptions;
 use crate::plan::Plan;
-use crate::repo::InstallOptions;
 
 use super::etcd::Found;
 use super::job::make_plan;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
+use crate::deliver::RouteChoice;
 use crate::host::{HostId, HostKeyPolicy, Secret, Target, TargetDefaults};
-use crate::repo::RouteChoice;
 
 use super::ec2::{Ec2Create, Ec2Terminate};
 

@@ -6,7 +6,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use payload::{Bundle, RpmId};
 
-use crate::repo::Wanted;
+use crate::packages::Wanted;
 
 use super::error::FlowError;
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use payload::Bundle;
 
 use crate::host::{Facts, HostId, Target};
+use crate::packages::{InstallOptions, Wanted};
 use crate::plan::{Events, Plan, RunHosts, RunReport};
-use crate::repo::{InstallOptions, Wanted};
 
 use super::error::FlowError;
 use super::logins::Logins;

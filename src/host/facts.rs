@@ -1,6 +1,6 @@
 //! What a host is and holds, asked in one round trip by `facts.sh`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -45,6 +45,15 @@ pub struct Facts {
     pub units: BTreeMap<String, UnitState>,
     pub listening: Vec<Listening>,
     pub packages: BTreeMap<String, Evr>,
+}
+
+/// What the facts of a host also tell, for somebody who runs something there. Names without blanks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Probe {
+    /// Units, such as `kubelet.service`, by which [`Facts::units`] is asked.
+    pub units: &'static [&'static str],
+    /// Folders whose file systems [`Facts::disk_free`] tells of, where they are.
+    pub folders: &'static [&'static str],
 }
 
 /// A unit as systemctl says: `is-active`, `is-enabled`.
@@ -206,13 +215,20 @@ impl std::io::Read for Stamp {
 }
 
 impl Host {
-    /// Asks for the facts.
+    /// Asks for the facts, and what `probes` ask beside them.
     ///
     /// # Errors
     /// When the host does not answer.
-    pub fn facts(&self) -> Result<Facts, HostError> {
-        let command =
-            Command::script(include_str!("facts.sh")).label("read the host's facts").timeout(Duration::from_secs(60));
+    pub fn facts(&self, probes: &[Probe]) -> Result<Facts, HostError> {
+        let list = |of: fn(&Probe) -> &'static [&'static str]| {
+            let names: BTreeSet<&str> = probes.iter().flat_map(of).copied().collect();
+            names.into_iter().collect::<Vec<_>>().join(" ")
+        };
+        let command = Command::script(include_str!("facts.sh"))
+            .arg(list(|probe| probe.units))
+            .arg(list(|probe| probe.folders))
+            .label("read the host's facts")
+            .timeout(Duration::from_secs(60));
         let mut sent = Stamp(None);
         let mut arrived = None;
         let mut text = Vec::new();
@@ -255,7 +271,10 @@ mod tests {
 
     #[test]
     fn the_script_runs_under_plain_sh() {
-        let output = std::process::Command::new("/bin/sh").args(["-c", include_str!("facts.sh")]).output().unwrap();
+        let output = std::process::Command::new("/bin/sh")
+            .args(["-c", include_str!("facts.sh"), "sh", "", ""])
+            .output()
+            .unwrap();
         let facts = Facts::parse(&String::from_utf8_lossy(&output.stdout));
         assert_eq!(facts.arch, std::env::consts::ARCH);
         assert!(facts.memory_total > 0 && facts.cpus > 0 && !facts.hostname.is_empty());

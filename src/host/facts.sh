@@ -1,4 +1,5 @@
-# What a host is, in one round trip. Lines KEY<TAB>VALUE…; POSIX sh, and nothing that CentOS 7 lacks.
+# What a host is, in one round trip: facts.sh UNITS FOLDERS. Lines KEY<TAB>VALUE…; POSIX sh, and nothing that CentOS 7 lacks.
+units=$1 folders=$2
 say() { printf '%s\t%s\n' "$1" "$2"; }
 has() { command -v "$1" >/dev/null 2>&1; }
 say clock "$(date +%s.%N)"
@@ -26,7 +27,8 @@ if has ip; then
   done
 fi
 set --
-for d in / /var /var/lib /var/lib/etcd /var/lib/docker /tmp; do [ -d "$d" ] && set -- "$@" "$d"; done
+# shellcheck disable=SC2086 # lists of words
+for d in / /var /var/lib /tmp $folders; do [ -d "$d" ] && set -- "$@" "$d"; done
 stat -fc '%a %S %n' "$@" 2>/dev/null | while read -r blocks size d; do say free "$d $((blocks * size / 1024))"; done
 awk '/^MemTotal/ {print "memory\t" $2} /^processor/ {n++} END {print "cpus\t" n}' /proc/meminfo /proc/cpuinfo
 [ -f /sys/fs/cgroup/cgroup.controllers ] && say cgroup 2 || say cgroup 1
@@ -34,9 +36,8 @@ if has getenforce; then say selinux "$(getenforce)"; else say selinux Disabled; 
 { read -r _; read -r _; } </proc/swaps && say swap yes || say swap no
 [ -d /run/systemd/system ] && say systemd yes
 # One call for all units: two for each would take longer than everything else here. Missing ones are shown too, as inactive.
-systemctl show -p Id,ActiveState,UnitFileState firewalld.service etcd.service docker.service containerd.service kubelet.service \
-  kube-apiserver.service kube-controller-manager.service kube-scheduler.service kube-proxy.service flanneld.service \
-  haproxy.service keepalived.service chronyd.service 2>/dev/null | awk -F= '
+# shellcheck disable=SC2086 # a list of words
+systemctl show -p Id,ActiveState,UnitFileState firewalld.service $units 2>/dev/null | awk -F= '
     function out() { if (id != "") { sub(/\.service$/, "", id); print "unit\t" id " " active " " (enabled == "" ? "not-found" : enabled) } id = active = enabled = "" }
     /^$/ {out()} $1 == "Id" {id = $2} $1 == "ActiveState" {active = $2} $1 == "UnitFileState" {enabled = $2} END {out()}'
 if has ss; then

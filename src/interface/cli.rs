@@ -7,10 +7,10 @@ use camino::Utf8PathBuf;
 use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use payload::Bundle;
 
+use crate::deliver::RouteChoice;
 use crate::flow::request::{Job, RunOptions, check_environment};
 use crate::flow::{FlowError, loss, state_dir};
 use crate::host::{HostKeyPolicy, TargetDefaults};
-use crate::repo::RouteChoice;
 use crate::spec::{Request, operations};
 
 use super::bundle::{self, BundleCommand};

@@ -48,7 +48,8 @@ pub(crate) fn of_error(error: &FlowError) -> Exit {
     match error {
         FlowError::Request { .. } => Exit::Usage,
         FlowError::Bundle(e) => of_bundle(e),
-        FlowError::Repo(e) if e.is_damage() => Exit::Damaged,
+        FlowError::Deliver(e) if e.is_damage() => Exit::Damaged,
+        FlowError::Packages(e) if e.is_damage() => Exit::Damaged,
         _ => Exit::Failed,
     }
 }

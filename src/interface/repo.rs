@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use payload::{Bundle, BundleError};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::repo::{RepoError, Server};
+use crate::deliver::{DeliverError, Server};
 
 /// What to do with the repository.
 #[derive(Clone, Debug, Subcommand)]
@@ -43,7 +43,7 @@ pub enum RepoCommandError {
     Bundle(#[from] BundleError),
     /// The server.
     #[error(transparent)]
-    Repo(#[from] RepoError),
+    Deliver(#[from] DeliverError),
     /// Standard output, or waiting for the interrupt.
     #[error("cannot {what}: {source}")]
     Io { what: &'static str, source: io::Error },
@@ -56,7 +56,7 @@ impl RepoCommandError {
         match self {
             Self::Empty => Some("name a bundle with --bundle, or rpm files".into()),
             Self::Bundle(error) => error.help(),
-            Self::Repo(error) => error.help(),
+            Self::Deliver(error) => error.help(),
             Self::Io { .. } => None,
         }
     }
@@ -64,7 +64,7 @@ impl RepoCommandError {
     /// Whether the command line is wrong rather than the work (exit code 2).
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Empty | Self::Repo(RepoError::LocalRpm { .. }))
+        matches!(self, Self::Empty | Self::Deliver(DeliverError::LocalRpm { .. }))
     }
 
     /// Whether the bundle is damaged.
@@ -72,7 +72,7 @@ impl RepoCommandError {
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Bundle(error) => error.is_damage(),
-            Self::Repo(error) => error.is_damage(),
+            Self::Deliver(error) => error.is_damage(),
             _ => false,
         }
     }

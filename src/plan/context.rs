@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::host::{Facts, Host, HostId};
-use crate::repo::HostRepo;
+use crate::packages::HostRepo;
 
 use super::error::StepError;
 use super::event::{Event, Events};

@@ -1,7 +1,7 @@
 //! Why a step did not do what it should, or a plan cannot be run at all.
 
 use crate::host::HostError;
-use crate::repo::RepoError;
+use crate::packages::PackageError;
 
 use super::event::Failure;
 use super::step::StepId;
@@ -27,7 +27,7 @@ pub enum StepError {
     #[error(transparent)]
     Host(#[from] HostError),
     #[error(transparent)]
-    Repo(#[from] RepoError),
+    Packages(#[from] PackageError),
     /// The check still asks for changes after they were made.
     #[error("done, but the check afterwards still wants: {}", .0.join("; "))]
     NotVerified(Vec<String>),
@@ -57,7 +57,7 @@ impl StepError {
     pub fn failure(&self) -> Failure {
         let (help, unreachable) = match self {
             Self::Host(e) => (e.help().or_else(again), e.is_unreachable()),
-            Self::Repo(e) => (e.help().or_else(again), e.is_unreachable()),
+            Self::Packages(e) => (e.help().or_else(again), e.is_unreachable()),
             Self::NotVerified(_) => (
                 Some(
                     "something on the host changes it back, or another tool manages it; see the host's journal".into(),

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::host::{Command, Host};
+use crate::packages::{InstallOptions, Wanted};
 use crate::plan::{Check, Cx, StepError, Work};
-use crate::repo::{InstallOptions, Wanted};
 
 use super::kind::Kind;
 use super::record::recording;
@@ -103,7 +103,7 @@ impl Work for Packages {
         Ok(())
     }
 
-    /// [`crate::repo::HostRepo::install`] has looked again itself, in the rpm database.
+    /// [`crate::packages::HostRepo::install`] has looked again itself, in the rpm database.
     fn verify(&self, _: &Cx<'_>) -> Result<(), StepError> {
         Ok(())
     }

@@ -10,8 +10,8 @@ use crate::flow::rpms;
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
 use crate::host::{HostId, Target, for_each};
+use crate::packages::Wanted;
 use crate::plan::{Plan, RunReport};
-use crate::repo::Wanted;
 
 use super::decide::{decide, fresh_token};
 use super::plan::make_plan;

@@ -22,7 +22,7 @@ pub(crate) use config::{DATA_DIR, authority, client_keys};
 pub use converge::Converge;
 pub(crate) use plan::answers;
 pub(crate) use preflight::{is_plain_hostname, member_address};
-pub(crate) use probe::{Found, MARK, MarkData};
+pub(crate) use probe::{Found, MARK, MarkData, PROBE};
 pub use remove::Remove;
 pub use state::{CLIENT_PORT, Cluster, Joining, Member};
 pub use status::{MemberStatus, Status, status};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::flow::request::EtcdCreate;
 use crate::flow::scene::Seen;
 use crate::host::{Facts, HostId};
+use crate::packages::{InstallOptions, Wanted};
 use crate::plan::{Owned, Plan, Step, StepId, make_first};
-use crate::repo::{InstallOptions, Wanted};
 use crate::resource::{Files, FirewallPorts, Packages, Reads, RepositoryOff, Unit};
 
 use super::config::{MemberKeys, login_files, member_keys, service_files};

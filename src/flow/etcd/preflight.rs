@@ -12,7 +12,7 @@ use crate::flow::state::Environment;
 use crate::host::{Command, Facts, Host, HostId, Target, for_each};
 use crate::plan::RunHost;
 
-use super::probe::Found;
+use super::probe::{FOLDER, Found};
 use super::state::{CLIENT_PORT, Cluster, PEER_PORT};
 
 /// Members' clocks may differ by this much, in seconds: beyond it leases and certificates misbehave.
@@ -122,10 +122,10 @@ fn check_host(host: &RunHost, request: &EtcdCreate, known: Option<&Cluster>) -> 
             "letters, digits, dots and hyphens only: hostnamectl set-hostname NAME",
         ));
     }
-    if let Some(free) = host.facts.disk_free_of("/var/lib").filter(|free| *free < MIN_DISK) {
+    if let Some(free) = host.facts.disk_free_of(FOLDER).filter(|free| *free < MIN_DISK) {
         problems.push(Problem::error(
             name,
-            format!("{} MiB free for /var/lib/etcd, {} MiB are needed", free >> 20, MIN_DISK >> 20),
+            format!("{} MiB free for {FOLDER}, {} MiB are needed", free >> 20, MIN_DISK >> 20),
             "make room on that file system",
         ));
     }

@@ -1,7 +1,13 @@
 //! What a host holds of etcd before anything is done: one round trip.
 
-use crate::host::{Command, Host, HostError};
+use crate::host::{Command, Host, HostError, Probe};
 use crate::plan::{Check, Cx, StepError, Work};
+
+/// Where etcd's package keeps its data.
+pub(super) const FOLDER: &str = "/var/lib/etcd";
+
+/// What etcd asks of a host beside the facts that every host tells.
+pub(crate) const PROBE: Probe = Probe { units: &[], folders: &[FOLDER] };
 
 /// etcd as found on a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

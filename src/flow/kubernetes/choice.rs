@@ -9,7 +9,7 @@ use crate::flow::error::FlowError;
 use crate::flow::request::{Network, Runtime};
 use crate::flow::rpms;
 use crate::host::{HostId, Target};
-use crate::repo::Wanted;
+use crate::packages::Wanted;
 
 use super::converge::Converge;
 use super::distro::{Distribution, Rules};

@@ -1,8 +1,8 @@
 //! The clock: chronyd of the bundle on every host, when the bundle has it. etcd, leases and certificates need right clocks.
 
 use crate::flow::rpms;
+use crate::packages::Wanted;
 use crate::plan::Step;
-use crate::repo::Wanted;
 use crate::resource::Reads;
 
 use super::component::{Component, On, unit};

@@ -4,9 +4,9 @@
 use payload::Bundle;
 
 use crate::flow::rpms;
-use crate::host::{Facts, HostId};
+use crate::host::{Facts, HostId, Probe};
+use crate::packages::Wanted;
 use crate::plan::{Owned, Step, StepId};
-use crate::repo::Wanted;
 use crate::resource::{Files, Image, Reads, Unit};
 
 use super::keys::ClusterKeys;
@@ -24,6 +24,11 @@ pub(super) trait Component: Sync {
     /// Packages that it needs beside those of the host's roles.
     fn packages(&self, _: &On<'_>) -> Vec<Wanted> {
         Vec::new()
+    }
+
+    /// What it asks of a host beside the facts that every host tells.
+    fn probe(&self) -> Probe {
+        Probe::default()
     }
 
     /// The steps that make it so, in order.

@@ -13,8 +13,8 @@ use crate::flow::request::{ClusterChange, ClusterCreate, ClusterSettings};
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
 use crate::host::{HostId, Target};
+use crate::packages::Wanted;
 use crate::plan::{Plan, RunReport};
-use crate::repo::Wanted;
 use crate::resource::Image;
 
 use super::component::Supply;

@@ -4,8 +4,8 @@
 use crate::flow::retry::{self, Patience};
 use crate::flow::rpms;
 use crate::host::{Command, HostError};
+use crate::packages::Wanted;
 use crate::plan::{Check, Cx, Step, StepError, Work};
-use crate::repo::Wanted;
 use crate::resource::{FileSpec, Files, Reads};
 
 use super::component::{On, unit};

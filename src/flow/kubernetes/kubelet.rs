@@ -1,5 +1,6 @@
 //! The kubelet and kube-proxy of a node.
 
+use crate::host::Probe;
 use crate::plan::Step;
 use crate::resource::FirewallPorts;
 
@@ -28,6 +29,10 @@ pub(super) struct Kubelet;
 impl Component for Kubelet {
     fn is_on(&self, on: &On<'_>) -> bool {
         on.node().is_some()
+    }
+
+    fn probe(&self) -> Probe {
+        Probe { units: &["kubelet.service"], ..Probe::default() }
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {

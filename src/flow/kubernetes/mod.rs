@@ -39,9 +39,16 @@ mod verify;
 mod version;
 mod vip;
 
+use crate::host::Probe;
+
 pub use converge::Converge;
 pub use kubeconfig::{kubeconfig, write_kubeconfig};
 pub use remove::Remove;
 pub use state::Cluster;
 pub use status::{ComponentStatus, NodeStatus, Status, status};
 pub(super) use teardown::Teardown;
+
+/// What the components of every distribution ask of a host.
+pub(super) fn probes() -> impl Iterator<Item = Probe> {
+    distro::components().map(|component| component.probe())
+}

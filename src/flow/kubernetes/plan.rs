@@ -7,8 +7,8 @@ use crate::flow::etcd;
 use crate::flow::pki::Pki;
 use crate::flow::scene::Seen;
 use crate::host::{Facts, HostId};
+use crate::packages::Wanted;
 use crate::plan::{Owned, Plan, Step, StepId, make_first};
-use crate::repo::Wanted;
 use crate::resource::Packages;
 
 use super::component::{self, On, Supply, Waits};

@@ -1,8 +1,8 @@
 //! What connects the pods of all nodes: chosen here, once.
 
 use crate::flow::request::Network;
+use crate::packages::Wanted;
 use crate::plan::Step;
-use crate::repo::Wanted;
 
 use super::component::{Component, On};
 use super::direct::Direct;

@@ -3,6 +3,7 @@
 use payload::Bundle;
 
 use crate::flow::rpms;
+use crate::host::Probe;
 use crate::plan::Step;
 use crate::resource::{self, FileSpec, Files, Link, Store};
 
@@ -55,6 +56,10 @@ pub(super) struct NodeRuntime;
 impl Component for NodeRuntime {
     fn is_on(&self, on: &On<'_>) -> bool {
         on.runs_pods()
+    }
+
+    fn probe(&self) -> Probe {
+        Probe { folders: &["/var/lib/docker", "/var/lib/containerd"], ..Probe::default() }
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {

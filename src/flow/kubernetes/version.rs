@@ -3,7 +3,7 @@
 use payload::Bundle;
 
 use crate::host::Facts;
-use crate::repo::Wanted;
+use crate::packages::Wanted;
 
 /// The version of a package: of the rpm named, else of the bundle's, else of one that is installed.
 pub(super) fn of<'a>(

@@ -4,8 +4,8 @@
 
 use crate::flow::rpms;
 use crate::host::Facts;
+use crate::packages::Wanted;
 use crate::plan::Step;
-use crate::repo::Wanted;
 use crate::resource::{FileSpec, Files};
 
 use super::component::{Component, On};

@@ -3,7 +3,7 @@
 use std::process;
 
 use camino::Utf8PathBuf;
-use sunshine_installer::host::{Auth, Command, HostError, HostKeyPolicy, Secret};
+use sunshine_installer::host::{Auth, Command, HostError, HostKeyPolicy, Probe, Secret};
 
 use super::setup::{connect, inside, login, refused, settings, target, whoami};
 use crate::lab::{Lab, Output};
@@ -29,12 +29,13 @@ fn host_three_kinds_of_login_all_become_root() {
                 failed.contains(&host.login.address) && failed.contains("status 7") && failed.contains("no"),
                 "{failed}"
             );
-            let facts = session.facts().unwrap();
+            let facts = session.facts(&[Probe { units: &["etcd.service"], folders: &["/etc"] }]).unwrap();
             assert_eq!(facts.hostname, host.sh("hostname"));
             assert_eq!(facts.machine_id, host.sh("cat /etc/machine-id"));
             assert!(facts.clock_offset.abs() < 0.5, "{}", facts.clock_offset);
             assert!(facts.listening.iter().any(|l| l.port == host.login.port && l.process.as_deref() == Some("sshd")));
             assert!(facts.units.contains_key("etcd") && facts.systemd, "{:?}", facts.units);
+            assert!(facts.disk_free["/etc"] > 0, "{:?}", facts.disk_free);
             assert!(facts.addresses.iter().any(|a| a.to_string() == host.login.address));
         }
         let mut wrong = target(lab.host(2));

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Lowest first.
-const MODULES: [&str; 8] = ["host", "repo", "plan", "resource", "store", "flow", "spec", "interface"];
+const MODULES: [&str; 9] = ["host", "deliver", "packages", "plan", "resource", "store", "flow", "spec", "interface"];
 
 /// The components of a cluster: each a file, or a folder, of `src/flow/kubernetes`.
 const COMPONENTS: [&str; 12] = [

@@ -3,7 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
-use sunshine_installer::repo::{InstallOptions, RepoError, Route, RouteChoice, Server};
+use sunshine_installer::deliver::{DeliverError, Route, RouteChoice, Server};
+use sunshine_installer::packages::{InstallOptions, PackageError};
 
 use super::setup::{Part, Scratch, inside, listen, names, traces};
 use crate::lab::Lab;
@@ -25,11 +26,11 @@ fn repo_a_changed_package_is_refused_as_damage_by_every_way() {
     let before = traces(host);
     inside(&lab, || {
         let server = Server::start(Some(bundle.clone()), &[], listen()).unwrap();
-        for choice in [RouteChoice::Http, RouteChoice::Tunnel, RouteChoice::Files, RouteChoice::Auto] {
+        for choice in [RouteChoice::Direct, RouteChoice::Tunnel, RouteChoice::Push, RouteChoice::Auto] {
             let mut part = Part::new(&scratch, host);
             let refused = part.run(&server, choice, &names(&["alpha"]), &InstallOptions::default()).unwrap_err();
             assert!(
-                matches!(&refused, RepoError::Damaged { what, .. } if what.contains("alpha")),
+                matches!(&refused, PackageError::Deliver(DeliverError::Damaged { what, .. }) if what.contains("alpha")),
                 "{choice}: {refused:?}"
             );
             assert!(refused.is_damage() && refused.to_string().contains(host.address()), "{refused}");
@@ -115,7 +116,7 @@ fn repo_a_way_that_breaks_in_the_middle_is_left_for_the_next() {
         let (wanted, options) = (names(&["alpha"]), InstallOptions::default());
         let mut repo = part.open(&server, RouteChoice::Auto, &wanted).unwrap();
         repo.trial(&part.host, &wanted, &options).unwrap();
-        assert_eq!(repo.route(), Route::Http);
+        assert_eq!(repo.route(), Route::Direct);
         // From here on the host reaches the control host no more; SSH goes on.
         host.drop_to_control();
         let installed = part.install(&mut repo, &wanted, &options).unwrap();
@@ -197,7 +198,7 @@ fn repo_the_next_run_clears_what_a_killed_one_left() {
         let server = Server::start(Some(bundle.clone()), &[], listen()).unwrap();
         let mut part = Part::new(&scratch, host);
         let wanted = names(&["alpha"]);
-        let mut repo = part.open(&server, RouteChoice::Files, &wanted).unwrap();
+        let mut repo = part.open(&server, RouteChoice::Push, &wanted).unwrap();
         part.install(&mut repo, &wanted, &InstallOptions::default()).unwrap();
         // Killed: nobody closes it.
         drop(repo);

@@ -1,6 +1,7 @@
 //! A transaction that dnf holds ready between the trial and the installation.
 
-use sunshine_installer::repo::{HostRepo, InstallOptions, RouteChoice, Server};
+use sunshine_installer::deliver::{RouteChoice, Server};
+use sunshine_installer::packages::{HostRepo, InstallOptions};
 
 use super::setup::{Part, Scratch, inside, listen, names, traces};
 use crate::lab::{self, Lab};
@@ -28,7 +29,7 @@ fn repo_a_held_transaction_is_what_is_done_and_nothing_before() {
         let server = Server::start(Some(bundle.clone()), &[], listen()).unwrap();
         let mut part = Part::new(&scratch, host);
         let wanted = names(&["alpha"]);
-        for choice in [RouteChoice::Http, RouteChoice::Files] {
+        for choice in [RouteChoice::Direct, RouteChoice::Push] {
             let mut repo = part.open(&server, choice, &wanted).unwrap();
             let tried = repo.trial(&part.host, &wanted, &holding()).unwrap();
             assert_eq!(tried.to_string(), "install alpha-1-1");

@@ -3,7 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sunshine_installer::repo::{InstallOptions, RepoError, Route, RouteChoice, Server};
+use sunshine_installer::deliver::{Route, RouteChoice, Server};
+use sunshine_installer::packages::{InstallOptions, PackageError};
 
 use super::setup::{Part, Scratch, inside, lab_rpms, listen, names, traces};
 use crate::lab::Lab;
@@ -51,7 +52,7 @@ fn repo_three_hosts_take_the_three_ways_by_themselves() {
         (first, run(&server))
     });
     let routes: Vec<Route> = first.iter().map(|(installed, ..)| installed.route).collect();
-    assert_eq!(routes, [Route::Http, Route::Tunnel, Route::Files]);
+    assert_eq!(routes, [Route::Direct, Route::Tunnel, Route::Push]);
     assert!(first[1].2.contains("not direct: "), "{}", first[1].2);
     assert!(first[2].2.contains("not tunnel: forwarding a port is not possible"), "{}", first[2].2);
     for (installed, trial, _) in &first {
@@ -123,7 +124,7 @@ fn repo_versions_are_respected() {
         assert_eq!(run(&one, &again).unwrap(), ["alpha-1-1.noarch"]);
         assert_eq!(run(&two, &options).unwrap().len(), 2, "an older one is upgraded, with what that needs");
         let refused = run(&one, &options).unwrap_err();
-        assert!(matches!(&refused, RepoError::Newer { name, .. } if name == "alpha"), "{refused}");
+        assert!(matches!(&refused, PackageError::Newer { name, .. } if name == "alpha"), "{refused}");
         assert!(refused.help().unwrap().contains("--allow-downgrade"));
         let allowed = InstallOptions { allow_downgrade: true, ..options.clone() };
         assert_eq!(run(&one, &allowed).unwrap(), ["alpha-1-1.noarch"]);
@@ -143,9 +144,11 @@ fn repo_rpms_of_the_control_host_come_by_every_way() {
     let wanted = [scratch.file("alpha", "1")];
     inside(&lab, || {
         let server = Server::start(Some(bundle.clone()), &local, listen()).unwrap();
-        for (choice, route) in
-            [(RouteChoice::Http, Route::Http), (RouteChoice::Tunnel, Route::Tunnel), (RouteChoice::Files, Route::Files)]
-        {
+        for (choice, route) in [
+            (RouteChoice::Direct, Route::Direct),
+            (RouteChoice::Tunnel, Route::Tunnel),
+            (RouteChoice::Push, Route::Push),
+        ] {
             let mut part = Part::new(&scratch, lab.host(0));
             let installed = part.run(&server, choice, &wanted, &InstallOptions::default()).unwrap();
             assert_eq!((installed.route, installed.changed.len()), (route, 2));
@@ -194,7 +197,7 @@ fn repo_conflicts_are_told_before_anything_changes() {
             println!("{problems}");
             assert!(problems.contains(part_of_problem) && problems.contains(way), "{problems}");
             let refused = part.install(&mut repo, &wanted, &options).unwrap_err();
-            assert!(matches!(refused, RepoError::Unsolvable { .. }), "{refused}");
+            assert!(matches!(refused, PackageError::Unsolvable { .. }), "{refused}");
             repo.close(&part.host).unwrap();
         }
     });
@@ -218,7 +221,7 @@ fn repo_a_lock_is_waited_for_and_not_for_ever() {
         host.sh(hold);
         let short = InstallOptions { lock_wait: Duration::from_secs(3), ..InstallOptions::default() };
         let refused = part.run(&server, RouteChoice::Auto, &wanted, &short).unwrap_err();
-        assert!(matches!(&refused, RepoError::Locked { holder, .. } if holder.contains("sleep")), "{refused}");
+        assert!(matches!(&refused, PackageError::Locked { holder, .. } if holder.contains("sleep")), "{refused}");
         assert!(part.notes.iter().any(|note| note.contains("waiting up to 3 s")), "{:?}", part.notes);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -257,11 +260,11 @@ fn repo_a_host_with_rpm_alone_gets_what_it_needs() {
         let mut came: Vec<String> = installed.changed.iter().map(ToString::to_string).collect();
         came.sort();
         assert_eq!(came, ["alpha-1-1.noarch", "beta-2-1.noarch", "gamma-1-1.noarch"]);
-        assert_eq!(installed.route, Route::Files);
+        assert_eq!(installed.route, Route::Push);
         let refused = part.run(&server, RouteChoice::Auto, &names(&["foe"]), &options).unwrap_err();
-        assert!(matches!(&refused, RepoError::Unsolvable { .. }), "{refused}");
+        assert!(matches!(&refused, PackageError::Unsolvable { .. }), "{refused}");
         let refused = part.run(&server, RouteChoice::Auto, &names(&["elsewhere"]), &options).unwrap_err();
-        assert!(matches!(&refused, RepoError::NoOwn { .. }), "{refused}");
+        assert!(matches!(&refused, PackageError::NoOwn { .. }), "{refused}");
     });
     host.sh("rpm -q alpha gamma && ! rpm -q delta foe");
     assert_eq!(traces(host), before);
@@ -294,9 +297,9 @@ fn repo_what_the_bundle_lacks_comes_from_the_host_s_own_repositories() {
         assert_eq!(installed.changed.len(), 1);
         host.sh("rpm -e omega");
         let installed = part.run(&server, RouteChoice::Auto, &names(&["alpha", "omega"]), &options).unwrap();
-        assert_eq!((installed.route, installed.changed.len()), (Route::Http, 2));
+        assert_eq!((installed.route, installed.changed.len()), (Route::Direct, 2));
         let refused = part.run(&server, RouteChoice::Auto, &names(&["nowhere"]), &options).unwrap_err();
-        assert!(matches!(&refused, RepoError::Unsolvable { .. }), "{refused}");
+        assert!(matches!(&refused, PackageError::Unsolvable { .. }), "{refused}");
     });
     host.sh("rpm -q alpha omega && test -f /etc/yum.repos.d/own.repo");
 }

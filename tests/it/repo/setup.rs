@@ -9,8 +9,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use nix::sched::{CloneFlags, setns};
 use payload::yum::{Packing, scan};
 use payload::{Bundle, MemberKind, NewMember, Recipe, RpmId, Source};
+use sunshine_installer::deliver::{RouteChoice, Server};
 use sunshine_installer::host::{Connect, Facts, Host, Target, TargetDefaults};
-use sunshine_installer::repo::{HostRepo, InstallOptions, Installed, RepoError, RouteChoice, Server, Wanted};
+use sunshine_installer::packages::{HostRepo, InstallOptions, Installed, PackageError, Wanted};
 
 use crate::lab::{self, Lab};
 
@@ -150,7 +151,7 @@ pub(crate) struct Part {
 impl Part {
     pub(crate) fn new(scratch: &Scratch, host: &lab::Host) -> Part {
         let host = scratch.session(host);
-        let facts = host.facts().unwrap();
+        let facts = host.facts(&[]).unwrap();
         Part { host, facts, notes: Vec::new() }
     }
 
@@ -159,7 +160,7 @@ impl Part {
         server: &Server,
         choice: RouteChoice,
         wanted: &[Wanted],
-    ) -> Result<HostRepo, RepoError> {
+    ) -> Result<HostRepo, PackageError> {
         let notes = &mut self.notes;
         HostRepo::open(&self.host, &self.facts, server, choice, wanted, &mut |note| notes.push(note))
     }
@@ -169,7 +170,7 @@ impl Part {
         repo: &mut HostRepo,
         wanted: &[Wanted],
         options: &InstallOptions,
-    ) -> Result<Installed, RepoError> {
+    ) -> Result<Installed, PackageError> {
         let notes = &mut self.notes;
         repo.install(&self.host, wanted, options, &mut |note| notes.push(note))
     }
@@ -181,7 +182,7 @@ impl Part {
         choice: RouteChoice,
         wanted: &[Wanted],
         options: &InstallOptions,
-    ) -> Result<Installed, RepoError> {
+    ) -> Result<Installed, PackageError> {
         let mut repo = self.open(server, choice, wanted)?;
         let installed = self.install(&mut repo, wanted, options);
         let closed = repo.close(&self.host);

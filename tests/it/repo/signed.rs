@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use sunshine_installer::repo::{InstallOptions, RouteChoice, Server};
+use sunshine_installer::deliver::{RouteChoice, Server};
+use sunshine_installer::packages::InstallOptions;
 
 use super::setup::{Part, Scratch, inside, listen, names};
 use crate::lab::{Lab, Output};

@@ -1,8 +1,8 @@
 //! The API's balancer: haproxy on every node, with a configuration of our own, so that the package's stays the site's.
 
 use crate::flow::rpms;
+use crate::packages::Wanted;
 use crate::plan::Step;
-use crate::repo::Wanted;
 use crate::resource::{FileSpec, Files, SeBool};
 
 use super::super::component::{Component, On};

@@ -40,6 +40,11 @@ impl Distribution {
     }
 }
 
+/// The components of all distributions.
+pub(super) fn components() -> impl Iterator<Item = &'static &'static dyn Component> {
+    [Distribution::Systemd, Distribution::Kubeadm].into_iter().flat_map(|one| one.rules().components())
+}
+
 /// How a distribution makes a cluster.
 pub(super) trait Rules: Sync {
     /// The package whose version is the cluster's.

@@ -1,5 +1,6 @@
 //! What kubeadm finds on a host: the cluster's authorities and the certificate for etcd; and the units around it.
 
+use crate::host::Probe;
 use crate::plan::Step;
 use crate::resource::{FileSpec, Files, FirewallPorts, Reads, Unit};
 
@@ -66,6 +67,10 @@ pub(in crate::flow::kubernetes) struct KubeletUnit;
 impl Component for KubeletUnit {
     fn is_on(&self, _: &On<'_>) -> bool {
         true
+    }
+
+    fn probe(&self) -> Probe {
+        Probe { units: &["kubelet.service"], ..Probe::default() }
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {

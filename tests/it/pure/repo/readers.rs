@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use camino::Utf8PathBuf;
-use sunshine_installer::repo::Server;
+use sunshine_installer::deliver::Server;
 
 use crate::lab::{Lab, Output};
 use crate::repo::setup::{Scratch, lab_rpms};

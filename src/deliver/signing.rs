@@ -17,7 +17,7 @@ use rand08::thread_rng;
 use rsa::RsaPrivateKey;
 use rsa::pkcs8::DecodePrivateKey;
 
-use super::error::RepoError;
+use super::error::DeliverError;
 
 /// The date of the key and of its signatures, 2017-01-01. Not today's: gpg refuses what is signed in the future, and
 /// an air-gapped host's clock may be years behind. The key is known by having come over SSH, not by its date.
@@ -35,7 +35,7 @@ pub(super) struct SigningKey {
 
 impl SigningKey {
     /// Makes a pair. Takes some hundredths of a second, and now and then a tenth: done beside other work.
-    pub(super) fn generate() -> Result<SigningKey, RepoError> {
+    pub(super) fn generate() -> Result<SigningKey, DeliverError> {
         let key = secret_key(&numbers()?).map_err(failed)?;
         let public = public_half(&key).map_err(failed)?;
         let public = public.to_armored_string(ArmorOptions::default()).map_err(failed)?;
@@ -48,7 +48,7 @@ impl SigningKey {
     }
 
     /// A detached, armored signature: `repomd.xml.asc`.
-    pub(super) fn sign(&self, data: &[u8]) -> Result<String, RepoError> {
+    pub(super) fn sign(&self, data: &[u8]) -> Result<String, DeliverError> {
         let key = &self.key;
         let packets = || -> pgp::errors::Result<SubpacketConfig> {
             let unhashed = vec![Subpacket::regular(SubpacketData::IssuerKeyId(key.legacy_key_id()))?];
@@ -63,7 +63,7 @@ impl SigningKey {
 }
 
 /// Primes are looked for by AWS-LC: pgp's own choice, the rsa crate, takes three times as long for it.
-fn numbers() -> Result<RsaPrivateKey, RepoError> {
+fn numbers() -> Result<RsaPrivateKey, DeliverError> {
     let pair = KeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
     let der: Pkcs8V1Der<'_> = pair.as_der().map_err(failed)?;
     RsaPrivateKey::from_pkcs8_der(der.as_ref()).map_err(failed)
@@ -99,8 +99,8 @@ fn public_half(secret: &SecretKey) -> pgp::errors::Result<SignedPublicKey> {
     Ok(SignedPublicKey::new(public, SignedKeyDetails::new(vec![], vec![], users, vec![]), vec![]))
 }
 
-fn failed(error: impl std::fmt::Display) -> RepoError {
-    RepoError::Signing { why: error.to_string() }
+fn failed(error: impl std::fmt::Display) -> DeliverError {
+    DeliverError::Signing { why: error.to_string() }
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use std::collections::{HashSet, VecDeque};
 
 use payload::RpmId;
 
+use crate::deliver::catalogue::{Capability, Catalogue, Package};
 use crate::host::{Command, Host};
 
-use super::catalogue::{Capability, Catalogue, Package};
-use super::error::RepoError;
+use super::error::PackageError;
 use super::evr;
 use super::hostrepo::HostRepo;
 use super::package_run::{self, Run};
@@ -32,7 +32,7 @@ exit 0
 /// What a host says of each capability asked for.
 type Provided = Vec<(Capability, Vec<Capability>)>;
 
-fn provided(host: &Host, wanted: &[Capability]) -> Result<Provided, RepoError> {
+fn provided(host: &Host, wanted: &[Capability]) -> Result<Provided, PackageError> {
     let command = Command::script(PROVIDED).label("rpm -q --whatprovides");
     let said = host.run_ok(&command.args(wanted.iter().map(|capability| capability.name.clone())))?.text();
     Ok(read_provided(wanted, &said))
@@ -64,8 +64,8 @@ fn read_provided(wanted: &[Capability], said: &str) -> Provided {
 fn closure<'a>(
     catalogue: &'a Catalogue,
     wanted: Vec<&'a Package>,
-    ask: &mut dyn FnMut(&[Capability]) -> Result<Provided, RepoError>,
-) -> Result<Result<Vec<&'a Package>, Vec<String>>, RepoError> {
+    ask: &mut dyn FnMut(&[Capability]) -> Result<Provided, PackageError>,
+) -> Result<Result<Vec<&'a Package>, Vec<String>>, PackageError> {
     let mut chosen: Vec<&Package> = Vec::new();
     let mut problems = Vec::new();
     let mut settled: HashSet<Capability> = HashSet::new();
@@ -98,7 +98,7 @@ fn closure<'a>(
 
 impl HostRepo {
     /// What rpm would do with the packages ordered and what they need.
-    pub(super) fn try_with_rpm(&mut self, host: &Host, orders: &Orders) -> Result<Transaction, RepoError> {
+    pub(super) fn try_with_rpm(&mut self, host: &Host, orders: &Orders) -> Result<Transaction, PackageError> {
         let stock = std::sync::Arc::clone(self.stock());
         let catalogue = stock.catalogue()?;
         let mut wanted = Vec::new();
@@ -140,7 +140,7 @@ impl HostRepo {
         transaction: &Transaction,
         options: &InstallOptions,
         note: &mut dyn FnMut(String),
-    ) -> Result<(), RepoError> {
+    ) -> Result<(), PackageError> {
         self.upload(host, transaction)?;
         let command = self.rpm(transaction, false).timeout(options.timeout);
         let run = package_run::unlocked(host, self.manager(), &command, options.lock_wait, note)?;
@@ -159,7 +159,7 @@ impl HostRepo {
         command.args(self.uploaded_paths(transaction))
     }
 
-    fn upload(&mut self, host: &Host, transaction: &Transaction) -> Result<(), RepoError> {
+    fn upload(&mut self, host: &Host, transaction: &Transaction) -> Result<(), PackageError> {
         let served: Vec<String> = transaction.changed().filter_map(|id| self.stock().served(id)).collect();
         self.stock().check(served.iter().map(String::as_str))?;
         self.upload_packages(host, transaction)

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use crate::deliver::server::Stock;
 use crate::host::{Command, Host};
 
-use super::error::RepoError;
+use super::error::PackageError;
 use super::installed;
 use super::manager::Manager;
 use super::problem::Verdict;
-use super::server::Stock;
 use super::transaction::Transaction;
 
 /// How often a lock is looked at again.
@@ -25,7 +25,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn of(host: &Host, command: &Command) -> Result<Run, RepoError> {
+    pub(super) fn of(host: &Host, command: &Command) -> Result<Run, PackageError> {
         let output = host.run(command)?;
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         let text = format!("{}\n{errors}", String::from_utf8_lossy(&output.stdout));
@@ -53,11 +53,11 @@ impl Run {
     }
 
     /// The error for a failure that is none of the known kinds.
-    pub(super) fn failed(&self, host: &Host, stock: &Stock) -> RepoError {
+    pub(super) fn failed(&self, host: &Host, stock: &Stock) -> PackageError {
         let told = if self.errors.trim().is_empty() { &self.text } else { &self.errors };
         let lines: Vec<&str> = told.lines().filter(|line| !line.trim().is_empty()).collect();
         let tail = lines[lines.len().saturating_sub(5)..].join("\n");
-        RepoError::Failed {
+        PackageError::Failed {
             host: host.name().to_owned(),
             command: self.command.clone(),
             status: self.status,
@@ -79,7 +79,7 @@ impl Patience {
     }
 
     /// Waits a little; the first time it says for whom, and in the end that it was too long.
-    fn wait(&mut self, host: &Host, holder: &str, note: &mut dyn FnMut(String)) -> Result<(), RepoError> {
+    fn wait(&mut self, host: &Host, holder: &str, note: &mut dyn FnMut(String)) -> Result<(), PackageError> {
         let started = *self.started.get_or_insert_with(|| {
             let limit = self.lock_wait.as_secs();
             note(format!("{holder} holds the package manager's lock: waiting up to {limit} s"));
@@ -88,7 +88,7 @@ impl Patience {
         let waited = started.elapsed();
         if waited >= self.lock_wait {
             let (host, holder) = (host.name().to_owned(), holder.to_owned());
-            return Err(RepoError::Locked { host, holder, waited: waited.as_secs() });
+            return Err(PackageError::Locked { host, holder, waited: waited.as_secs() });
         }
         std::thread::sleep(LOOK_AGAIN.min(self.lock_wait - waited));
         Ok(())
@@ -103,7 +103,7 @@ pub(super) fn unlocked(
     command: &Command,
     lock_wait: Duration,
     note: &mut dyn FnMut(String),
-) -> Result<Run, RepoError> {
+) -> Result<Run, PackageError> {
     patiently(host, manager, &installed::unless_locked(command.clone()), lock_wait, note)
 }
 
@@ -114,7 +114,7 @@ pub(super) fn patiently(
     command: &Command,
     lock_wait: Duration,
     note: &mut dyn FnMut(String),
-) -> Result<Run, RepoError> {
+) -> Result<Run, PackageError> {
     let mut patience = Patience::new(lock_wait);
     loop {
         let run = Run::of(host, command)?;

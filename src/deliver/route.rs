@@ -9,21 +9,21 @@ pub enum RouteChoice {
     #[default]
     Auto,
     /// Only plain HTTP to the control host.
-    Http,
+    Direct,
     /// Only HTTP through a port forwarded inside the SSH session.
     Tunnel,
     /// Only packages uploaded over SSH.
-    Files,
+    Push,
 }
 
 impl RouteChoice {
     /// The routes to try, best first.
-    pub(super) fn order(self) -> &'static [Route] {
+    pub(crate) fn order(self) -> &'static [Route] {
         match self {
-            RouteChoice::Auto => &[Route::Http, Route::Tunnel, Route::Files],
-            RouteChoice::Http => &[Route::Http],
+            RouteChoice::Auto => &[Route::Direct, Route::Tunnel, Route::Push],
+            RouteChoice::Direct => &[Route::Direct],
             RouteChoice::Tunnel => &[Route::Tunnel],
-            RouteChoice::Files => &[Route::Files],
+            RouteChoice::Push => &[Route::Push],
         }
     }
 }
@@ -35,9 +35,9 @@ impl std::str::FromStr for RouteChoice {
         match text {
             "auto" => Ok(RouteChoice::Auto),
             // The second name of each is that of earlier versions.
-            "direct" | "http" => Ok(RouteChoice::Http),
+            "direct" | "http" => Ok(RouteChoice::Direct),
             "tunnel" => Ok(RouteChoice::Tunnel),
-            "push" | "files" => Ok(RouteChoice::Files),
+            "push" | "files" => Ok(RouteChoice::Push),
             other => Err(format!("{other:?} is no route: auto, direct, tunnel or push")),
         }
     }
@@ -47,9 +47,9 @@ impl fmt::Display for RouteChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             RouteChoice::Auto => "auto",
-            RouteChoice::Http => "direct",
+            RouteChoice::Direct => "direct",
             RouteChoice::Tunnel => "tunnel",
-            RouteChoice::Files => "push",
+            RouteChoice::Push => "push",
         })
     }
 }
@@ -59,13 +59,13 @@ impl fmt::Display for RouteChoice {
 #[serde(rename_all = "snake_case")]
 pub enum Route {
     /// The host fetches from the control host.
-    #[serde(rename = "direct", alias = "http")]
-    Http,
+    #[serde(alias = "http")]
+    Direct,
     /// The host fetches from its own loopback, where the SSH session forwards to the control host.
     Tunnel,
     /// What the host needs was uploaded over SSH.
-    #[serde(rename = "push", alias = "files")]
-    Files,
+    #[serde(alias = "files")]
+    Push,
     /// Nothing wanted is in the bundle: the host's own repositories.
     Own,
     /// Everything wanted is there already: no route was looked for.
@@ -75,9 +75,9 @@ pub enum Route {
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Route::Http => "direct",
+            Route::Direct => "direct",
             Route::Tunnel => "tunnel",
-            Route::Files => "push",
+            Route::Push => "push",
             Route::Own => "own",
             Route::Idle => "idle",
         })
@@ -91,18 +91,18 @@ mod tests {
     #[test]
     fn earlier_names_of_routes_are_read() {
         for (text, choice, shown) in [
-            ("direct", RouteChoice::Http, "direct"),
-            ("http", RouteChoice::Http, "direct"),
-            ("push", RouteChoice::Files, "push"),
-            ("files", RouteChoice::Files, "push"),
+            ("direct", RouteChoice::Direct, "direct"),
+            ("http", RouteChoice::Direct, "direct"),
+            ("push", RouteChoice::Push, "push"),
+            ("files", RouteChoice::Push, "push"),
             ("tunnel", RouteChoice::Tunnel, "tunnel"),
         ] {
             assert_eq!(text.parse::<RouteChoice>(), Ok(choice));
             assert_eq!(choice.to_string(), shown);
         }
-        for (text, route) in [("\"http\"", Route::Http), ("\"push\"", Route::Files), ("\"files\"", Route::Files)] {
+        for (text, route) in [("\"http\"", Route::Direct), ("\"push\"", Route::Push), ("\"files\"", Route::Push)] {
             assert_eq!(serde_json::from_str::<Route>(text).unwrap(), route);
         }
-        assert_eq!(serde_json::to_string(&Route::Http).unwrap(), "\"direct\"");
+        assert_eq!(serde_json::to_string(&Route::Direct).unwrap(), "\"direct\"");
     }
 }

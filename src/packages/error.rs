@@ -1,33 +1,15 @@
 //! What can go wrong between a host and its packages.
 
-use std::io;
-use std::net::SocketAddr;
-
-use camino::Utf8PathBuf;
-use payload::BundleError;
-
-use super::route::Route;
+use crate::deliver::{DeliverError, Route};
 use crate::host::{HostError, HostId};
 
-/// An error of this module. Its text says what was tried, on which host, and why it failed; [`RepoError::help`] what
+/// An error of this module. Its text says what was tried, on which host, and why it failed; [`PackageError::help`] what
 /// the user can do.
 #[derive(Debug, thiserror::Error)]
-pub enum RepoError {
-    /// The server's port.
-    #[error("cannot listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: io::Error },
-    /// An rpm given with -f.
-    #[error("cannot use the package {path}: {why}")]
-    LocalRpm { path: Utf8PathBuf, why: String },
-    /// The run's key.
-    #[error("cannot sign the repository's metadata: {why}")]
-    Signing { why: String },
-    /// The yum metadata of rpms given with -f.
-    #[error("cannot describe the packages given: {why}")]
-    Metadata { why: String },
-    /// The bundle is damaged or cannot be read.
+pub enum PackageError {
+    /// The repository, or the way there.
     #[error(transparent)]
-    Bundle(#[from] BundleError),
+    Deliver(#[from] DeliverError),
     /// The session with the host.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -46,9 +28,6 @@ pub enum RepoError {
     /// The package manager found no solution; nothing was changed.
     #[error("{host} cannot install {}: {}", .wanted.join(", "), .problems.join("; "))]
     Unsolvable { host: HostId, wanted: Vec<String>, problems: Vec<String> },
-    /// What arrived is not what the signed metadata promises.
-    #[error("{host} refused {what}: it is damaged ({detail})")]
-    Damaged { host: HostId, what: String, detail: String },
     /// Another package manager did not finish in time.
     #[error("{host}: {holder} holds the package manager's lock, waited {waited} s for it")]
     Locked { host: HostId, holder: String, waited: u64 },
@@ -63,14 +42,13 @@ pub enum RepoError {
     NotThere { host: HostId, package: String, command: String },
 }
 
-impl RepoError {
+impl PackageError {
     /// What the user can do about it.
     #[must_use]
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::Bundle(error) => error.help(),
+            Self::Deliver(error) => error.help(),
             Self::Host(error) => error.help(),
-            Self::Listen { .. } => Some("another program may listen there: choose another port".into()),
             Self::NoRoute { .. } => {
                 Some("--repo-route auto tries every route; `push` needs no more than the SSH session itself".into())
             }
@@ -78,9 +56,6 @@ impl RepoError {
                 "take {name} off the list, or give --allow-downgrade to put the older version in its place"
             )),
             Self::Unsolvable { problems, .. } => super::problem::way_out(problems),
-            Self::Damaged { .. } => {
-                Some("check the bundle with `bundle verify`, then run the same command again".into())
-            }
             Self::Locked { .. } => {
                 Some("wait until it has finished (an automatic update, perhaps), then run again".into())
             }
@@ -98,16 +73,16 @@ impl RepoError {
     /// The host was not there, or went away: nothing is known to be wrong with it.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Host(error) if error.is_unreachable())
+        match self {
+            Self::Host(error) => error.is_unreachable(),
+            Self::Deliver(error) => error.is_unreachable(),
+            _ => false,
+        }
     }
 
     /// Whether the bundle, or what a host got of it, is damaged (exit code 3).
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        match self {
-            Self::Damaged { .. } => true,
-            Self::Bundle(error) => error.is_damage(),
-            _ => false,
-        }
+        matches!(self, Self::Deliver(error) if error.is_damage())
     }
 }

@@ -2,14 +2,14 @@
 
 use payload::RpmId;
 
+use crate::deliver::{DeliverError, Route};
 use crate::host::Host;
 
-use super::error::RepoError;
+use super::error::PackageError;
 use super::hostrepo::{HostRepo, Installed, actions};
 use super::manager::Manager;
 use super::package_run::{self, Run};
 use super::problem::{self, Verdict};
-use super::route::Route;
 use super::transaction::Transaction;
 use super::wanted::{InstallOptions, Orders, Wanted};
 use super::{installed, signatures};
@@ -18,14 +18,14 @@ impl HostRepo {
     /// Installs what is wanted. What is there already is left alone; when all is, no transaction runs.
     ///
     /// # Errors
-    /// Each names the host; see [`RepoError`].
+    /// Each names the host; see [`PackageError`].
     pub fn install(
         &mut self,
         host: &Host,
         wanted: &[Wanted],
         options: &InstallOptions,
         note: &mut dyn FnMut(String),
-    ) -> Result<Installed, RepoError> {
+    ) -> Result<Installed, PackageError> {
         let orders = match (&self.held, &self.last) {
             // dnf waits with the answer to this very question.
             (Some(held), Some((last, _))) if held.wanted == wanted => last.clone(),
@@ -54,7 +54,7 @@ impl HostRepo {
         gpgcheck: bool,
         options: &InstallOptions,
         note: &mut dyn FnMut(String),
-    ) -> Result<Option<Run>, RepoError> {
+    ) -> Result<Option<Run>, PackageError> {
         let keys = if gpgcheck { self.rpm_key_addresses() } else { Vec::new() };
         match (self.held.take(), &self.last) {
             (Some(held), Some((last, _))) if last == orders && held.gpgcheck == gpgcheck => {
@@ -65,12 +65,12 @@ impl HostRepo {
         }
     }
 
-    fn refuse_problems(&self, host: &Host, wanted: &[String], found: &Transaction) -> Result<(), RepoError> {
+    fn refuse_problems(&self, host: &Host, wanted: &[String], found: &Transaction) -> Result<(), PackageError> {
         if found.problems.is_empty() {
             return Ok(());
         }
         let (wanted, problems) = (wanted.to_vec(), found.problems.clone());
-        Err(RepoError::Unsolvable { host: host.name().clone(), wanted, problems })
+        Err(PackageError::Unsolvable { host: host.name().clone(), wanted, problems })
     }
 
     /// Runs the transactions, each again by the next way should the way break; the packages that came. `tried` is what a
@@ -82,7 +82,7 @@ impl HostRepo {
         tried: &Transaction,
         options: &InstallOptions,
         note: &mut dyn FnMut(String),
-    ) -> Result<Vec<RpmId>, RepoError> {
+    ) -> Result<Vec<RpmId>, PackageError> {
         let decision = signatures::decide_for(host, self.place.stock.catalogue()?, tried.changed())?;
         if let Some(text) = decision.note {
             note(text);
@@ -94,7 +94,7 @@ impl HostRepo {
         let mut changed = Vec::new();
         for (action, specs) in actions(orders) {
             loop {
-                if self.route == Route::Files {
+                if self.route == Route::Push {
                     self.upload_packages(host, tried)?;
                 }
                 let run = match self.run_held(host, orders, decision.gpgcheck, options, note)? {
@@ -113,7 +113,7 @@ impl HostRepo {
                     Verdict::Download(why) => self.fall_back(host, &why, note)?,
                     Verdict::Damaged(detail) => return Err(self.damaged(host, &detail)),
                     Verdict::Unsolvable(problems) => {
-                        return Err(RepoError::Unsolvable {
+                        return Err(PackageError::Unsolvable {
                             host: host.name().clone(),
                             wanted: specs.to_vec(),
                             problems,
@@ -132,7 +132,7 @@ impl HostRepo {
         orders: &Orders,
         options: &InstallOptions,
         note: &mut dyn FnMut(String),
-    ) -> Result<Vec<RpmId>, RepoError> {
+    ) -> Result<Vec<RpmId>, PackageError> {
         let command = self.manager.own(&orders.own, false, options.timeout);
         let run = package_run::unlocked(host, self.manager, &command, options.lock_wait, note)?;
         if run.ok() {
@@ -140,28 +140,34 @@ impl HostRepo {
         }
         match run.verdict(self.manager) {
             Verdict::Unsolvable(problems) => {
-                Err(RepoError::Unsolvable { host: host.name().clone(), wanted: orders.own.clone(), problems })
+                Err(PackageError::Unsolvable { host: host.name().clone(), wanted: orders.own.clone(), problems })
             }
-            Verdict::Download(detail) => {
-                Err(RepoError::Download { host: host.name().clone(), route: Route::Own, detail: self.clean(&detail) })
-            }
+            Verdict::Download(detail) => Err(PackageError::Download {
+                host: host.name().clone(),
+                route: Route::Own,
+                detail: self.clean(&detail),
+            }),
             _ => Err(run.failed(host, &self.place.stock)),
         }
     }
 
-    pub(super) fn damaged(&self, host: &Host, detail: &str) -> RepoError {
+    pub(super) fn damaged(&self, host: &Host, detail: &str) -> PackageError {
         let detail = self.clean(detail);
         let what = problem::damaged_package(&detail).unwrap_or("a package").to_owned();
-        RepoError::Damaged { host: host.name().clone(), what, detail }
+        DeliverError::Damaged { host: host.name().clone(), what, detail }.into()
     }
 
     /// Looks again: what was wanted must be there now.
-    fn prove(&self, host: &Host, wanted: &[Wanted]) -> Result<(), RepoError> {
+    fn prove(&self, host: &Host, wanted: &[Wanted]) -> Result<(), PackageError> {
         let there = installed::query(host, wanted)?;
         for (wanted, there) in wanted.iter().zip(&there) {
             if !wanted.is_met_by(there) {
                 let command = self.manager.program().to_owned();
-                return Err(RepoError::NotThere { host: host.name().clone(), package: wanted.name().into(), command });
+                return Err(PackageError::NotThere {
+                    host: host.name().clone(),
+                    package: wanted.name().into(),
+                    command,
+                });
             }
         }
         Ok(())

@@ -2,23 +2,23 @@
 
 use tracing::info;
 
+use crate::deliver::repofile;
+use crate::deliver::{DeliverError, Route};
+use crate::deliver::{probe, push};
 use crate::host::Host;
 
-use super::error::RepoError;
+use super::error::PackageError;
 use super::hostrepo::HostRepo;
 use super::manager::Manager;
 use super::package_run::Run;
 use super::problem::Verdict;
-use super::repofile;
-use super::route::Route;
-use super::{probe, upload};
 
 /// The file name of the run's key on a host.
 const KEY: &str = "run-key.asc";
 
 impl HostRepo {
     /// Finds the way when that has not been done; a host that has everything may never need one.
-    pub(super) fn need_route(&mut self, host: &Host) -> Result<(), RepoError> {
+    pub(super) fn need_route(&mut self, host: &Host) -> Result<(), PackageError> {
         if matches!(self.route, Route::Own | Route::Idle) {
             self.find_route(host, self.manager.trial_reads_metadata())?;
             info!(host = host.name().as_str(), route = %self.route, why = self.why(), "route to the repository");
@@ -28,7 +28,7 @@ impl HostRepo {
 
     /// Takes the first route that works, of those that have not failed yet. A trial that comes next may be left to read
     /// the metadata.
-    fn find_route(&mut self, host: &Host, trial_reads: bool) -> Result<(), RepoError> {
+    fn find_route(&mut self, host: &Host, trial_reads: bool) -> Result<(), PackageError> {
         for route in self.choice.order() {
             if self.tried.iter().any(|(tried, _)| tried == route) {
                 continue;
@@ -45,17 +45,17 @@ impl HostRepo {
                 }
             }
         }
-        Err(RepoError::NoRoute { host: host.name().to_owned(), tried: self.tried.clone() })
+        Err(PackageError::NoRoute { host: host.name().to_owned(), tried: self.tried.clone() })
     }
 
     /// Makes a route ready; the inner error says why it does not work.
-    fn enter(&mut self, host: &Host, route: Route, trial_reads: bool) -> Result<Result<(), String>, RepoError> {
-        if self.manager == Manager::Rpm && route != Route::Files {
+    fn enter(&mut self, host: &Host, route: Route, trial_reads: bool) -> Result<Result<(), String>, PackageError> {
+        if self.manager == Manager::Rpm && route != Route::Push {
             return Ok(Err("rpm alone cannot use a repository".into()));
         }
         self.forward = None;
         let base = match route {
-            Route::Http => self.place.url_for(host.local_address()),
+            Route::Direct => self.place.url_for(host.local_address()),
             Route::Tunnel => match host.forward_to(self.place.own_address()) {
                 Ok(forward) => {
                     let port = forward.port();
@@ -65,13 +65,13 @@ impl HostRepo {
                 Err(error) if error.is_unreachable() => return Err(error.into()),
                 Err(error) => return Ok(Err(reason(&error.to_string(), host))),
             },
-            Route::Files => {
-                upload::metadata(host, &self.place.stock, &self.site)?;
+            Route::Push => {
+                push::metadata(host, &self.place.stock, &self.site)?;
                 format!("file://{}/", self.site.files_dir())
             }
             Route::Own | Route::Idle => return Ok(Ok(())),
         };
-        if route != Route::Files
+        if route != Route::Push
             && let Err(why) = probe::fetch(host, &format!("{base}{}", self.place.stock.first_repomd()))?
         {
             return Ok(Err(self.place.stock.without_token(&why)));
@@ -97,33 +97,33 @@ impl HostRepo {
 
     /// Has the package manager read the metadata and check its signature. Here, because accepting the run's key needs
     /// a yes, and most trials answer everything with no.
-    fn read_metadata(&self, host: &Host, route: Route) -> Result<Result<(), String>, RepoError> {
+    fn read_metadata(&self, host: &Host, route: Route) -> Result<Result<(), String>, PackageError> {
         let run = Run::of(host, &self.manager.makecache(&self.ours(false)))?;
         if run.ok() {
             return Ok(Ok(()));
         }
         match run.verdict(self.manager) {
             Verdict::Damaged(detail) => Err(self.damaged_metadata(host, &detail)),
-            Verdict::Download(why) if route != Route::Files => Ok(Err(self.clean(&why))),
+            Verdict::Download(why) if route != Route::Push => Ok(Err(self.clean(&why))),
             _ => Err(run.failed(host, &self.place.stock)),
         }
     }
 
-    pub(super) fn damaged_metadata(&self, host: &Host, detail: &str) -> RepoError {
+    pub(super) fn damaged_metadata(&self, host: &Host, detail: &str) -> PackageError {
         let what = "the repository's metadata".to_owned();
-        RepoError::Damaged { host: host.name().clone(), what, detail: self.clean(detail) }
+        DeliverError::Damaged { host: host.name().clone(), what, detail: self.clean(detail) }.into()
     }
 
     /// The metadata could not be fetched by this way: it is none.
-    pub(super) fn route_failed(&mut self, host: &Host, why: &str) -> Result<(), RepoError> {
+    pub(super) fn route_failed(&mut self, host: &Host, why: &str) -> Result<(), PackageError> {
         self.tried.push((self.route, self.clean(why)));
         self.find_route(host, false)
     }
 
     /// The run's key, and the keys in the bundle that packages are signed with.
-    fn keys(&self) -> Result<Vec<(String, Vec<u8>)>, RepoError> {
+    fn keys(&self) -> Result<Vec<(String, Vec<u8>)>, PackageError> {
         let stock = &self.place.stock;
-        let mut keys = vec![(KEY.to_owned(), stock.key()?.public().as_bytes().to_vec())];
+        let mut keys = vec![(KEY.to_owned(), stock.public_key()?.as_bytes().to_vec())];
         for (file_name, member) in stock.rpm_keys() {
             keys.push((file_name, stock.read(&member)?));
         }
@@ -131,11 +131,16 @@ impl HostRepo {
     }
 
     /// Goes on by the next way; once in a run, and only where the choice is ours.
-    pub(super) fn fall_back(&mut self, host: &Host, why: &str, note: &mut dyn FnMut(String)) -> Result<(), RepoError> {
+    pub(super) fn fall_back(
+        &mut self,
+        host: &Host,
+        why: &str,
+        note: &mut dyn FnMut(String),
+    ) -> Result<(), PackageError> {
         let (from, why) = (self.route, self.clean(why));
         let last = self.choice.order().last() == Some(&from);
         if self.fell_back || last {
-            return Err(RepoError::Download { host: host.name().clone(), route: from, detail: why });
+            return Err(PackageError::Download { host: host.name().clone(), route: from, detail: why });
         }
         self.fell_back = true;
         self.tried.push((from, format!("it broke in the middle: {why}")));

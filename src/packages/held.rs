@@ -9,7 +9,7 @@
 
 use crate::host::{Command, Host};
 
-use super::error::RepoError;
+use super::error::PackageError;
 use super::installed::look_for_lock;
 use super::manager::Manager;
 use super::package_run::{Run, patiently};
@@ -117,14 +117,14 @@ impl Held {
         keys: &[String],
         options: &InstallOptions,
         note: &mut dyn FnMut(String),
-    ) -> Result<Option<Run>, RepoError> {
+    ) -> Result<Option<Run>, PackageError> {
         let command = Command::script(GO).arg(self.folder).args(keys).label("dnf goes on with the transaction");
         let run = patiently(host, Manager::Dnf, &command.timeout(options.timeout), options.lock_wait, note)?;
         Ok((run.status != GONE).then_some(run))
     }
 
     /// Ends it with nothing changed.
-    pub(super) fn give_up(self, host: &Host) -> Result<(), RepoError> {
+    pub(super) fn give_up(self, host: &Host) -> Result<(), PackageError> {
         host.run(&Command::script(GIVE_UP).arg(self.folder).label("end dnf's wait"))?;
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::host::{Command, Host};
 
-use super::error::RepoError;
+use super::error::DeliverError;
 
 /// Fetches what the address on standard input names; status 0 when it was there, else a reason on standard output.
 const FETCH: &str = r#"
@@ -54,7 +54,7 @@ exit 1
 "#;
 
 /// `Ok(Ok(()))` when the host fetched it, `Ok(Err(why))` when it could not.
-pub(super) fn fetch(host: &Host, url: &str) -> Result<Result<(), String>, RepoError> {
+pub(crate) fn fetch(host: &Host, url: &str) -> Result<Result<(), String>, DeliverError> {
     let command = Command::script(FETCH).label("fetch repomd.xml from the repository").timeout(Duration::from_secs(10));
     let output = host.run(&command.stdin(format!("{url}\n")))?;
     if output.ok() {

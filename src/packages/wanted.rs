@@ -6,9 +6,9 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use payload::RpmId;
 
-use super::error::RepoError;
+use super::error::PackageError;
 use super::evr;
-use super::server::Stock;
+use crate::deliver::server::Stock;
 
 /// One package wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub(super) fn orders(
     wanted: &[Wanted],
     installed: &[Vec<RpmId>],
     options: &InstallOptions,
-) -> Result<Orders, RepoError> {
+) -> Result<Orders, PackageError> {
     let mut orders = Orders::default();
     for (wanted, there) in wanted.iter().zip(installed) {
         match wanted {
@@ -121,14 +121,19 @@ pub(super) fn orders(
                 match newest.map(|there| (there, evr::compare(there, id))) {
                     _ if !stock.has_file(file_name, id) => {
                         let problems = vec![format!("{file_name} is neither in the bundle nor on the control host")];
-                        return Err(RepoError::Unsolvable { host: host.into(), wanted: vec![spec], problems });
+                        return Err(PackageError::Unsolvable { host: host.into(), wanted: vec![spec], problems });
                     }
                     Some((there, Ordering::Equal)) if !options.force_reinstall => orders.already.push(there.clone()),
                     Some((_, Ordering::Equal)) => orders.reinstall.push(spec),
                     Some((_, Ordering::Greater)) if options.allow_downgrade => orders.downgrade.push(spec),
                     Some((there, Ordering::Greater)) => {
                         let (installed, wanted) = (evr::text(there), evr::text(id));
-                        return Err(RepoError::Newer { host: host.into(), name: id.name.clone(), installed, wanted });
+                        return Err(PackageError::Newer {
+                            host: host.into(),
+                            name: id.name.clone(),
+                            installed,
+                            wanted,
+                        });
                     }
                     Some((_, Ordering::Less)) | None => orders.install.push(spec),
                 }

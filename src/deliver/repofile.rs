@@ -8,11 +8,11 @@ use std::fmt::Write;
 use super::server::{LOCAL, Stock};
 
 /// The repository's id; the second one, of rpms given with -f, begins with it too.
-pub(super) const ID: &str = "sunshine-installer";
+pub(crate) const ID: &str = "sunshine-installer";
 
 /// One repository in the file.
 #[derive(Debug)]
-pub(super) struct Section {
+pub(crate) struct Section {
     id: String,
     base: String,
     keys: Vec<String>,
@@ -20,7 +20,7 @@ pub(super) struct Section {
 }
 
 /// The sections for what `stock` has, below `base` (ends in `/`), with `keys` as URLs.
-pub(super) fn sections(stock: &Stock, base: &str, keys: &[String], gpgcheck: bool) -> Vec<Section> {
+pub(crate) fn sections(stock: &Stock, base: &str, keys: &[String], gpgcheck: bool) -> Vec<Section> {
     let section = |id: String, base: String| Section { id, base, keys: keys.to_vec(), gpgcheck };
     let mut sections = Vec::new();
     if stock.bundle.is_some() {
@@ -33,12 +33,12 @@ pub(super) fn sections(stock: &Stock, base: &str, keys: &[String], gpgcheck: boo
 }
 
 /// The ids of those sections.
-pub(super) fn ids(stock: &Stock) -> Vec<String> {
+pub(crate) fn ids(stock: &Stock) -> Vec<String> {
     sections(stock, "", &[], false).into_iter().map(|section| section.id).collect()
 }
 
 /// The file's text.
-pub(super) fn text(sections: &[Section]) -> String {
+pub(crate) fn text(sections: &[Section]) -> String {
     let mut text = String::new();
     for Section { id, base, keys, gpgcheck } in sections {
         // Writing to a string cannot fail.

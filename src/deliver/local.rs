@@ -10,7 +10,7 @@ use payload::RpmId;
 use payload::yum::{Packing, RepodataFile, RpmFile, scan};
 
 use super::content::Entry;
-use super::error::RepoError;
+use super::error::DeliverError;
 
 /// One rpm file of the control host.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub(super) struct LocalRpm {
 }
 
 impl LocalRpm {
-    fn open(rpm: &RpmFile) -> Result<LocalRpm, RepoError> {
-        let failed = |why: String| RepoError::LocalRpm { path: rpm.path.clone(), why };
+    fn open(rpm: &RpmFile) -> Result<LocalRpm, DeliverError> {
+        let failed = |why: String| DeliverError::LocalRpm { path: rpm.path.clone(), why };
         let file = fs_err::File::open(&rpm.path).map_err(|error| failed(error.to_string()))?.into_parts().0;
         let modified = file.metadata().and_then(|meta| meta.modified());
         Ok(LocalRpm {
@@ -45,7 +45,7 @@ impl LocalRpm {
 }
 
 /// Reads them, and makes their metadata. The same package given twice counts once.
-pub(super) fn open(paths: &[Utf8PathBuf]) -> Result<(Vec<LocalRpm>, Vec<RepodataFile>), RepoError> {
+pub(super) fn open(paths: &[Utf8PathBuf]) -> Result<(Vec<LocalRpm>, Vec<RepodataFile>), DeliverError> {
     if paths.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }

@@ -10,40 +10,40 @@ use pgp::packet::{Packet, PacketParser};
 use rpm::{DependencyFlags, PackageMetadata};
 
 use super::content::{Entry, Pieces};
-use super::error::RepoError;
+use super::error::DeliverError;
 use super::server::{LOCAL, Stock};
 
 /// All packages that are served.
 #[derive(Debug, Default)]
-pub(super) struct Catalogue {
-    pub(super) packages: Vec<Package>,
+pub(crate) struct Catalogue {
+    pub(crate) packages: Vec<Package>,
     by_name: HashMap<String, Vec<usize>>,
     by_capability: HashMap<String, Vec<usize>>,
     /// Key ids (16 hex digits) of the public keys in the bundle, with the member they are in.
-    pub(super) keys: HashMap<String, String>,
+    pub(crate) keys: HashMap<String, String>,
 }
 
 /// One package.
 #[derive(Debug)]
-pub(super) struct Package {
-    pub(super) id: RpmId,
-    pub(super) provides: Vec<Capability>,
-    pub(super) requires: Vec<Capability>,
+pub(crate) struct Package {
+    pub(crate) id: RpmId,
+    pub(crate) provides: Vec<Capability>,
+    pub(crate) requires: Vec<Capability>,
     /// Id of the key that signed it: 16 hex digits.
-    pub(super) signer: Option<String>,
+    pub(crate) signer: Option<String>,
 }
 
 /// A name, with a version where one is stated.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Capability {
-    pub(super) name: String,
+pub(crate) struct Capability {
+    pub(crate) name: String,
     /// `<`, `<=`, `=`, `>=` or `>`, and `[epoch:]version[-release]`.
-    pub(super) version: Option<(&'static str, String)>,
+    pub(crate) version: Option<(&'static str, String)>,
 }
 
 impl Catalogue {
     /// Reads the headers of everything that `stock` serves.
-    pub(super) fn read(stock: &Stock) -> Result<Catalogue, RepoError> {
+    pub(crate) fn read(stock: &Stock) -> Result<Catalogue, DeliverError> {
         let mut catalogue = Catalogue::default();
         let members = stock.bundle.iter().flat_map(|bundle| &bundle.manifest().members);
         let members = members.filter(|member| member.kind == MemberKind::Rpm).map(|member| member.name.clone());
@@ -64,7 +64,7 @@ impl Catalogue {
         Ok(catalogue)
     }
 
-    pub(super) fn add(&mut self, package: Package) {
+    pub(crate) fn add(&mut self, package: Package) {
         let at = self.packages.len();
         self.by_name.entry(package.id.name.clone()).or_default().push(at);
         for capability in &package.provides {
@@ -77,20 +77,20 @@ impl Catalogue {
     }
 
     /// Packages of this name, else packages that provide it as a capability.
-    pub(super) fn named(&self, name: &str) -> impl Iterator<Item = &Package> {
+    pub(crate) fn named(&self, name: &str) -> impl Iterator<Item = &Package> {
         let places = self.by_name.get(name).or_else(|| self.by_capability.get(name));
         places.into_iter().flatten().filter_map(|at| self.packages.get(*at))
     }
 
     /// Packages that satisfy a requirement.
-    pub(super) fn providers<'a>(&'a self, wanted: &'a Capability) -> impl Iterator<Item = &'a Package> {
+    pub(crate) fn providers<'a>(&'a self, wanted: &'a Capability) -> impl Iterator<Item = &'a Package> {
         let places = self.by_capability.get(&wanted.name);
         let packages = places.into_iter().flatten().filter_map(|at| self.packages.get(*at));
         packages.filter(|package| package.provides.iter().any(|provided| provided.satisfies(wanted)))
     }
 
     /// The package with this identity.
-    pub(super) fn package(&self, id: &RpmId) -> Option<&Package> {
+    pub(crate) fn package(&self, id: &RpmId) -> Option<&Package> {
         self.named(&id.name).find(|package| package.id == *id)
     }
 }
@@ -145,7 +145,7 @@ impl Capability {
     }
 
     /// Whether this, provided, is enough for `wanted`. One without a version satisfies any, as for rpm.
-    pub(super) fn satisfies(&self, wanted: &Capability) -> bool {
+    pub(crate) fn satisfies(&self, wanted: &Capability) -> bool {
         if self.name != wanted.name {
             return false;
         }
@@ -222,8 +222,8 @@ fn key_ids(text: &[u8]) -> Vec<String> {
     ids.collect()
 }
 
-fn unreadable(name: &str, why: impl std::fmt::Display) -> RepoError {
-    RepoError::Metadata { why: format!("{name}: {why}") }
+fn unreadable(name: &str, why: impl std::fmt::Display) -> DeliverError {
+    DeliverError::Metadata { why: format!("{name}: {why}") }
 }
 
 /// Reads an entry from its beginning; only as much of it as is asked for.
@@ -234,7 +234,7 @@ pub(super) struct EntryReader {
 }
 
 impl EntryReader {
-    pub(super) fn open(entry: &Entry) -> io::Result<EntryReader> {
+    pub(crate) fn open(entry: &Entry) -> io::Result<EntryReader> {
         Ok(EntryReader { pieces: entry.open()?, at: 0, size: entry.size })
     }
 }

@@ -9,12 +9,12 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use camino::Utf8PathBuf;
-use payload::{Bundle, Member, MemberKind, RpmId, Stored};
+use payload::{Bundle, Member, MemberKind, RpmId, Sha256, Stored};
 use tracing::info;
 
 use super::catalogue::Catalogue;
 use super::content::{Content, Entry};
-use super::error::RepoError;
+use super::error::DeliverError;
 use super::listener::{self, Limits, Shared};
 use super::local::{self, LocalRpm};
 use super::signing::SigningKey;
@@ -38,29 +38,33 @@ pub struct Server {
 
 /// What is served and where: what a host's view of the repository keeps of the server.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) stock: Arc<Stock>,
+pub(crate) struct Place {
+    pub(crate) stock: Arc<Stock>,
     addr: SocketAddr,
 }
 
 /// What is served; shared with every host's view of it.
 #[derive(Debug)]
-pub(super) struct Stock {
+pub(crate) struct Stock {
     shared: Arc<Shared>,
-    pub(super) bundle: Option<Bundle>,
+    pub(crate) bundle: Option<Bundle>,
     pub(super) local: Vec<LocalRpm>,
     /// Metadata files by name, of the bundle and of the local rpms.
-    pub(super) metadata: Vec<String>,
+    pub(crate) metadata: Vec<String>,
     key: OnceLock<Result<SigningKey, String>>,
     catalogue: OnceLock<Result<Catalogue, String>>,
     checked: Mutex<BTreeMap<String, ()>>,
     /// Names the run's folders on the hosts.
-    pub(super) run: String,
+    pub(crate) run: String,
 }
 
 impl Server {
     /// Serves the bundle, and `local_rpms` (files on the control host) under `local/`, on `listen`; port 0 takes a free one.
-    pub fn start(bundle: Option<Bundle>, local_rpms: &[Utf8PathBuf], listen: SocketAddr) -> Result<Server, RepoError> {
+    pub fn start(
+        bundle: Option<Bundle>,
+        local_rpms: &[Utf8PathBuf],
+        listen: SocketAddr,
+    ) -> Result<Server, DeliverError> {
         Server::start_with(bundle, local_rpms, listen, Limits::default())
     }
 
@@ -69,9 +73,9 @@ impl Server {
         local_rpms: &[Utf8PathBuf],
         listen: SocketAddr,
         limits: Limits,
-    ) -> Result<Server, RepoError> {
+    ) -> Result<Server, DeliverError> {
         let stock = Arc::new(Stock::new(bundle, local_rpms, limits)?);
-        let failed = |source| RepoError::Listen { address: listen, source };
+        let failed = |source| DeliverError::Listen { address: listen, source };
         let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(workers)
@@ -101,7 +105,7 @@ impl Server {
         self.place.url_for(ip)
     }
 
-    pub(super) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Place {
         &self.place
     }
 
@@ -109,7 +113,7 @@ impl Server {
     ///
     /// # Errors
     /// When the run's key cannot be made.
-    pub fn repo_file(&self, ip: IpAddr) -> Result<String, RepoError> {
+    pub fn repo_file(&self, ip: IpAddr) -> Result<String, DeliverError> {
         let stock = &self.place.stock;
         let url = self.url_for(ip);
         stock.key()?;
@@ -120,18 +124,18 @@ impl Server {
 
 impl Place {
     /// The address for a host that reaches the control host by `ip`; a server that listens on one address has only that.
-    pub(super) fn url_for(&self, ip: IpAddr) -> String {
+    pub(crate) fn url_for(&self, ip: IpAddr) -> String {
         let own = self.addr.ip();
         let ip = if own.is_unspecified() { ip } else { own };
         self.url_at(SocketAddr::new(ip, self.addr.port()))
     }
 
-    pub(super) fn url_at(&self, address: SocketAddr) -> String {
+    pub(crate) fn url_at(&self, address: SocketAddr) -> String {
         format!("http://{address}/{}/", self.stock.shared.token)
     }
 
     /// An address of the control host at which its own SSH session can reach the server.
-    pub(super) fn own_address(&self) -> SocketAddr {
+    pub(crate) fn own_address(&self) -> SocketAddr {
         let mut address = self.addr;
         match address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -152,7 +156,7 @@ impl Drop for Server {
 }
 
 impl Stock {
-    fn new(bundle: Option<Bundle>, local_rpms: &[Utf8PathBuf], limits: Limits) -> Result<Stock, RepoError> {
+    fn new(bundle: Option<Bundle>, local_rpms: &[Utf8PathBuf], limits: Limits) -> Result<Stock, DeliverError> {
         let shared =
             Shared { content: Content::default(), maps: Arc::new(Maps::default()), token: random_hex(), limits };
         let mut metadata = Vec::new();
@@ -171,7 +175,7 @@ impl Stock {
         }
         for file in repodata {
             let name = format!("{LOCAL}{}", file.name);
-            let sum = super::sha256_hex(&file.bytes);
+            let sum = Sha256::of(&file.bytes).to_string();
             shared.content.put(name.clone(), Entry::bytes(Bytes::from(file.bytes), sum, SystemTime::now()));
             metadata.push(name);
         }
@@ -187,10 +191,15 @@ impl Stock {
         })
     }
 
+    /// The public half of the run's key, armored.
+    pub(crate) fn public_key(&self) -> Result<&str, DeliverError> {
+        Ok(self.key()?.public())
+    }
+
     /// The run's key; made by whoever comes first, everyone else waits.
-    pub(super) fn key(&self) -> Result<&SigningKey, RepoError> {
+    pub(super) fn key(&self) -> Result<&SigningKey, DeliverError> {
         let made = self.key.get_or_init(|| self.make_key().map_err(|error| error.to_string()));
-        made.as_ref().map_err(|why| RepoError::Signing { why: why.clone() })
+        made.as_ref().map_err(|why| DeliverError::Signing { why: why.clone() })
     }
 
     fn sign(&self) {
@@ -200,7 +209,7 @@ impl Stock {
     }
 
     /// Makes the key, and with it the signatures that are served beside each repomd.xml.
-    fn make_key(&self) -> Result<SigningKey, RepoError> {
+    fn make_key(&self) -> Result<SigningKey, DeliverError> {
         let key = SigningKey::generate()?;
         for repomd in self.metadata.iter().filter(|name| name.ends_with(REPOMD)) {
             let text = self.read(repomd)?;
@@ -211,13 +220,13 @@ impl Stock {
     }
 
     fn put_text(&self, name: &str, text: String) {
-        let sum = super::sha256_hex(text.as_bytes());
+        let sum = Sha256::of(text.as_bytes()).to_string();
         self.shared.content.put(name, Entry::bytes(Bytes::from(text), sum, SystemTime::now()));
     }
 
     /// The whole of something small that is served (metadata, keys).
-    pub(super) fn read(&self, name: &str) -> Result<Vec<u8>, RepoError> {
-        let failed = |why: String| RepoError::Metadata { why: format!("{name}: {why}") };
+    pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>, DeliverError> {
+        let failed = |why: String| DeliverError::Metadata { why: format!("{name}: {why}") };
         let entry = self.shared.content.get(name).ok_or_else(|| failed("it is not in the bundle".into()))?;
         let pieces = entry.open().map_err(|error| failed(error.to_string()))?;
         let mut whole = Vec::new();
@@ -227,7 +236,7 @@ impl Stock {
             at += u64::try_from(piece.len()).unwrap_or(u64::MAX);
             whole.extend_from_slice(&piece);
         }
-        let found = super::sha256_hex(&whole);
+        let found = Sha256::of(&whole).to_string();
         if found != entry.sha256 {
             return Err(failed(format!("it is damaged: sha256 {found} instead of {}", entry.sha256)));
         }
@@ -240,18 +249,18 @@ impl Stock {
     }
 
     /// The packages' own statements, read from their headers when first needed.
-    pub(super) fn catalogue(&self) -> Result<&Catalogue, RepoError> {
+    pub(crate) fn catalogue(&self) -> Result<&Catalogue, DeliverError> {
         let read = self.catalogue.get_or_init(|| Catalogue::read(self).map_err(|error| error.to_string()));
-        read.as_ref().map_err(|why| RepoError::Metadata { why: why.clone() })
+        read.as_ref().map_err(|why| DeliverError::Metadata { why: why.clone() })
     }
 
     /// Whether a package of this name, or that provides it, is served.
-    pub(super) fn has_name(&self, name: &str) -> Result<bool, RepoError> {
+    pub(crate) fn has_name(&self, name: &str) -> Result<bool, DeliverError> {
         Ok(self.ids().any(|id| id.name == name) || self.catalogue()?.named(name).next().is_some())
     }
 
     /// Whether this very package is served.
-    pub(super) fn has_file(&self, file_name: &str, id: &RpmId) -> bool {
+    pub(crate) fn has_file(&self, file_name: &str, id: &RpmId) -> bool {
         self.ids().any(|served| served == id) || self.local.iter().any(|rpm| rpm.file_name == file_name)
     }
 
@@ -261,7 +270,7 @@ impl Stock {
     }
 
     /// Under which name a package is served: the control host's own file before the bundle's.
-    pub(super) fn served(&self, id: &RpmId) -> Option<String> {
+    pub(crate) fn served(&self, id: &RpmId) -> Option<String> {
         let local = self.local.iter().find(|rpm| rpm.id == *id);
         local.map(|rpm| format!("{LOCAL}{}", rpm.file_name)).or_else(|| {
             let mut members = self.bundle.iter().flat_map(|bundle| &bundle.manifest().members);
@@ -270,14 +279,14 @@ impl Stock {
     }
 
     /// The public keys in the bundle: a file name for each on a host, and its member.
-    pub(super) fn rpm_keys(&self) -> Vec<(String, String)> {
+    pub(crate) fn rpm_keys(&self) -> Vec<(String, String)> {
         let members = self.bundle.iter().flat_map(|bundle| &bundle.manifest().members);
         let keys = members.filter(|member| member.kind == MemberKind::Key).enumerate();
         keys.map(|(at, member)| (format!("rpm-key-{at}.asc"), member.name.clone())).collect()
     }
 
     /// The entry point of the first repository there is.
-    pub(super) fn first_repomd(&self) -> String {
+    pub(crate) fn first_repomd(&self) -> String {
         if self.bundle.is_some() { REPOMD.to_owned() } else { format!("{LOCAL}{REPOMD}") }
     }
 
@@ -288,13 +297,13 @@ impl Stock {
     }
 
     /// The run's token out of a text that goes to people or to the log.
-    pub(super) fn without_token(&self, text: &str) -> String {
+    pub(crate) fn without_token(&self, text: &str) -> String {
         text.replace(&self.shared.token, "…")
     }
 
     /// Checks members of the bundle that are about to be used, each once in a run, so that damage is found before a
     /// host is changed.
-    pub(super) fn check<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<(), RepoError> {
+    pub(crate) fn check<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<(), DeliverError> {
         let Some(bundle) = &self.bundle else { return Ok(()) };
         let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
         for name in names {
@@ -321,17 +330,17 @@ struct Shelf<'a> {
 }
 
 impl Shelf<'_> {
-    fn open(bundle: &Bundle) -> Result<Shelf<'_>, RepoError> {
+    fn open(bundle: &Bundle) -> Result<Shelf<'_>, DeliverError> {
         let file = bundle.file().map(File::try_clone).transpose();
-        let file = file.map_err(|error| RepoError::Metadata { why: format!("{}: {error}", bundle.path()) })?;
+        let file = file.map_err(|error| DeliverError::Metadata { why: format!("{}: {error}", bundle.path()) })?;
         Ok(Shelf { bundle, file: file.map(Arc::new), modified: modified(bundle) })
     }
 
-    fn entry(&self, member: &Member, maps: &Maps) -> Result<Entry, RepoError> {
+    fn entry(&self, member: &Member, maps: &Maps) -> Result<Entry, DeliverError> {
         let (size, sum) = (member.size, member.sha256.to_string());
         let Some(file) = &self.file else {
             let path = self.bundle.path().join(&member.name);
-            let file = fs_err::File::open(path).map_err(|error| RepoError::Metadata { why: error.to_string() })?;
+            let file = fs_err::File::open(path).map_err(|error| DeliverError::Metadata { why: error.to_string() })?;
             return Ok(Entry::file(Arc::new(file.into_parts().0), 0, size, sum, self.modified));
         };
         if member.stored == Stored::Plain {

@@ -1,14 +1,14 @@
 //! What installing would change on a host, as its package manager works it out. Nothing is changed.
 
+use crate::deliver::Route;
 use crate::host::Host;
 
-use super::error::RepoError;
+use super::error::PackageError;
 use super::held::Held;
 use super::hostrepo::{HeldTrial, HostRepo, actions};
 use super::manager::{Action, Manager};
 use super::package_run::{self, Run};
 use super::problem::{self, Verdict};
-use super::route::Route;
 use super::signatures;
 use super::transaction::Transaction;
 use super::wanted::{InstallOptions, Orders, Wanted};
@@ -20,10 +20,10 @@ impl HostRepo {
         host: &Host,
         wanted: &[Wanted],
         options: &InstallOptions,
-    ) -> Result<Transaction, RepoError> {
+    ) -> Result<Transaction, PackageError> {
         let orders = match self.orders(host, wanted, options) {
             Ok(orders) => orders,
-            Err(error @ (RepoError::Newer { .. } | RepoError::Unsolvable { .. })) => {
+            Err(error @ (PackageError::Newer { .. } | PackageError::Unsolvable { .. })) => {
                 let help = error.help().map(|help| format!(" ({help})")).unwrap_or_default();
                 return Ok(Transaction { problems: vec![format!("{error}{help}")], ..Transaction::default() });
             }
@@ -50,7 +50,7 @@ impl HostRepo {
         orders: &Orders,
         options: &InstallOptions,
         note: &mut dyn FnMut(String),
-    ) -> Result<Transaction, RepoError> {
+    ) -> Result<Transaction, PackageError> {
         // What was tried together may be installed in parts, one operation after the other. rpm alone is told every package
         // by name, so there it must be the very same.
         if let Some((last, transaction)) = &self.last
@@ -89,7 +89,7 @@ impl HostRepo {
         specs: &[String],
         options: &InstallOptions,
         note: &mut dyn FnMut(String),
-    ) -> Result<Transaction, RepoError> {
+    ) -> Result<Transaction, PackageError> {
         loop {
             let run = self.run_trial(host, action, specs, options, note)?;
             match run.trial(self.manager) {
@@ -100,7 +100,7 @@ impl HostRepo {
                 Err(Verdict::Unsolvable(problems)) => {
                     return Ok(Transaction { problems, ..Transaction::default() });
                 }
-                Err(Verdict::Download(why)) if self.unread && self.route != Route::Files => {
+                Err(Verdict::Download(why)) if self.unread && self.route != Route::Push => {
                     self.route_failed(host, &why)?
                 }
                 Err(Verdict::Damaged(detail)) if self.unread => return Err(self.damaged_metadata(host, &detail)),
@@ -119,7 +119,7 @@ impl HostRepo {
         specs: &[String],
         options: &InstallOptions,
         note: &mut dyn FnMut(String),
-    ) -> Result<Run, RepoError> {
+    ) -> Result<Run, PackageError> {
         if options.hold
             && let Some(gpgcheck) = signatures::decide_for_any(host, self.place.stock.catalogue()?)?
             && let Some(dnf) = self.manager.asking(specs, self.ours(gpgcheck), options.timeout)
@@ -135,7 +135,7 @@ impl HostRepo {
         package_run::unlocked(host, self.manager, &command, options.lock_wait, note)
     }
 
-    fn try_own(&self, host: &Host, orders: &Orders, options: &InstallOptions) -> Result<Transaction, RepoError> {
+    fn try_own(&self, host: &Host, orders: &Orders, options: &InstallOptions) -> Result<Transaction, PackageError> {
         let command = self.manager.own(&orders.own, true, options.timeout);
         let run = package_run::unlocked(host, self.manager, &command, options.lock_wait, &mut |_| ())?;
         match run.trial(self.manager) {

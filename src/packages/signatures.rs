@@ -7,10 +7,10 @@ use std::collections::HashSet;
 
 use payload::RpmId;
 
+use crate::deliver::catalogue::Catalogue;
 use crate::host::{Command, Host};
 
-use super::catalogue::Catalogue;
-use super::error::RepoError;
+use super::error::PackageError;
 
 /// What the package manager is told, and what the user is.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) struct Decision {
 
 /// The last eight digits of the ids of the keys that the host trusts: rpm keeps each as a package `gpg-pubkey` of
 /// that version.
-fn host_keys(host: &Host) -> Result<HashSet<String>, RepoError> {
+fn host_keys(host: &Host) -> Result<HashSet<String>, PackageError> {
     let command = Command::new("rpm").args(["-q", "--qf", "%{VERSION}\\n", "gpg-pubkey"]);
     let said = host.run(&command)?.text();
     let is_id = |line: &&str| line.len() == 8 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -30,7 +30,7 @@ fn host_keys(host: &Host) -> Result<HashSet<String>, RepoError> {
 }
 
 /// Whether signatures are checked whichever of the repository's packages are taken; `None` when that depends on which.
-pub(super) fn decide_for_any(host: &Host, catalogue: &Catalogue) -> Result<Option<bool>, RepoError> {
+pub(super) fn decide_for_any(host: &Host, catalogue: &Catalogue) -> Result<Option<bool>, PackageError> {
     let decision = decide_for(host, catalogue, catalogue.packages.iter().map(|package| &package.id))?;
     let none_is_signed = catalogue.packages.iter().all(|package| package.signer.is_none());
     Ok((decision.gpgcheck || none_is_signed).then_some(decision.gpgcheck))
@@ -41,7 +41,7 @@ pub(super) fn decide_for<'a>(
     host: &Host,
     catalogue: &Catalogue,
     packages: impl Iterator<Item = &'a RpmId> + Clone,
-) -> Result<Decision, RepoError> {
+) -> Result<Decision, PackageError> {
     let signed = packages.clone().filter_map(|id| catalogue.package(id)).any(|package| package.signer.is_some());
     let keys = if signed { host_keys(host)? } else { HashSet::new() };
     Ok(decide(catalogue, &keys, packages))
@@ -73,9 +73,9 @@ fn decide<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::catalogue::Package;
     use super::super::evr;
     use super::*;
+    use crate::deliver::catalogue::Package;
 
     fn catalogue(signers: &[Option<&str>]) -> (Catalogue, Vec<RpmId>) {
         let mut catalogue = Catalogue::default();

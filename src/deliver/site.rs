@@ -5,7 +5,7 @@
 
 use crate::host::{Command, FileMeta, Host, NewFile};
 
-use super::error::RepoError;
+use super::error::DeliverError;
 use super::repofile::ID;
 
 /// Shell functions that take folders of runs away: `sweep FOLDER` for one run's folder.
@@ -84,13 +84,13 @@ exit 0
 
 /// The folders of one run on one host.
 #[derive(Debug, Clone)]
-pub(super) struct Site {
+pub(crate) struct Site {
     run: String,
 }
 
 impl Site {
     /// Makes them, after clearing what a killed run left.
-    pub(super) fn prepare(host: &Host, run: &str, note: &mut dyn FnMut(String)) -> Result<Site, RepoError> {
+    pub(crate) fn prepare(host: &Host, run: &str, note: &mut dyn FnMut(String)) -> Result<Site, DeliverError> {
         let command = Command::script(PREPARE).arg(run).label("prepare the repository's folders");
         let said = host.run_ok(&command)?.text();
         if said.lines().any(|line| line == "cleared") {
@@ -103,7 +103,7 @@ impl Site {
     }
 
     /// Takes everything away.
-    pub(super) fn clear(host: &Host) -> Result<(), RepoError> {
+    pub(crate) fn clear(host: &Host) -> Result<(), DeliverError> {
         let command = Command::script(CLEAR).arg(ID).label("remove the repository's folders");
         host.run_ok(&command)?;
         Ok(())
@@ -113,31 +113,31 @@ impl Site {
         format!("/run/sunshine-installer/{}", self.run)
     }
 
-    pub(super) fn repos_dir(&self) -> String {
+    pub(crate) fn repos_dir(&self) -> String {
         format!("{}/repos.d", self.config())
     }
 
-    pub(super) fn cache_dir(&self) -> String {
+    pub(crate) fn cache_dir(&self) -> String {
         format!("/var/cache/sunshine-installer/{}/cache", self.run)
     }
 
     /// Where a transaction that is held has its questions and answers.
-    pub(super) fn held_dir(&self) -> String {
+    pub(crate) fn held_dir(&self) -> String {
         format!("{}/held", self.config())
     }
 
     /// Where packages and metadata are uploaded to.
-    pub(super) fn files_dir(&self) -> String {
+    pub(crate) fn files_dir(&self) -> String {
         format!("/var/cache/sunshine-installer/{}/files", self.run)
     }
 
     /// The path of a key.
-    pub(super) fn key(&self, file_name: &str) -> String {
+    pub(crate) fn key(&self, file_name: &str) -> String {
         format!("{}/{file_name}", self.config())
     }
 
     /// Puts the .repo file and the public keys that it names there.
-    pub(super) fn put_repo(&self, host: &Host, text: &str, keys: &[(String, Vec<u8>)]) -> Result<(), RepoError> {
+    pub(crate) fn put_repo(&self, host: &Host, text: &str, keys: &[(String, Vec<u8>)]) -> Result<(), DeliverError> {
         let (private, public) = (FileMeta::mode(0o600), FileMeta::mode(0o644));
         let repo = format!("{}/{ID}.repo", self.repos_dir());
         let keys: Vec<_> = keys.iter().map(|(name, key)| (self.key(name), key)).collect();

@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
+use crate::deliver::repofile::ID;
 use crate::host::{Command, PackageManager};
 
 use super::problem::{self, Verdict};
-use super::repofile::ID;
 use super::transaction::{self, Transaction};
 
 /// A host's package manager, as far as this module needs to know it.

@@ -11,18 +11,20 @@ use std::sync::Arc;
 
 use payload::RpmId;
 
+use crate::deliver::push;
+use crate::deliver::repofile;
+use crate::deliver::server::{Place, Server, Stock};
+use crate::deliver::site::Site;
+use crate::deliver::{Route, RouteChoice};
 use crate::host::{Command, Facts, Forward, Host};
 
-use super::error::RepoError;
+use super::error::PackageError;
 use super::held::Held;
 use super::manager::{Action, Manager, Ours};
-use super::repofile;
-use super::route::{Route, RouteChoice};
-use super::server::{Place, Server, Stock};
-use super::site::Site;
 use super::transaction::Transaction;
 use super::wanted::{InstallOptions, Orders, Wanted, orders};
-use super::{installed, upload};
+
+use super::installed;
 
 /// One host's view of the repository.
 #[derive(Debug)]
@@ -73,7 +75,7 @@ impl HostRepo {
     /// Finds the way, and has the host's package manager read the metadata by it.
     ///
     /// # Errors
-    /// [`RepoError::NoRoute`] when none of the ways allowed works.
+    /// [`PackageError::NoRoute`] when none of the ways allowed works.
     pub fn open(
         host: &Host,
         facts: &Facts,
@@ -81,7 +83,7 @@ impl HostRepo {
         choice: RouteChoice,
         wanted: &[Wanted],
         note: &mut dyn FnMut(String),
-    ) -> Result<HostRepo, RepoError> {
+    ) -> Result<HostRepo, PackageError> {
         let place = server.place().clone();
         let manager = manager(host, facts)?;
         let site = Site::prepare(host, &place.stock.run, note)?;
@@ -134,12 +136,12 @@ impl HostRepo {
     }
 
     /// Takes off a host what a killed run left there, on a run that itself needs no repository.
-    pub fn sweep(host: &Host) -> Result<(), RepoError> {
-        Site::clear(host)
+    pub fn sweep(host: &Host) -> Result<(), PackageError> {
+        Ok(Site::clear(host)?)
     }
 
     /// Takes everything of this run off the host; nothing can be installed through it any more.
-    pub fn close(&mut self, host: &Host) -> Result<(), RepoError> {
+    pub fn close(&mut self, host: &Host) -> Result<(), PackageError> {
         if !self.closed {
             Site::clear(host)?;
             self.closed = true;
@@ -155,7 +157,7 @@ impl HostRepo {
     }
 
     /// Whether anything wanted is in this repository.
-    fn is_needed(&self, wanted: &[Wanted]) -> Result<bool, RepoError> {
+    fn is_needed(&self, wanted: &[Wanted]) -> Result<bool, PackageError> {
         for wanted in wanted {
             match wanted {
                 Wanted::Rpm { .. } => return Ok(true),
@@ -184,8 +186,10 @@ impl HostRepo {
         self.manager
     }
 
-    pub(super) fn upload_packages(&mut self, host: &Host, transaction: &Transaction) -> Result<(), RepoError> {
-        upload::packages(host, &self.place.stock, &self.site, transaction, &mut self.uploaded)
+    pub(super) fn upload_packages(&mut self, host: &Host, transaction: &Transaction) -> Result<(), PackageError> {
+        let stock = &self.place.stock;
+        let served = transaction.changed().filter_map(|id| stock.served(id));
+        Ok(push::packages(host, stock, &self.site, served, &mut self.uploaded)?)
     }
 
     /// Where the packages of a transaction lie on the host once they are uploaded.
@@ -203,28 +207,28 @@ impl HostRepo {
         host: &Host,
         wanted: &[Wanted],
         options: &InstallOptions,
-    ) -> Result<Orders, RepoError> {
+    ) -> Result<Orders, PackageError> {
         let there = match self.seen.take() {
             Some((asked, there)) if asked == wanted => there,
             _ => installed::query(host, wanted)?,
         };
         let orders = orders(host.name(), &self.place.stock, wanted, &there, options)?;
         if self.manager == Manager::Rpm && !orders.own.is_empty() {
-            return Err(RepoError::NoOwn { host: host.name().clone(), names: orders.own });
+            return Err(PackageError::NoOwn { host: host.name().clone(), names: orders.own });
         }
         Ok(orders)
     }
 }
 
 /// What there is to install packages with.
-fn manager(host: &Host, facts: &Facts) -> Result<Manager, RepoError> {
+fn manager(host: &Host, facts: &Facts) -> Result<Manager, PackageError> {
     if let Some(manager) = facts.package_manager {
         return Ok(manager.into());
     }
     if host.run(&Command::new("rpm").arg("--version"))?.ok() {
         return Ok(Manager::Rpm);
     }
-    Err(RepoError::NoPackageManager { host: host.name().to_owned() })
+    Err(PackageError::NoPackageManager { host: host.name().to_owned() })
 }
 
 /// The transactions of an order, in the order to run them.

@@ -4,7 +4,7 @@ use payload::RpmId;
 
 use crate::host::{Command, Host};
 
-use super::error::RepoError;
+use super::error::PackageError;
 use super::evr;
 use super::wanted::Wanted;
 
@@ -22,7 +22,7 @@ exit 0
 "#;
 
 /// For each package wanted, in order, those installed of its name, or that provide it.
-pub(super) fn query(host: &Host, wanted: &[Wanted]) -> Result<Vec<Vec<RpmId>>, RepoError> {
+pub(super) fn query(host: &Host, wanted: &[Wanted]) -> Result<Vec<Vec<RpmId>>, PackageError> {
     let mut command = Command::script(QUERY).label("rpm -q");
     for wanted in wanted {
         command = match wanted {
