@@ -1,4 +1,4 @@
-//! Connects to all hosts of a job side by side and reads their facts; one slow or dead host holds up nobody.
+//! Connects to all hosts of a job concurrently and reads their facts; one slow or dead host holds up nobody.
 
 use std::sync::Arc;
 

@@ -2,9 +2,9 @@
 //!
 //! 1. The environment is locked.
 //! 2. Every rpm named by the request is found, before any host is touched; a run before that was killed is explained.
-//! 3. Every byte of the bundle is checked; then all hosts are connected to side by side and their facts read.
+//! 3. Every byte of the bundle is checked; then all hosts are connected to concurrently and their facts read.
 //! 4. The temporary repository is served; every problem of every host is found.
-//! 5. The repository's way to each host is found, the transaction tried on all. All problems are told at once; with any,
+//! 5. Each host's route to the repository is found, the transaction tried on all. All problems are reported at once; with any,
 //!    nothing is changed.
 //! 6. What the plans must know beside that is observed; then the plan is made, from that alone, and run.
 //! 7. What was learnt is kept with the environment.
@@ -127,7 +127,7 @@ fn explain_last_run(environment: &Environment, setup: &Setup, job: &Job) -> Resu
         setup.events.note(
             None,
             Level::Info,
-            format!("the run before was cut short {during}; going on from there"),
+            format!("the previous run was interrupted {during}; continuing from there"),
             None,
         );
     }

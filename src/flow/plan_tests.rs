@@ -104,7 +104,7 @@ impl Site {
         self.keep("etcd", &cluster)
     }
 
-    /// A Kubernetes cluster is kept, beside etcd on its masters.
+    /// A Kubernetes cluster is kept, beside etcd on its control plane nodes.
     fn cluster(self, masters: &[u8], nodes: &[u8], more: &Value) -> Self {
         let machine = |n: u8| json!({"name": format!("host{n}"), "address": address(n)});
         let node = |(subnet, n): (usize, &u8)| {

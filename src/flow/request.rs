@@ -179,7 +179,7 @@ pub struct ClusterSettings {
     pub cluster_domain: String,
     /// `HOST:PORT` of a load balancer that the site runs.
     pub api_endpoint: Option<String>,
-    /// A free address of the masters' network, held by keepalived.
+    /// A free address of the control plane nodes' network, held by keepalived.
     pub api_vip: Option<String>,
     /// What runs containers.
     pub runtime: Runtime,
@@ -269,7 +269,7 @@ pub struct ClusterRemove {
     pub also: Vec<Target>,
 }
 
-/// Hosts to give back as they were.
+/// Hosts to restore.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterReset {
     /// Empty: every host of the environment.

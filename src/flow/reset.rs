@@ -1,4 +1,4 @@
-//! `cluster reset`: hosts given back as they were before this product changed them, from the record each of them keeps.
+//! `cluster reset`: hosts restored to what they were before this product changed them, from the record each of them keeps.
 //!
 //! Without `--wipe-data` etcd's data stays, and with it what the control host keeps of the environment (certificates, names):
 //! the line that made the cluster brings it back with all it held.
@@ -37,7 +37,7 @@ impl Reset {
         self.request.wipes(host, &self.targets)
     }
 
-    /// Every host of the environment is given back.
+    /// Every host of the environment is restored.
     fn is_whole(&self) -> bool {
         self.known.iter().all(|host| self.targets.iter().any(|t| t.id() == *host))
     }

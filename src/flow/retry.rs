@@ -1,4 +1,4 @@
-//! Calls to the Kubernetes and etcd APIs, by HTTPS from this machine or by `kubectl` and `etcdctl` on a host: which of
+//! Calls to the Kubernetes and etcd APIs, by HTTPS from the control host or by `kubectl` and `etcdctl` on a host: which of
 //! their failures pass without anybody's doing, and for how long a call is repeated.
 //!
 //! An idempotent call is repeated as it is. A call that is not (an eviction, a member added, removed or promoted) is
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::host::{Command, Host, HostError, Output};
 use crate::plan::{Cx, Interrupt, StepError};
 
-/// For a step of a run: a host that reboots, a master that is restarted, an election in a slow cluster.
+/// For a step of a run: a host that reboots, a control plane node that is restarted, an election in a slow cluster.
 const STEP: Duration = Duration::from_secs(60);
 /// For a question that somebody waits for, and for what is asked before a run or by a dry run.
 const SHORT: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! One command over one channel of a session: standard input, output and error side by side, with a deadline.
+//! One command over one channel of a session: standard input, output and error concurrently, with a deadline.
 //!
 //! The session is non-blocking; whenever nothing moves, the socket is polled. So a command that writes much to standard
 //! error while we send it much cannot lock up, and a host that went silent is noticed in time.

@@ -56,7 +56,7 @@ impl Drop for Place {
     }
 }
 
-/// How long to wait before try number `tried` + 1: doubling from 100 ms, with up to half of it drawn by chance, so that
+/// How long to wait before try number `tried` + 1: doubling from 100 ms, with up to half of it chosen at random, so that
 /// those who were dropped together do not come back together.
 pub(super) fn back_off(tried: u32) -> Duration {
     let base = 100u64 << tried.min(5);

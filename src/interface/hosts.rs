@@ -1,4 +1,4 @@
-//! `hosts check|exec|push`: hosts side by side, each on its own.
+//! `hosts check|exec|push`: hosts concurrently, each on its own.
 
 use std::sync::Arc;
 use std::time::Duration;

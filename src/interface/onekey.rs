@@ -300,7 +300,10 @@ fn create_cluster(words: &Words, defaults: &TargetDefaults) -> Result<Request, F
     words.refuse(&[DEL_MASTERS, DEL_NODES], "-cp del_nodes")?;
     let masters = words.hosts("master-host-list", defaults)?;
     if masters.is_empty() {
-        return Err(FlowError::request_with_help("-create_k8s_cluster names no master", "--master-host-list HOST…"));
+        return Err(FlowError::request_with_help(
+            "-create_k8s_cluster names no control plane node",
+            "--master-host-list HOST…",
+        ));
     }
     let network = words.one("k8s-cni-module")?.map_or(Network::Auto, |word| Network::parse(&word));
     let mut spec = ClusterSpec::default();

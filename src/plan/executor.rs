@@ -1,6 +1,6 @@
 //! Runs a plan.
 //!
-//! 1. Every host works through its own steps in order; hosts run side by side, `forks` of them at once.
+//! 1. Every host works through its own steps in order; hosts run concurrently, `forks` of them at once.
 //! 2. A step also waits for the steps it names in `after`, wherever they run.
 //! 3. A step is *check*; when needed *apply*, then *verify*. What holds is skipped.
 //! 4. A failed step ends its own host's lane and blocks what waits for it, nothing else.

@@ -183,7 +183,7 @@ impl Step {
     }
 }
 
-/// Steps in order. On one host they run one after another; different hosts run side by side. Identifiers and edges are
+/// Steps in order. On one host they run one after another; different hosts run concurrently. Identifiers and edges are
 /// checked when it is run.
 #[derive(Debug, Default)]
 pub struct Plan {

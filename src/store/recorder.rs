@@ -178,7 +178,7 @@ impl Inner {
                 [environment],
             )?;
             tx.execute(
-                "UPDATE tasks SET status = 'stop', desc = 'cut short; the next task went on from there',
+                "UPDATE tasks SET status = 'stop', desc = 'interrupted; the next task continued from there',
                  err = CASE kind WHEN 3 THEN 2 WHEN 4 THEN 3 WHEN 5 THEN 4 ELSE 1 END
                  WHERE environment = ?1 AND status = 'running'",
                 [environment],

@@ -7,7 +7,7 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// What the contract has no number for: certificates renewed, hosts given back.
+    /// What the contract has no number for: certificates renewed, hosts restored.
     Other = 0,
     Create = 1,
     Add = 3,

@@ -69,7 +69,7 @@ fn etcd_killed_at_any_step_is_completed_by_the_same_line() {
         let line = contract_line(&hosts, &["--environment", &environment]);
         assert!(kill_at(&site, &lab, &line, step), "{step} began");
         let again = site.run(&lab, &line).expect_ok();
-        assert!(again.stderr.contains("the run before was cut short"), "{step}: {}", again.stderr);
+        assert!(again.stderr.contains("the previous run was interrupted"), "{step}: {}", again.stderr);
         assert_healthy(&lab, 3);
         etcdctl(lab.host(turn % 3), "put kept value");
         assert!(etcdctl(lab.host((turn + 1) % 3), "get --print-value-only kept").contains("value"), "{step}");

@@ -1,4 +1,4 @@
-//! Hosts on which firewalld runs: what is needed is opened, the rest stays shut, and all is given back.
+//! Hosts on which firewalld runs: what is needed is opened, the rest stays shut, and all is restored.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests: a panic is how a test fails")]
 

@@ -1,4 +1,4 @@
-//! etcd asked from this machine, by the JSON gateway of its client port (etcd documentation, "gRPC gateway": `/v3/` from
+//! etcd asked from the control host, by the JSON gateway of its client port (etcd documentation, "gRPC gateway": `/v3/` from
 //! 3.4, `/v3beta/` in 3.3, `/v3alpha/` in 3.2).
 //!
 //! Questions are repeated while the failure passes, for as long as the client's [`Patience`] says; a change of the members

@@ -33,7 +33,7 @@ if [ -z "$t" ] && read -r mark inode 2>/dev/null </var/lib/etcd/.sunshine-token 
 /// The mark by which data left behind by a reset is known again.
 pub(crate) const MARK: &str = "/var/lib/etcd/.sunshine-token";
 
-/// Data that stays on a host after everything else was given back is marked with its cluster's token.
+/// Data that stays on a host after everything else was restored is marked with its cluster's token.
 #[derive(Debug)]
 pub(crate) struct MarkData {
     pub token: String,

@@ -27,7 +27,7 @@ const HEALTHY: &str = etcdctl!(
 etcdctl endpoint health >/dev/null 2>&1"#
 );
 
-/// `$2` digest, `$3` seconds. The value is drawn by the shell that writes it; the key is gone afterwards. Status 70, with
+/// `$2` digest, `$3` seconds. The value is chosen at random by the shell that writes it; the key is gone afterwards. Status 70, with
 /// the journal's last lines: waiting was in vain.
 const WRITE_AND_READ: &str = etcdctl!(
     r#"d=/var/lib/sunshine-installer/started

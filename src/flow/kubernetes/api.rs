@@ -1,6 +1,6 @@
-//! The cluster's API, asked from this machine with the administrator's certificate: any master that answers will do.
+//! The cluster's API, asked from the control host with the administrator's certificate: any API server that answers will do.
 //!
-//! Reading, patching and deleting are idempotent and repeated while the failure passes, on all masters, for as long as the
+//! Reading, patching and deleting are idempotent and repeated while the failure passes, on all control plane nodes, for as long as the
 //! client's [`Patience`] says. Creating is not, and is sent once.
 
 use std::cell::Cell;
@@ -36,7 +36,7 @@ pub(super) struct Api<'a> {
 /// Why the API gave no answer, or not the one that was wanted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
-    #[error("no master's API answers this machine: {why}")]
+    #[error("no API server answers the control host: {why}")]
     Unreachable { why: String, passes: bool },
     #[error("{method} {path}: the API says {status}: {message}")]
     Refused { method: &'static str, path: String, status: u16, message: String },
@@ -50,7 +50,7 @@ impl ApiError {
     pub(super) fn help(&self) -> Option<String> {
         match self {
             Self::Unreachable { .. } => {
-                Some("this machine must reach port 6443 of a master; is one of them up?".to_owned())
+                Some("the control host must reach port 6443 of a control plane node; is one of them up?".to_owned())
             }
             Self::Refused { .. } => None,
         }
@@ -107,7 +107,7 @@ impl<'a> Api<'a> {
         self.call("GET", path, None, "application/json")
     }
 
-    /// Creates an object: sent once, to the master that answered last. After a failure that passes nobody knows whether it
+    /// Creates an object: sent once, to the control plane node that answered last. After a failure that passes nobody knows whether it
     /// was created; who sends it again asks first.
     pub(super) fn post_once(&self, path: &str, body: &Value) -> Result<Value, ApiError> {
         let server = &self.servers[self.good.get()];
@@ -139,7 +139,7 @@ impl<'a> Api<'a> {
         retry::until(self.patience, || self.ask_each(method, path, body, kind))
     }
 
-    /// Asks one master after another until one answers for good. The error is an answer, where there was one.
+    /// Asks one control plane node after another until one answers for good. The error is an answer, where there was one.
     fn ask_each(&self, method: &'static str, path: &str, body: Option<&Value>, kind: &str) -> Result<Value, ApiError> {
         let (mut whys, mut passes) = (Vec::new(), false);
         let mut later = None;
@@ -210,7 +210,7 @@ mod tests {
         authority.issue(&request).unwrap()
     }
 
-    /// A cluster whose first master is dead and whose shared address is the server's.
+    /// A cluster whose first control plane node is dead and whose shared address is the server's.
     fn cluster(server: &WrongServer) -> Cluster {
         serde_json::from_value(json!({
             "settings": {"api_endpoint": server.address().to_string()}, "network": "direct", "balanced": true,

@@ -110,7 +110,7 @@ impl Converge {
         let shared = known.balanced || settings.api_endpoint.is_some() || settings.api_vip.is_some();
         if !shared && self.masters.iter().any(|t| new(&t)) {
             return Err(FlowError::request_with_help(
-                "the nodes of this cluster know its one master only, so another would be of no use",
+                "the nodes of this cluster reach its only control plane node directly, so another would be of no use",
                 "put haproxy into the bundle (`bundle repack --add FILE`) and run `cluster create` again with all hosts",
             ));
         }
@@ -118,8 +118,8 @@ impl Converge {
             let hosts = hosts.iter().map(Target::id).filter(|h| is(h));
             hosts.map(|h| Problem::info(&h, format!("is a {what} of the cluster already"))).collect()
         };
-        let mut problems = there(&self.masters, &|h| known.masters.contains_key(h), "master");
-        problems.extend(there(&self.nodes, &|h| known.nodes.contains_key(h), "node"));
+        let mut problems = there(&self.masters, &|h| known.masters.contains_key(h), "control plane node");
+        problems.extend(there(&self.nodes, &|h| known.nodes.contains_key(h), "worker node"));
         Ok(problems)
     }
 
@@ -235,9 +235,13 @@ impl Flow for Converge {
     fn title(&self) -> String {
         let (masters, nodes) = (self.masters.len(), self.nodes.len());
         match (&self.settings, self.reason) {
-            (Some(_), _) => format!("create the Kubernetes cluster of {masters} master(s), {nodes} node(s)"),
+            (Some(_), _) => {
+                format!("create the Kubernetes cluster of {masters} control plane node(s), {nodes} worker node(s)")
+            }
             (None, Some(reason)) => reason.to_owned(),
-            (None, None) => format!("add {masters} master(s), {nodes} node(s) to the Kubernetes cluster"),
+            (None, None) => {
+                format!("add {masters} control plane node(s), {nodes} worker node(s) to the Kubernetes cluster")
+            }
         }
     }
 
@@ -321,9 +325,9 @@ impl Flow for Converge {
         let (masters, nodes) = (cluster.masters.len(), cluster.nodes.len());
         let (url, network) = (endpoint::for_people(cluster), pod_network::of(&cluster.network).name(cluster));
         Ok(vec![
-            format!("Kubernetes: {masters} master(s), {nodes} node(s), API at {url}"),
+            format!("Kubernetes: {masters} control plane node(s), {nodes} worker node(s), API at {url}"),
             format!("Kubernetes: pod network {network}"),
-            "Kubernetes: log in to any master as root, and `kubectl get nodes` answers".to_owned(),
+            "Kubernetes: log in to any control plane node as root, and `kubectl get nodes` answers".to_owned(),
         ])
     }
 }

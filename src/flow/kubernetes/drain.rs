@@ -28,7 +28,7 @@ const FORCED: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(super) struct Access {
     pub environment: Environment,
-    /// The masters that stay.
+    /// The control plane nodes that stay.
     pub cluster: Cluster,
     /// Hosts that do not answer are given up.
     pub force: bool,

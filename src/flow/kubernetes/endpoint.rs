@@ -1,8 +1,8 @@
-//! The address by which everything reaches the API: it must survive the loss of a master.
+//! The address by which everything reaches the API: it must survive the loss of a control plane node.
 //!
-//! A load balancer of the site when `--api-endpoint` names one; a virtual address that the masters hold between them
-//! (`--api-vip`); else haproxy on every node, listening on its loopback and asking all masters whether they are healthy.
-//! Without haproxy at hand, and with one master: that master.
+//! A load balancer of the site when `--api-endpoint` names one; a virtual address that the control plane nodes hold between them
+//! (`--api-vip`); else haproxy on every node, listening on its loopback and asking all control plane nodes whether they are healthy.
+//! Without haproxy at hand, and with one control plane node: that control plane node.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use super::state::{API_PORT, Cluster, Machine};
 /// The balancer's port on every node's loopback.
 pub(super) const LOCAL_PORT: u16 = 8443;
 
-/// A master's own API.
+/// A control plane node's own API.
 pub(super) fn of_master(master: &Machine) -> String {
     format!("https://{}", SocketAddr::new(master.address, API_PORT))
 }
@@ -25,12 +25,12 @@ pub(super) fn for_nodes(cluster: &Cluster) -> String {
     }
 }
 
-/// `https://HOST:PORT` for people and programs outside the cluster: the shared endpoint, else the first master.
+/// `https://HOST:PORT` for people and programs outside the cluster: the shared endpoint, else the first control plane node.
 pub(super) fn for_people(cluster: &Cluster) -> String {
     shared(cluster).unwrap_or_else(|| cluster.masters.values().next().map_or_else(String::new, of_master))
 }
 
-/// For root on a host of the cluster: what survives the loss of a master where there is such a thing.
+/// For root on a host of the cluster: what survives the loss of a control plane node where there is such a thing.
 pub(super) fn for_root(cluster: &Cluster, host: &str) -> String {
     match cluster.masters.get(host) {
         Some(own) if shared(cluster).is_none() && !(cluster.balanced && cluster.nodes.contains_key(host)) => {

@@ -15,7 +15,7 @@ pub(super) struct ClusterKeys {
     pki: Pki,
     pub ca: Material,
     pub front_proxy_ca: Material,
-    /// Signs the tokens of service accounts; the same on all masters, for good.
+    /// Signs the tokens of service accounts; the same on all control plane nodes, for good.
     pub service_accounts: Material,
     pub front_proxy: Material,
     /// The authority of etcd and the API servers' certificate to it.
@@ -40,7 +40,7 @@ impl ClusterKeys {
         self.pki.material(Purpose::Kubernetes, Ask::Certificate(request))
     }
 
-    /// The API server of this master: every name and address by which it may be called.
+    /// The API server of this control plane node: every name and address by which it may be called.
     pub(super) fn api_server(&self, cluster: &Cluster, master: &Machine) -> Material {
         let domain = &cluster.settings.cluster_domain;
         let mut dns: Vec<String> =

@@ -80,7 +80,7 @@ kubectl --kubeconfig /root/.kube/config --server "$1" --request-timeout=30s diff
 const APPLY: &str = r#"export HOME=/run/sunshine-installer
 kubectl --kubeconfig /root/.kube/config --server "$1" --request-timeout=60s apply -f -"#;
 
-/// What a manifest says is in the cluster; by a master's own API server.
+/// What a manifest says is in the cluster; by a control plane node's own API server.
 #[derive(Debug)]
 struct Apply {
     manifest: Manifest,

@@ -1,4 +1,4 @@
-//! The files of a master, for Kubernetes 1.10 and later.
+//! The files of a control plane node, for Kubernetes 1.10 and later.
 //!
 //! Each component's options go into one variable of its EnvironmentFile; the others, which the packages fill with their
 //! own defaults, are emptied, so that no default of a package contradicts us.
@@ -16,7 +16,7 @@ const PKI: &str = "/etc/kubernetes/pki";
 /// The user that the packages' units run the components as.
 const USER: &str = "kube";
 
-/// What one master reads, by the service that reads it.
+/// What one control plane node reads, by the service that reads it.
 #[derive(Debug)]
 pub(super) struct MasterFiles {
     pub api_server: Files,
@@ -132,7 +132,7 @@ fn api_server(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Files 
         "KUBE_ADMISSION_CONTROL",
     ];
     files.push(options("/etc/kubernetes/apiserver", &emptied, "KUBE_API_ARGS", &args));
-    // Told to end, it waits a minute for clients that watch; they find another master, or this one again, at once.
+    // Told to end, it waits a minute for clients that watch; they find another control plane node, or this one again, at once.
     files.push(never_gives_up("kube-apiserver", "TimeoutStopSec=5s\n"));
     Files(files)
 }

@@ -24,7 +24,7 @@ pub(super) fn check_request(
     bundle: Option<&Bundle>,
 ) -> Result<(), FlowError> {
     if masters.is_empty() {
-        return Err(FlowError::request("a cluster needs at least one master (--master-host-list)"));
+        return Err(FlowError::request("a cluster needs at least one control plane node (--master-host-list)"));
     }
     let cidr = |what: &str, text: &str| {
         parse_cidr(text)

@@ -1,4 +1,4 @@
-//! `cluster remove`: hosts are drained, taken out of the cluster and given back as they were. No master is special; the
+//! `cluster remove`: hosts are drained, taken out of the cluster and restored. No control plane node is special; the
 //! last one cannot be removed.
 
 use std::sync::Arc;
@@ -104,7 +104,7 @@ impl Remove {
 impl Flow for Remove {
     fn title(&self) -> String {
         let (masters, nodes) = (self.request.masters.len(), self.request.nodes.len());
-        format!("remove {masters} master(s), {nodes} node(s) from the Kubernetes cluster")
+        format!("remove {masters} control plane node(s), {nodes} worker node(s) from the Kubernetes cluster")
     }
 
     fn check_request(&mut self, asked: &Asked<'_>) -> Result<Vec<Problem>, FlowError> {
@@ -115,7 +115,7 @@ impl Flow for Remove {
         if self.rest(&known).masters.is_empty() {
             let last: Vec<_> = known.masters.keys().map(HostId::as_str).collect();
             return Err(FlowError::request_with_help(
-                format!("{}: a cluster cannot do without its last master", last.join(", ")),
+                format!("{}: a cluster cannot do without its last control plane node", last.join(", ")),
                 "add another control plane node first; `cluster reset` resets all hosts",
             ));
         }
@@ -123,8 +123,8 @@ impl Flow for Remove {
             let gone = targets.iter().map(Target::id).filter(|h| !there(h));
             gone.map(|h| Problem::info(&h, format!("is no {what} of the cluster"))).collect()
         };
-        let mut problems = missing(&self.request.masters, &|h| known.masters.contains_key(h), "master");
-        problems.extend(missing(&self.request.nodes, &|h| known.nodes.contains_key(h), "node"));
+        let mut problems = missing(&self.request.masters, &|h| known.masters.contains_key(h), "control plane node");
+        problems.extend(missing(&self.request.nodes, &|h| known.nodes.contains_key(h), "worker node"));
         self.known = Some(known);
         Ok(problems)
     }
@@ -187,7 +187,7 @@ impl Flow for Remove {
         let mut advice = Vec::new();
         if !gone.is_empty() {
             advice.push(format!(
-                "Kubernetes: removed {}; there are {masters} master(s), {nodes} node(s)",
+                "Kubernetes: removed {}; there are {masters} control plane node(s), {nodes} worker node(s)",
                 gone.join(", ")
             ));
         }

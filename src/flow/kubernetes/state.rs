@@ -36,7 +36,7 @@ pub struct Cluster {
     /// Every node reaches the API by a haproxy of its own.
     #[serde(default)]
     pub balanced: bool,
-    /// Its API has answered; from now on masters join it, or are restarted, one after another.
+    /// Its API has answered; from now on control plane nodes join it, or are restarted, one after another.
     #[serde(default)]
     pub standing: bool,
     /// Where pods ask for names: the DNS service that an addon of the bundle brought.

@@ -75,7 +75,7 @@ impl Status {
 /// Asks the environment's cluster.
 ///
 /// # Errors
-/// When there is none, or no master's API answers.
+/// When there is none, or no control plane node's API answers.
 pub fn status(environment: &Environment) -> Result<Status, FlowError> {
     let cluster = Cluster::load(environment)?.ok_or_else(|| no_cluster(environment))?;
     let api = Api::open(environment, &cluster, Patience::SHORT)?;

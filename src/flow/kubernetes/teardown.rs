@@ -1,4 +1,4 @@
-//! What Kubernetes made on a host while it ran is taken away: before the record's objects are given back, for it needs
+//! What Kubernetes made on a host while it ran is taken away: before the record's objects are restored, for it needs
 //! the programs that go with them.
 
 use std::time::Duration;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::host::Command;
 use crate::plan::{Check, Cx, StepError, Work};
 
-/// This master's API server and what hangs on it are ready.
+/// This control plane node's API server and what hangs on it are ready.
 #[derive(Debug)]
 pub(super) struct MasterAnswers {
     /// The host's own API server, `https://10.8.14.200:6443`.

@@ -1,6 +1,6 @@
-//! A virtual address for the API, held by one of the masters at a time (keepalived, VRRP: RFC 5798).
+//! A virtual address for the API, held by one of the control plane nodes at a time (keepalived, VRRP: RFC 5798).
 //!
-//! Masters find each other by multicast, so a master added or removed needs nothing done on the others.
+//! Control plane nodes find each other by multicast, so a control plane node added or removed needs nothing done on the others.
 
 use crate::flow::rpms;
 use crate::host::Facts;
@@ -30,7 +30,7 @@ impl Component for VirtualAddress {
     }
 }
 
-/// keepalived's configuration on this master: it may hold the address only while its own API is healthy.
+/// keepalived's configuration on this control plane node: it may hold the address only while its own API is healthy.
 fn files(vip: &str, facts: &Facts) -> Files {
     let interface = facts.route_interface.as_deref().unwrap_or("eth0");
     // One router per address and segment: its last byte tells it from others, and 0 is no router.

@@ -109,13 +109,13 @@ impl<'de> Visitor<'de> for RawVisitor {
 #[derive(Debug, Default, serde::Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ClusterParams {
-    /// The masters
+    /// The control plane nodes
     #[serde(rename = "master-host-list", default)]
     pub(crate) masters: HostList,
     /// The members of the etcd cluster
     #[serde(rename = "etcd-host-list", default)]
     pub(crate) etcd: HostList,
-    /// The nodes; for type 1, without it, the masters are nodes too
+    /// The nodes; for type 1, without it, the control plane nodes are nodes too
     #[serde(rename = "node-host-list", default)]
     pub(crate) nodes: HostList,
     /// The SSH key of hosts without a password: a file of the machine that the listener runs on

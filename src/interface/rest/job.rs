@@ -243,7 +243,7 @@ struct Rpms {
 }
 
 impl Rpms {
-    /// etcd's by their name, a master's and a node's by theirs; everything else, such as a common library, goes to both.
+    /// etcd's by their name, a control plane node's and a node's by theirs; everything else, such as a common library, goes to both.
     fn sort(list: &[String]) -> Result<Self, String> {
         let mut sorted = Self::default();
         for rpm in list {

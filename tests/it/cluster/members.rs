@@ -68,10 +68,10 @@ fn any_one_host_may_be_lost_and_the_first_master_may_leave() {
         assert_eq!(askers(&lab, node, address.trim()).len(), 2, "both pods answer host {node}");
     }
 
-    // What is not there is said, and is no failure; the last master stays.
+    // What is not there is said, and is no failure; the last control plane node stays.
     let again = site.run(&lab, &["cluster", "remove", "--node", HOSTS[0]]);
     assert!(again.ok() && format!("{}{}", again.stdout, again.stderr).contains("is no node"), "{again:?}");
     let last = site.run(&lab, &["cluster", "remove", "--master", HOSTS[1], HOSTS[2], FOURTH]);
     assert_eq!(last.code, Some(2), "{}", last.stderr);
-    assert!(last.stderr.contains("last master"), "{}", last.stderr);
+    assert!(last.stderr.contains("last control plane node"), "{}", last.stderr);
 }

@@ -1,6 +1,6 @@
 //! Real hosts for tests: a thin driver of `tests/lab/lab`. What the lab is, and what its faults do, is in docs/lab.md.
 //!
-//! A [`Lab`] is its own network and its own hosts, under a name of its own, so tests run side by side. Dropping it
+//! A [`Lab`] is its own network and its own hosts, under a name of its own, so tests run concurrently. Dropping it
 //! removes everything; a lab whose test was killed is found by `tests/lab/lab down --stale`, as it names its owner.
 
 #![allow(dead_code, reason = "each test file uses the part it needs")]

@@ -82,7 +82,7 @@ fn a_cluster_is_created_asked_and_listed_and_the_command_line_sees_the_same() {
     }
     assert_eq!(ask(&lab, &here, &["-X", "DELETE"]).status, 409, "a cluster stands");
 
-    // Their failures have numbers of their own: a login that is refused, a master that does not answer.
+    // Their failures have numbers of their own: a login that is refused, a control plane node that does not answer.
     let failing = |number: u8, host: &str| {
         let body =
             format!(r#"{{"environment_type": {number}, "environment_params": {{"node-host-list": ["{host}"]}}}}"#);

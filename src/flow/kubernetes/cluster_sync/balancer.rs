@@ -26,7 +26,7 @@ impl Component for Balancer {
         let mut steps = Vec::new();
         if on.facts.selinux != "Disabled" {
             let allow = SeBool("haproxy_connect_any");
-            steps.push(on.step("balancer.selinux", "let haproxy reach the masters through SELinux", allow));
+            steps.push(on.step("balancer.selinux", "let haproxy reach the API servers through SELinux", allow));
         }
         steps.extend(on.service(UNIT, "the API's balancer", files()));
         steps

@@ -1,4 +1,4 @@
-//! How hosts of a cluster find each other: the *list* of its masters and nodes, and the unit that keeps a node's routes
+//! How hosts of a cluster find each other: the *list* of its control plane nodes and nodes, and the unit that keeps a node's routes
 //! and the API's balancer as the list says.
 //!
 //! The list lies on every node (`/etc/kubernetes/sunshine-cluster`) and, as the authoritative copy, in the cluster itself

@@ -14,7 +14,7 @@ mkdir -p "$run"
 # kubectl keeps what it learns of the API here.
 export HOME=$run
 
-# Lines of a node or master: KIND NAME ADDRESS [PODS]
+# Lines of a node or control plane node: KIND NAME ADDRESS [PODS]
 routes() {
   own=$(ip -o -4 addr show | awk '{sub("/.*", "", $4); print $4}')
   awk '$1 == "node" {print $4, $3}' "$list" | while read -r to via; do
@@ -73,7 +73,7 @@ apply() (
   masquerade -C 2>/dev/null || masquerade -A
 ) 9>"$run/lock"
 
-# Fails when the configuration was what it should be already. A call that meets a dead master is passed on to another after
+# Fails when the configuration was what it should be already. A call that meets a dead control plane node is passed on to another after
 # a second (the last retry is the redispatched one): calls still waiting for it when it is marked down are cut off.
 balance() {
   {

@@ -53,7 +53,7 @@ macro_rules! is_done {
 
 /// `$1` server.
 const DONE: &str = concat!("export HOME=/run/sunshine-installer\n", is_done!(), r#"is_done "$1""#);
-/// `$1` server. Where an init was cut short, what it left is used and completed: kubeadm would refuse its files and ports.
+/// `$1` server. Where an init was interrupted, what it left is used and completed: kubeadm would refuse its files and ports.
 const RUN: &str = concat!(
     is_done!(),
     exclusive!(

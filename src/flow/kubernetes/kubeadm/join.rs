@@ -56,7 +56,7 @@ const TOKEN: &str =
 /// The token on standard input. One that cannot be deleted ends by itself.
 const END: &str =
     "export HOME=/run/sunshine-installer; read -r t; kubeadm --kubeconfig /root/.kube/config token delete \"${t%%.*}\"";
-/// `$1` socket, `$2` kubeconfig, `$3` node. What a join that was cut short left is removed first.
+/// `$1` socket, `$2` kubeconfig, `$3` node. What a join that was interrupted left is removed first.
 const RUN: &str = exclusive!(
     r#"! { [ -e "$2" ] && kubectl --kubeconfig "$2" --request-timeout=5s get node "$3" >/dev/null 2>&1; } || exit 0
 if [ -e "$2" ] || [ -e /etc/kubernetes/bootstrap-kubelet.conf ] || [ -e /etc/kubernetes/pki/ca.crt ]; then

@@ -92,7 +92,7 @@ fn killed_while_ec2_makes_them_the_same_line_makes_no_second_set() {
     child.wait().unwrap();
     let made = moto.alive();
     let output = account.run(&line).expect_ok();
-    assert!(output.stderr.contains("the run before was cut short"), "{}", output.stderr);
+    assert!(output.stderr.contains("the previous run was interrupted"), "{}", output.stderr);
     assert_eq!(moto.alive(), made);
     assert_eq!(front.asked().iter().filter(|action| *action == "RunInstances").count(), 1);
 }

@@ -71,7 +71,7 @@ fn the_passwords_of_accepted_tasks_are_remembered_until_the_listener_ends() {
     environment_of_one_master(state.path(), "prod");
     let master = format!("root:geheim@{MASTER}");
     let create = json!({"master-host-list": [master], "etcd-host-list": [master]});
-    // A member that comes, a node that goes: neither request names the login of the master.
+    // A member that comes, a node that goes: neither request names the login of the control plane node.
     let add = json!({"etcd-host-list": ["root:other@127.0.0.78"]});
     let remove = json!({"node-host-list": [MASTER]});
 
@@ -117,7 +117,7 @@ fn what_the_command_line_seals_the_listener_reads_and_the_other_way_round() {
     let remove = json!({"node-host-list": [MASTER]});
     let renew = ["cluster", "certs", "renew"];
 
-    // Nothing is known of the master; then the line seals its password.
+    // Nothing is known of the control plane node; then the line seals its password.
     assert_eq!(line(state.path(), &renew).code, Some(2));
     let create = [&["etcd", "create", "--host", master.as_str()][..], &keep].concat();
     assert_eq!(line(state.path(), &create).code, Some(1), "the host is not there");
