@@ -85,7 +85,7 @@ impl HostError {
             }
             Self::Sudo { .. } => "give the sudo password with --ssh-sudo-pw-file, or allow the user sudo".into(),
             Self::Timeout { .. } | Self::Lost { .. } => {
-                "when the host is back, run the same line again: it goes on here".into()
+                "when the host is back, run the same command again: it continues from here".into()
             }
             Self::Failed { stderr, .. } if stderr.contains("No space left") => "make room on that file system".into(),
             Self::Damaged { .. } => "run again; if it happens again, test that host's memory, disk and network".into(),

@@ -25,7 +25,7 @@ const SSH_PORT: u16 = 22;
 /// What to do with hosts on EC2.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Ec2Command {
-    /// Make instances and wait until EC2's checks pass; run again, the same line goes on with those it made
+    /// Make instances and wait until EC2's checks pass; run again, the same command continues with those it made
     Create(Box<CreateArgs>),
     /// The environment's instances as EC2 sees them, with -v also those terminated lately; exit code 1 when one is not well
     Status(StatusArgs),

@@ -60,7 +60,7 @@ impl PackageError {
                 Some("wait until it has finished (an automatic update, perhaps), then run again".into())
             }
             Self::Download { .. } => {
-                Some("run the same command again once the host is reachable: it goes on where it stopped".into())
+                Some("run the same command again once the host is reachable: it continues where it stopped".into())
             }
             Self::NoOwn { .. } => Some("put the packages into the bundle, or give them with -f".into()),
             Self::NoPackageManager { .. } => {

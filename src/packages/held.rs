@@ -118,7 +118,7 @@ impl Held {
         options: &InstallOptions,
         note: &mut dyn FnMut(String),
     ) -> Result<Option<Run>, PackageError> {
-        let command = Command::script(GO).arg(self.folder).args(keys).label("dnf goes on with the transaction");
+        let command = Command::script(GO).arg(self.folder).args(keys).label("dnf continues the transaction");
         let run = patiently(host, Manager::Dnf, &command.timeout(options.timeout), options.lock_wait, note)?;
         Ok((run.status != GONE).then_some(run))
     }

@@ -64,7 +64,7 @@ impl StepError {
                 ),
                 false,
             ),
-            Self::Interrupted => (Some("run the same line again: it goes on here".into()), false),
+            Self::Interrupted => (Some("run the same command again: it continues from here".into()), false),
             Self::Failed { help, .. } => (help.clone().or_else(again), false),
         };
         Failure { error: self.to_string(), help, unreachable }

@@ -134,7 +134,7 @@ impl Store {
         let place = if doing.is_empty() { "between two steps".to_owned() } else { doing.join("; ") };
         let desc = format!(
             "the process that did this was ended from outside during: {place}. {done} of {steps} steps are done and stay \
-             done; send the same request again, it goes on from there"
+             done; send the same request again, it continues from there"
         );
         // It may have ended by itself between the two looks: then it is not running any more, and nothing is written.
         self.with(|db| {

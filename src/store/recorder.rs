@@ -285,7 +285,7 @@ impl Inner {
             (TaskStatus::Finished, "done, and verified on every host".to_owned(), 0)
         } else {
             let words = match &self.failure {
-                _ if interrupted => "interrupted at a safe point; send the same request again, it goes on".to_owned(),
+                _ if interrupted => "interrupted at a safe point; send the same request again, it continues".to_owned(),
                 Some(failure) => failure_words(failure),
                 None => "it did not reach its end".to_owned(),
             };

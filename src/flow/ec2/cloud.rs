@@ -91,7 +91,7 @@ impl Cloud {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|e| Ec2Error::failed(format!("no runtime: {e}"), "run the same line again"))?;
+            .map_err(|e| Ec2Error::failed(format!("no runtime: {e}"), "run the same command again"))?;
         let config = runtime.block_on(load(access));
         let region = config.region().map(ToString::to_string).ok_or_else(|| {
             Ec2Error::wrong(
@@ -238,7 +238,7 @@ impl Cloud {
             _ => Ec2Error::failed(
                 format!("{what}: EC2 in {} cannot be reached: {causes}", self.region),
                 "see that the control host reaches the region's address (or name it with --endpoint-url); HTTPS_PROXY and NO_PROXY \
-                 are heeded, SSL_CERT_FILE names further certificate authorities; then run the same line again",
+                 are heeded, SSL_CERT_FILE names further certificate authorities; then run the same command again",
             ),
         }
     }

@@ -94,7 +94,7 @@ impl Flow for Create {
             advice.extend(list);
             advice.push(format!("`ec2 terminate {environment}` gives them back"));
         } else if !instances.is_empty() {
-            advice.push("these EC2 instances were made and stay; the same line goes on with them:".to_owned());
+            advice.push("these EC2 instances were made and stay; the same command continues with them:".to_owned());
             advice.extend(list);
             advice.push(format!("`ec2 terminate {environment}` gives them back"));
         }
@@ -186,7 +186,7 @@ impl Work for Running {
                         stopped.state,
                         stopped.reason.as_deref().unwrap_or("no reason given")
                     ),
-                    "start it (`aws ec2 start-instances`) and run the same line again",
+                    "start it (`aws ec2 start-instances`) and run the same command again",
                 ));
             }
             let waiting = waiting(&alive);

@@ -93,7 +93,7 @@ pub(super) fn in_words(what: &str, answer: Answer<'_>) -> Ec2Error {
         "ExpiredToken" | "ExpiredTokenException" => (
             true,
             format!("the AWS credentials have expired: {message}"),
-            "get new temporary credentials and run the same line again",
+            "get new temporary credentials and run the same command again",
         ),
         "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => (true, told, RIGHTS_HELP),
         "OptInRequired" | "PendingVerification" | "Blocked" => {
@@ -136,7 +136,7 @@ pub(super) fn in_words(what: &str, answer: Answer<'_>) -> Ec2Error {
 }
 
 const CLOCK_HELP: &str = "set the control host's clock (`chronyc makestep`, or `date -s 'YYYY-MM-DD HH:MM:SS'`; `timedatectl` shows it) and run \
-                          the same line again";
+                          the same command again";
 pub(super) const KEYS_HELP: &str = "give the credentials as the AWS tools take them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in ~/.aws \
                          (AWS_PROFILE or --profile), or an instance role";
 const RIGHTS_HELP: &str = "the account's policy must allow ec2:RunInstances, ec2:CreateTags, ec2:DescribeInstances, ec2:DescribeInstanceStatus, \
@@ -146,7 +146,7 @@ const REGION_HELP: &str = "images, key pairs and subnets hold in one region only
 const CAPACITY_HELP: &str = "AWS has no room for this instance type there now: try another --instance-type, a subnet in another availability zone, or later";
 const QUOTA_HELP: &str =
     "ask for fewer or smaller instances, terminate some, or have the quota raised (Service Quotas, Amazon EC2)";
-const AGAIN: &str = "run the same line again: no instance is made twice";
+const AGAIN: &str = "run the same command again: no instance is made twice";
 
 /// "21 minutes", "3 hours and 5 minutes".
 pub(super) fn span(seconds: u64) -> String {

@@ -49,14 +49,14 @@ pub fn ways(
     if interrupt.is_set() {
         return Err(FlowError::Failed {
             error: "interrupted while waiting for SSH; the instances stay".to_owned(),
-            help: Some("run the same line again: it goes on here".to_owned()),
+            help: Some("run the same command again: it continues from here".to_owned()),
         });
     }
     Err(FlowError::Failed {
         error: format!("SSH does not answer on port {port} of {}", silent.join("; ")),
         help: Some(
             "their security group must let the control host in, and a way must lead there (private network or public address); then run \
-             the same line again"
+             the same command again"
                 .to_owned(),
         ),
     })

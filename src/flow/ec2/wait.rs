@@ -41,7 +41,7 @@ pub(super) fn until(
         if begun.elapsed() >= patience.limit {
             return Err(StepError::with_help(
                 format!("after {} minutes: {word}", patience.limit.as_secs() / 60),
-                "run the same line again: it goes on waiting for these; `ec2 terminate` gives them back",
+                "run the same command again: it continues to wait for these; `ec2 terminate` terminates them",
             ));
         }
         if word != last {

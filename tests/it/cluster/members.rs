@@ -70,7 +70,7 @@ fn any_one_host_may_be_lost_and_the_first_master_may_leave() {
 
     // What is not there is said, and is no failure; the last control plane node stays.
     let again = site.run(&lab, &["cluster", "remove", "--node", HOSTS[0]]);
-    assert!(again.ok() && format!("{}{}", again.stdout, again.stderr).contains("is no node"), "{again:?}");
+    assert!(again.ok() && format!("{}{}", again.stdout, again.stderr).contains("is no worker node"), "{again:?}");
     let last = site.run(&lab, &["cluster", "remove", "--master", HOSTS[1], HOSTS[2], FOURTH]);
     assert_eq!(last.code, Some(2), "{}", last.stderr);
     assert!(last.stderr.contains("last control plane node"), "{}", last.stderr);

@@ -195,10 +195,10 @@ async function loop() { if ($('login').hidden) await refresh(); setTimeout(loop,
 
 // The form: what it asks for depends on what is to be done.
 const FORM = {
-  1: ['etcd first, then Kubernetes on it. The same again goes on where it stopped.', 'Deploy'],
+  1: ['etcd first, then Kubernetes on it. The same request again continues where it stopped.', 'Deploy'],
   3: ['Hosts join the cluster as it stands. Etcd members come one after the other.', 'Add'],
-  4: ['Nodes are drained first; what was installed is taken back.', 'Take out'],
-  5: ['With the AWS credentials of the listener\'s machine. The same again makes no second set.', 'Create'],
+  4: ['Nodes are drained first; what was installed is removed.', 'Remove'],
+  5: ['With the AWS credentials of the control host. The same request again makes no second set.', 'Create'],
 };
 const kind = () => Number($('kind').value);
 
