@@ -3,7 +3,8 @@
 # make conformance   specs of Kubernetes' own conformance suite on a cluster of the lab (builds the suite first: minutes)
 # make bundle  dist/sunshine-installer-VERSION.bin from install_rpm/
 # make release the deployer alone, portable to CentOS 7
-# make bench-plan  what resolving and scheduling a plan costs, a line for each number of hosts
+# make faults  what is killed: every step and more random moments, of which make test has some
+# make bench-plan  what deciding, comparing and scheduling a plan costs, a line for each number of hosts
 # make lint    formatting, clippy; licences, bans and sources of dependencies (no advisories: deny.toml says why)
 
 SHELL := /bin/sh
@@ -14,7 +15,7 @@ PORTABLE := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-gnu/release/sunshine-instal
 BUNDLER := $(CARGO_TARGET_DIR)/release/sunshine-bundler
 BUNDLE := dist/sunshine-installer-$(VERSION).bin
 
-.PHONY: demo test conformance lint bundle release deps clean bench-plan
+.PHONY: demo test faults conformance lint bundle release deps clean bench-plan
 
 deps:
 	@scripts/need binutils procps curl gcc make perl python3 python3-venv rpm createrepo-c dnf zypper makeself openssl openssh-client openssh-server sshpass zstd minisign gnupg chromium chromium-driver
@@ -31,18 +32,22 @@ demo: deps
 test: deps
 	@scripts/test
 
+# Every fault of the tests that inject faults; `make test` has some of them, chosen at random.
+faults: deps
+	@SUNSHINE_FAULTS=all scripts/test -E "test(kill)"
+
 conformance: deps
 	@scripts/conformance
 
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --no-default-features -- -D warnings
+	cargo clippy --no-default-features --features bench --lib --bins --benches -- -D warnings
 	scripts/deny
 
 # The cloud has no part in it, and takes longest to build.
 bench-plan:
-	@cargo bench --quiet --locked --no-default-features --bench plan
+	@cargo bench --quiet --locked --no-default-features --features bench --bench plan
 
 clean:
 	rm -rf dist

@@ -1,8 +1,10 @@
-//! What a plan costs by itself: edges resolved and every step scheduled, with work that does nothing.
+//! What a plan costs: decided from the facts of hosts, compared with what hosts have, and every step scheduled with work that
+//! does nothing.
 //!
-//! `make bench-plan` prints a line for each size. Every size runs in a process of its own, so that its memory is its own.
-//! Each host has the steps of all roles (etcd member, control plane node, worker node); the edges between hosts are those
-//! of the real flows: control plane and flannel wait for the etcd members, each kubelet for the API servers.
+//! `make bench-plan` prints a line for each size: a cluster with five etcd members, three control plane nodes, and every host a
+//! worker node, made from a bundle that brings every component. `decide` is the plan that creates it, `diff` the one that
+//! removes all workers again, `schedule` the first plan's steps with their real edges; `ms` is the sum. Every size runs in a
+//! process of its own, so that its memory is its own.
 #![allow(clippy::print_stdout, clippy::expect_used)] // a benchmark prints, and stops at what it did not expect
 
 use std::process::Command;
@@ -10,69 +12,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use sunshine_installer::host::HostId;
-use sunshine_installer::plan::{
-    Check, Cx, Event, Events, Interrupt, Outcome, Plan, Step, StepError, StepId, Work, run_with,
-};
+use camino::Utf8Path;
+use payload::{Bundle, MemberKind, NewMember, Recipe, RpmId, Source};
+use sunshine_installer::flow::bench::Site;
+use sunshine_installer::plan::{Event, Events, Interrupt, Outcome, Plan, run_with};
 
 const SIZES: [usize; 4] = [10, 100, 1_000, 5_000];
-const ETCD: usize = 5;
-const MASTERS: usize = 3;
 const FORKS: usize = 64;
 const ROUNDS: usize = 3;
-
-const OF_ETCD: [&str; 7] =
-    ["etcd.install", "etcd.firewall", "etcd.configure", "etcd.start", "etcd.tidy", "etcd.promote", "etcd.answers"];
-const OF_MASTER: [&str; 11] = [
-    "kubernetes.install",
-    "chronyd.start",
-    "master.firewall",
-    "master.configure",
-    "kube-apiserver.start",
-    "kubernetes.answers",
-    "kube-controller-manager.start",
-    "kube-scheduler.start",
-    "kubernetes.leads",
-    "keepalived.configure",
-    "keepalived.start",
-];
-const OF_NODE: [&str; 22] = [
-    "kernel.configure",
-    "kernel.set",
-    "node.firewall",
-    "flannel.configure",
-    "flannel.key",
-    "flannel.start",
-    "cni.folder",
-    "runtime.configure",
-    "runtime.start",
-    "images.load",
-    "cluster.list",
-    "sunshine-cluster.configure",
-    "sunshine-cluster.start",
-    "balancer.selinux",
-    "balancer.configure",
-    "balancer.start",
-    "kubelet.configure",
-    "kubelet.start",
-    "kube-proxy.configure",
-    "kube-proxy.start",
-    "node.ready",
-    "cluster.publish",
-];
-
-#[derive(Debug)]
-struct Nothing;
-
-impl Work for Nothing {
-    fn check(&self, _: &Cx<'_>) -> Result<Check, StepError> {
-        Ok(Check::Satisfied)
-    }
-
-    fn apply(&self, _: &Cx<'_>) -> Result<(), StepError> {
-        Ok(())
-    }
-}
+const PACKAGES: [&str; 6] = ["etcd", "kubernetes-master", "kubernetes-node", "kubernetes-client", "haproxy", "chrony"];
 
 fn main() {
     let size = std::env::args().skip(1).find_map(|arg| arg.strip_prefix("hosts=").and_then(|n| n.parse().ok()));
@@ -80,7 +28,7 @@ fn main() {
         measure(hosts);
         return;
     }
-    // Sizes by hand: `cargo bench --bench plan -- 10 30 100`.
+    // Sizes by hand: `cargo bench --features bench --bench plan -- 10 30 100`.
     let named: Vec<usize> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
     let own = std::env::current_exe().expect("the path of this program");
     for hosts in if named.is_empty() { SIZES.to_vec() } else { named } {
@@ -91,14 +39,28 @@ fn main() {
 
 /// The best of three: other work on the machine only ever adds to it.
 fn measure(hosts: usize) {
-    let plan = plan(hosts);
-    let ms = (0..ROUNDS).map(|_| schedule(&plan)).fold(f64::INFINITY, f64::min);
-    let edges: usize = plan.steps.iter().map(|step| step.after.len()).sum();
-    println!("hosts={hosts} steps={} edges={edges} ms={ms:.1} mib={}", plan.steps.len(), peak_mib());
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = Utf8Path::from_path(folder.path()).expect("a name in UTF-8");
+    let site = Site::new(root, bundle(root), hosts).expect("hosts");
+    let create = site.create().expect("a plan");
+    let best = |work: &dyn Fn()| (0..ROUNDS).map(|_| timed(work)).fold(f64::INFINITY, f64::min);
+    let decide = best(&|| drop(site.create().expect("a plan")));
+    let diff = best(&|| drop(site.remove().expect("a plan")));
+    let schedule = best(&|| schedule(&create));
+    let edges: usize = create.steps.iter().map(|step| step.after.len()).sum();
+    let (steps, ms) = (create.steps.len(), decide + diff + schedule);
+    let parts = format!("decide={decide:.1} diff={diff:.1} schedule={schedule:.1}");
+    println!("hosts={hosts} steps={steps} edges={edges} {parts} ms={ms:.1} mib={}", peak_mib());
 }
 
-/// The milliseconds of one run.
-fn schedule(plan: &Plan) -> f64 {
+/// Milliseconds.
+fn timed(work: &dyn Fn()) -> f64 {
+    let begun = Instant::now();
+    work();
+    begun.elapsed().as_secs_f64() * 1000.0
+}
+
+fn schedule(plan: &Plan) {
     let events = Events::new();
     let finished = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&finished);
@@ -107,36 +69,32 @@ fn schedule(plan: &Plan) -> f64 {
             count.fetch_add(1, Ordering::Relaxed);
         }
     });
-    let begun = Instant::now();
     let report = run_with(plan, &events, &Interrupt::default(), FORKS, &|_| Outcome::Changed);
-    let took = begun.elapsed();
     let report = report.expect("a plan without a fault");
     assert!(report.ok && finished.load(Ordering::Relaxed) == plan.steps.len());
-    took.as_secs_f64() * 1000.0
 }
 
-fn plan(hosts: usize) -> Plan {
-    let name = |i: usize| format!("10.{}.{}.{}", i / 65_536, i / 256 % 256, i % 256);
-    let names: Vec<HostId> = (0..hosts).map(|i| name(i).into()).collect();
-    let wait_for = |what: &str, first: usize| -> Vec<StepId> {
-        names.iter().take(first).map(|host| StepId::on(host, what)).collect()
+/// A bundle that has packages by their names only.
+fn bundle(root: &Utf8Path) -> Bundle {
+    let member = |name: &&str| {
+        let (file, source) = (format!("rpms/{name}-1.20.2-1.x86_64.rpm"), Source::Bytes(name.as_bytes().to_vec()));
+        let (version, release, arch) = ("1.20.2".into(), "1".into(), "x86_64".into());
+        let rpm = Some(RpmId { name: (*name).into(), epoch: 0, version, release, arch });
+        NewMember { name: file, kind: MemberKind::Rpm, source, rpm, mtime: 1_700_000_000, sha256: None }
     };
-    let etcd = wait_for("etcd.answers", ETCD);
-    let api = wait_for("kubernetes.answers", MASTERS);
-    let mut plan = Plan::default();
-    for steps in [&OF_ETCD[..], &OF_MASTER, &OF_NODE] {
-        for host in &names {
-            for what in steps {
-                let step = Step::on(host, what, format!("make {what} what it should be"), Nothing);
-                plan.push(match *what {
-                    "kube-apiserver.start" | "flannel.key" => step.after(etcd.clone()),
-                    "kubelet.start" | "cluster.publish" => step.after(api.clone()),
-                    _ => step,
-                });
-            }
-        }
-    }
-    plan
+    let mut deployer = b"\x7fELF\x02\x01\x01".to_vec();
+    deployer.resize(5000, 7);
+    deployer[18..20].copy_from_slice(&62_u16.to_le_bytes());
+    let recipe = Recipe {
+        product_version: "0.1.0".into(),
+        deployer: Source::Bytes(deployer),
+        pinned_key: None,
+        newest_input: 1_700_000_000,
+        members: PACKAGES.iter().map(member).collect(),
+    };
+    let out = root.join("bench.bin");
+    payload::write(&recipe, &out, &mut |_| ()).expect("a bundle");
+    Bundle::open(&out).expect("the bundle just written")
 }
 
 /// The most memory that this process ever had in use.

@@ -147,9 +147,13 @@ fn untouched(targets: &[Target]) -> Vec<HostResult> {
 /// Every host once; one address with two SSH ports is two hosts. The same host with other credentials is a contradiction that nobody but the user can settle.
 fn all_targets(flows: &[Box<dyn Flow>]) -> Result<Vec<Target>, FlowError> {
     let mut targets: Vec<Target> = Vec::new();
+    let mut places: BTreeMap<HostId, usize> = BTreeMap::new();
     for target in flows.iter().flat_map(|f| f.targets()) {
-        match targets.iter().find(|t| t.same_host(&target)) {
-            None => targets.push(target),
+        match places.get(&target.id()).map(|place| &targets[*place]) {
+            None => {
+                places.insert(target.id(), targets.len());
+                targets.push(target);
+            }
             Some(known) if known.same_login(&target) => {}
             Some(_) => {
                 return Err(FlowError::request(format!("{} is given twice with different credentials", target.id())));

@@ -3,6 +3,8 @@
 //! [`run_job`] is the one way in: it locks the environment, connects to the hosts, finds every problem before anything
 //! changes, makes the plan and has it run.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod certs;
 mod connect;
 mod descriptors;

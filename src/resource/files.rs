@@ -15,7 +15,8 @@ use super::kept::{FILE, keep};
 /// What a file holds.
 #[derive(Clone)]
 pub enum Content {
-    Bytes(Vec<u8>),
+    /// Shared: many hosts may get the same file.
+    Bytes(Arc<[u8]>),
     /// Made on the control host by a step before the one that writes the file.
     Made(Arc<dyn Made>),
 }
@@ -47,8 +48,12 @@ impl std::fmt::Debug for FileSpec {
 
 impl FileSpec {
     pub fn text(path: impl Into<String>, content: impl Into<String>) -> Self {
-        let content = Content::Bytes(content.into().into_bytes());
-        Self { path: path.into(), content, meta: FileMeta::mode(0o644), secret: false }
+        Self::shared(path, content.into().into_bytes().into())
+    }
+
+    /// The same bytes on several hosts, once in memory.
+    pub fn shared(path: impl Into<String>, content: Arc<[u8]>) -> Self {
+        Self { path: path.into(), content: Content::Bytes(content), meta: FileMeta::mode(0o644), secret: false }
     }
 
     /// A certificate or the like, which everybody may read.
@@ -65,7 +70,7 @@ impl FileSpec {
     /// Its bytes; `None` while they have not been made.
     fn bytes(&self) -> Result<Option<Cow<'_, [u8]>>, StepError> {
         Ok(match &self.content {
-            Content::Bytes(bytes) => Some(Cow::Borrowed(bytes.as_slice())),
+            Content::Bytes(bytes) => Some(Cow::Borrowed(&**bytes)),
             Content::Made(made) => made.content()?.map(|made| Cow::Owned(made.expose().as_bytes().to_vec())),
         })
     }

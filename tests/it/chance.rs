@@ -6,6 +6,11 @@
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+/// How often a test that injects faults does so: `some`, or with `make faults` (`SUNSHINE_FAULTS=all`) `all`.
+pub(crate) fn faults(all: usize, some: usize) -> usize {
+    if std::env::var("SUNSHINE_FAULTS").is_ok_and(|which| which == "all") { all } else { some }
+}
+
 /// A source of chance with the seed of the environment, else with a new one.
 pub(crate) fn seeded() -> StdRng {
     let seed = match std::env::var("SUNSHINE_SEED") {

@@ -1,9 +1,13 @@
-//! kill -9 at every step of a plan in turn, then the same line again.
+//! kill -9 at steps of a plan in turn, then the same line again: at every step with `make faults`, else at some, chosen at
+//! random.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests: a panic is how a test fails")]
 
 use std::collections::BTreeSet;
 
+use rand::seq::SliceRandom;
+
+use crate::chance::{faults, seeded};
 use crate::etcd::{assert_healthy, contract_line, etcdctl, targets};
 use crate::lab::Lab;
 use crate::site::Site;
@@ -61,7 +65,13 @@ fn etcd_killed_at_any_step_is_completed_by_the_same_line() {
     let hosts = targets(&lab);
     let steps = steps_of_a_run(&site, &lab, &contract_line(&hosts, &["--environment", "whole"]));
     assert_eq!(steps.len(), 16, "five steps on each of three hosts, and the certificates: {steps:?}");
-    for (turn, step) in steps.iter().enumerate() {
+    let mut chosen: Vec<&String> = steps.iter().collect();
+    chosen.shuffle(&mut seeded());
+    // What costs a package transaction is always among them.
+    chosen.sort_by_key(|step| !step.ends_with("/etcd.install"));
+    chosen.rotate_left(2);
+    chosen.truncate(faults(steps.len(), 5));
+    for (turn, step) in chosen.into_iter().enumerate() {
         let installs = step.ends_with("/etcd.install");
         wipe(&lab, installs);
         let before = transactions(&lab);
@@ -94,7 +104,9 @@ fn an_addition_killed_at_any_step_keeps_the_data_and_is_completed() {
     let mut lab = Lab::up(1);
     site.run(&lab, &contract_line(&targets(&lab), &[])).expect_ok();
     etcdctl(lab.host(0), "put kept value");
-    for step in ["etcd.configure", "etcd.join", "etcd.start", "etcd.promote", "etcd.answers"] {
+    let mut steps = ["etcd.configure", "etcd.join", "etcd.start", "etcd.promote", "etcd.answers"];
+    steps.shuffle(&mut seeded());
+    for step in steps.into_iter().take(faults(steps.len(), 2)) {
         let host = lab.add().target();
         let address = lab.hosts().last().expect("the new host").address().to_owned();
         let line = ["etcd", "add", "--host", &host];

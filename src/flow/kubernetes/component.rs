@@ -1,6 +1,8 @@
 //! Components: each is the whole truth about one thing on a host of the cluster. What a host is given, and what it loses
 //! with a role, both follow from which components it has.
 
+use std::sync::Arc;
+
 use payload::Bundle;
 
 use crate::flow::rpms;
@@ -79,6 +81,8 @@ pub(super) struct On<'a> {
     pub keys: &'a ClusterKeys,
     pub supply: &'a Supply<'a>,
     pub waits: &'a Waits,
+    /// The list of the cluster's hosts, the same for every host.
+    pub list: &'a Arc<[u8]>,
     /// It publishes what the whole cluster is to know.
     pub publishes: bool,
 }

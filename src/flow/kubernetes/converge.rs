@@ -153,9 +153,10 @@ impl Converge {
             let machine = unknown(&host);
             cluster.masters.entry(host).or_insert(machine);
         }
+        let mut free = cluster.free_subnets();
         for host in self.nodes.iter().map(Target::id) {
-            let node = Node { machine: unknown(&host), subnet: cluster.free_subnet() };
-            cluster.nodes.entry(host).or_insert(node);
+            let machine = unknown(&host);
+            cluster.nodes.entry(host).or_insert_with(|| Node { machine, subnet: free.next().unwrap_or_default() });
         }
         cluster
     }
@@ -246,13 +247,9 @@ impl Flow for Converge {
     }
 
     fn targets(&self) -> Vec<Target> {
-        let mut targets: Vec<Target> = Vec::new();
-        for target in self.masters.iter().chain(&self.nodes).chain(&self.refresh) {
-            if targets.iter().all(|t| !t.same_host(target)) {
-                targets.push(target.clone());
-            }
-        }
-        targets
+        let all = self.masters.iter().chain(&self.nodes).chain(&self.refresh);
+        let mut seen = BTreeSet::new();
+        all.filter(|target| seen.insert(target.id())).cloned().collect()
     }
 
     fn check_request(&mut self, asked: &Asked<'_>) -> Result<Vec<Problem>, FlowError> {

@@ -1,6 +1,7 @@
 //! The steps of a cluster: what its hosts are made of, and what waits for what between them. Control plane nodes come first; nodes prepare meanwhile and then wait for an API that answers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::flow::etcd;
@@ -12,9 +13,9 @@ use crate::plan::{Owned, Plan, Step, StepId, make_first};
 use crate::resource::Packages;
 
 use super::component::{self, On, Supply, Waits};
-use super::control_plane;
 use super::keys::ClusterKeys;
 use super::state::Cluster;
+use super::{cluster_sync, control_plane};
 
 /// How long a service may take to start.
 pub(super) const START: Duration = Duration::from_secs(120);
@@ -43,12 +44,12 @@ pub(super) fn wanted_packages(
 ) -> BTreeMap<HostId, Vec<Wanted>> {
     // No package depends on a key.
     let keys = ClusterKeys::new(Pki::new("".into(), true), cluster);
-    let (waits, none) = (Waits::default(), Facts::default());
+    let (waits, none, list) = (Waits::default(), Facts::default(), no_list());
     let mut all = BTreeMap::new();
     for host in hosts.masters.union(&hosts.nodes) {
         let mut wanted: Vec<Wanted> = Vec::new();
         let facts = known.get(host).copied().unwrap_or(&none);
-        let on = On { cluster, host, facts, keys: &keys, supply, waits: &waits, publishes: false };
+        let on = On { cluster, host, facts, keys: &keys, supply, waits: &waits, list: &list, publishes: false };
         let of_role = |yes: bool, packages: &[Wanted]| if yes { packages.to_vec() } else { Vec::new() };
         let more = [
             of_role(hosts.masters.contains(host), roles.control_plane),
@@ -82,10 +83,11 @@ pub(super) fn make_plan(
         api: masters.iter().map(|h| control_plane::answers(h)).collect(),
         before: None,
     };
+    let list = cluster_sync::list(cluster).into_bytes().into();
     let mut plan = Plan::default();
     for (place, host) in hosts.into_iter().enumerate() {
         let Some(facts) = seen.facts.get(host).copied() else { continue };
-        let on = On { cluster, host, facts, keys: &keys, supply, waits: &waits, publishes: place == 0 };
+        let on = On { cluster, host, facts, keys: &keys, supply, waits: &waits, list: &list, publishes: place == 0 };
         let install = Packages { wanted: packages.remove(host).unwrap_or_default(), options: seen.install.clone() };
         plan.push(Step::on(host, "kubernetes.install", "install Kubernetes and what it needs", install).weight(15));
         plan.steps.extend(component::steps(cluster.distribution.rules().components(), &on));
@@ -96,12 +98,17 @@ pub(super) fn make_plan(
     make_first("kubernetes.certificates", "make Kubernetes' keys and certificates", plan)
 }
 
+/// Where no content of files is asked for.
+fn no_list() -> Arc<[u8]> {
+    Arc::new([])
+}
+
 /// What a host has by its roles in a cluster.
 pub(super) fn owned(cluster: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Vec<Owned> {
     let keys = ClusterKeys::new(seen.pki.clone(), cluster);
     let supply = Supply { bundle: seen.bundle, images: &[], manifests: &[] };
-    let waits = Waits::default();
-    let on = On { cluster, host, facts, keys: &keys, supply: &supply, waits: &waits, publishes: false };
+    let (waits, list) = (Waits::default(), no_list());
+    let on = On { cluster, host, facts, keys: &keys, supply: &supply, waits: &waits, list: &list, publishes: false };
     component::owned(cluster.distribution.rules().components(), &on)
 }
 

@@ -1,6 +1,6 @@
 //! What is kept of an environment's Kubernetes cluster, in the document `kubernetes`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
@@ -99,9 +99,10 @@ impl Cluster {
         format!("{}/24", Ipv4Addr::from(u32::from(base) + (node.subnet << 8)))
     }
 
-    /// The first free subnet number.
-    pub fn free_subnet(&self) -> u32 {
-        (0..).find(|n| self.nodes.values().all(|node| node.subnet != *n)).unwrap_or(0)
+    /// Subnet numbers that no node has, in order.
+    pub fn free_subnets(&self) -> impl Iterator<Item = u32> + use<> {
+        let taken: BTreeSet<u32> = self.nodes.values().map(|node| node.subnet).collect();
+        (0..).filter(move |n| !taken.contains(n))
     }
 
     /// How many nodes the pod network has room for.

@@ -8,11 +8,9 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::setup::{Listener, curl, poll, try_curl};
-use crate::chance::seeded;
+use crate::chance::{faults, seeded};
 use crate::lab::Lab;
 use crate::site::Site;
-
-const KILLS: usize = 10;
 
 fn assert_whole(site: &Site) {
     let db = rusqlite::Connection::open(site.path("state/environments.db")).unwrap();
@@ -21,7 +19,7 @@ fn assert_whole(site: &Site) {
 }
 
 #[test]
-fn a_listener_killed_at_ten_random_moments_goes_on_until_it_is_finished() {
+fn a_listener_killed_at_random_moments_goes_on_until_it_is_finished() {
     if !Lab::here() {
         return;
     }
@@ -33,7 +31,8 @@ fn a_listener_killed_at_ten_random_moments_goes_on_until_it_is_finished() {
         "node-host-list": ["root:111111@10.8.14.200", "root:111111@10.8.14.201"]}}"#;
     let ask = |url: &str, arguments: &[&str]| curl(lab.run("curl"), &[arguments, &[url]].concat());
     let mut stopped = 0;
-    for kill in 0..KILLS {
+    let kills = faults(10, 4);
+    for kill in 0..kills {
         let mut listener = Listener::at(&site, &lab);
         let here = format!("{}/environments/prod", listener.url);
         let started = ask(&here, &["-d", body]);
@@ -54,7 +53,7 @@ fn a_listener_killed_at_ten_random_moments_goes_on_until_it_is_finished() {
             assert!(desc.contains("send the same request again"), "{desc}");
         }
     }
-    assert!(stopped > KILLS / 2, "only {stopped} of {KILLS} kills met a running deployment");
+    assert!(stopped * 2 > kills, "only {stopped} of {kills} kills met a running deployment");
     let listener = Listener::at(&site, &lab);
     let here = format!("{}/environments/prod", listener.url);
     assert_eq!(ask(&here, &["-d", body]).status, 200);

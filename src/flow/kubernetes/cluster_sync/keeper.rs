@@ -1,12 +1,12 @@
 //! The unit that keeps a host as the list says.
 
+use std::sync::Arc;
+
 use crate::plan::Step;
 use crate::resource::{FileSpec, Files};
 
 use super::super::component::{Component, On};
-use super::super::state::Cluster;
 use super::SCRIPT;
-use super::list::list;
 
 /// Keeps routes and balancer as the list says.
 const UNIT: &str = "sunshine-cluster";
@@ -20,15 +20,15 @@ impl Component for ClusterSync {
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
-        let mut steps = vec![on.step("cluster.list", "write the list of the cluster's hosts", list_file(on.cluster))];
+        let mut steps = vec![on.step("cluster.list", "write the list of the cluster's hosts", list_file(on))];
         steps.extend(on.service(UNIT, "the cluster-sync service", keeper_files()));
         steps
     }
 }
 
 /// The list on a host. The unit itself keeps it up to date, so a change of it is no reason to restart the unit.
-fn list_file(cluster: &Cluster) -> Files {
-    Files(vec![FileSpec::text(LIST, list(cluster))])
+fn list_file(on: &On<'_>) -> Files {
+    Files(vec![FileSpec::shared(LIST, Arc::clone(on.list))])
 }
 
 /// The unit that keeps the host as the list says.
@@ -46,7 +46,9 @@ fn keeper_files() -> Files {
 
 #[cfg(test)]
 mod tests {
+    use super::super::list::list;
     use super::*;
+    use crate::flow::kubernetes::state::Cluster;
 
     fn cluster(minor: u32, network: &str) -> Cluster {
         serde_json::from_value(serde_json::json!({

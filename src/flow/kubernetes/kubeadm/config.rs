@@ -109,6 +109,8 @@ pub(super) fn join(on: &On<'_>, machine: &Machine) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use crate::flow::kubernetes::component::{Supply, Waits};
     use crate::flow::kubernetes::keys::ClusterKeys;
     use crate::flow::pki::Pki;
@@ -129,9 +131,18 @@ mod tests {
         let keys = ClusterKeys::new(Pki::new("".into(), true), &cluster);
         let supply = Supply { bundle: None, images: &[], manifests: &[] };
         let (waits, facts) = (Waits::default(), Facts { cgroup_version, ..Facts::default() });
-        let host: HostId = "10.8.14.200".into();
+        let (host, list): (HostId, Arc<[u8]>) = ("10.8.14.200".into(), Arc::new([]));
         let (host, facts) = (&host, &facts);
-        work(&On { cluster: &cluster, host, facts, keys: &keys, supply: &supply, waits: &waits, publishes: true })
+        work(&On {
+            cluster: &cluster,
+            host,
+            facts,
+            keys: &keys,
+            supply: &supply,
+            waits: &waits,
+            list: &list,
+            publishes: true,
+        })
     }
 
     #[test]
