@@ -2,8 +2,8 @@
 //! does nothing.
 //!
 //! `make bench-plan` prints a line for each size: a cluster with five etcd members, three control plane nodes, and every host a
-//! worker node, made from a bundle that brings every component. `decide` is the plan that creates it, `diff` the one that
-//! removes all workers again, `schedule` the first plan's steps with their real edges; `ms` is the sum. Every size runs in a
+//! worker node, made from a bundle that brings every component. `decide` makes the plan that creates it, `diff`
+//! the plan that removes all workers again, `schedule` runs the first plan's steps with their real edges; `ms` is the sum. Every size runs in a
 //! process of its own, so that its memory is its own.
 #![allow(clippy::print_stdout, clippy::expect_used)] // a benchmark prints, and stops at what it did not expect
 

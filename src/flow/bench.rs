@@ -11,9 +11,9 @@ use crate::plan::Plan;
 
 use super::error::FlowError;
 use super::job::make_plan;
-use super::operations::flows_of;
+use super::operations::checked_flows;
 use super::request::{ClusterCreate, ClusterRemove, ClusterSettings, EtcdCreate, Operation, RunOptions};
-use super::scene::{Asked, Flow, Seen};
+use super::scene::{Asked, Flows, Seen};
 use super::state::Environment;
 
 const ETCD: usize = 5;
@@ -92,28 +92,15 @@ impl Site {
         Ok(self.plan(&[Operation::ClusterRemove(ClusterRemove { nodes, ..ClusterRemove::default() })])?.0)
     }
 
-    fn plan(&self, operations: &[Operation]) -> Result<(Plan, Vec<Box<dyn Flow>>), FlowError> {
+    fn plan(&self, operations: &[Operation]) -> Result<(Plan, Flows), FlowError> {
         let environment = Environment::look(&self.root, ENVIRONMENT)?;
         let options = RunOptions::default();
         let asked = Asked { environment: &environment, bundle: Some(&self.bundle), options: &options };
-        let mut flows = Vec::new();
-        for operation in operations {
-            flows.extend(flows_of(operation, &asked)?);
-        }
-        for flow in &mut flows {
-            flow.check_request(&asked)?;
-        }
-        let mut seen = Seen {
-            environment: &environment,
-            pki: environment.pki(),
-            bundle: Some(&self.bundle),
-            facts: self.facts.iter().collect(),
-            install: InstallOptions::default(),
-            etcd_found: self.facts.keys().map(|host| (host.clone(), super::etcd::Found::default())).collect(),
-            fresh_token: "sunshine-bench".to_owned(),
-            etcd: None,
-            cluster: None,
-        };
+        let (mut flows, _) = checked_flows(operations, &asked)?;
+        let facts = self.facts.iter().collect();
+        let mut seen = Seen::new(&environment, Some(&self.bundle), facts, InstallOptions::default());
+        seen.etcd_found = self.facts.keys().map(|host| (host.clone(), super::etcd::Found::default())).collect();
+        "sunshine-bench".clone_into(&mut seen.fresh_token);
         let plan = make_plan(&mut flows, &mut seen)?;
         Ok((plan, flows))
     }

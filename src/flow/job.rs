@@ -31,7 +31,7 @@ use super::descriptors::fitting;
 use super::error::FlowError;
 use super::logins::Logins;
 use super::older::older;
-use super::operations::flows_of;
+use super::operations::checked_flows;
 use super::packages::{Repository, close_repositories, open_repository};
 use super::problem::Problem;
 use super::request::{Job, RunOptions};
@@ -74,15 +74,8 @@ pub fn run_job(job: &Job, setup: &Setup) -> Result<JobReport, FlowError> {
     };
     let _lock = lock(&environment, job)?;
     let asked = Asked { environment: &environment, bundle: setup.bundle.as_ref(), options: &job.options };
-    let mut flows = Vec::new();
-    for operation in &job.operations {
-        flows.extend(flows_of(operation, &asked)?);
-    }
     // A request that is wrong in itself is refused here: to whoever listens, that run never began.
-    let mut problems = Vec::new();
-    for flow in &mut flows {
-        problems.extend(flow.check_request(&asked)?);
-    }
+    let (mut flows, mut problems) = checked_flows(&job.operations, &asked)?;
     let targets = all_targets(&flows)?;
     let need = Need { hosts: targets.len(), forks: job.options.forks, connections: CONNECTIONS };
     let (forks, reduced) = fitting(need, raise_descriptors());

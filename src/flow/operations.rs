@@ -3,13 +3,29 @@
 use crate::host::Target;
 
 use super::error::FlowError;
+use super::problem::Problem;
 use super::request::{ClusterRemove, EtcdChange, Operation};
 use super::reset::Reset;
-use super::scene::{Asked, Flow};
+use super::scene::{Asked, Flow, Flows};
 use super::{certs, ec2, etcd, kubernetes};
 
+/// The flows of all operations, and what each finds wrong in its request.
+///
+/// # Errors
+/// When a request is refused.
+pub(super) fn checked_flows(operations: &[Operation], asked: &Asked<'_>) -> Result<(Flows, Vec<Problem>), FlowError> {
+    let (mut flows, mut problems) = (Vec::new(), Vec::new());
+    for operation in operations {
+        flows.extend(flows_of(operation, asked)?);
+    }
+    for flow in &mut flows {
+        problems.extend(flow.check_request(asked)?);
+    }
+    Ok((flows, problems))
+}
+
 /// The flows of an operation, in the order they run.
-pub(super) fn flows_of(operation: &Operation, asked: &Asked<'_>) -> Result<Vec<Box<dyn Flow>>, FlowError> {
+fn flows_of(operation: &Operation, asked: &Asked<'_>) -> Result<Flows, FlowError> {
     Ok(match operation {
         Operation::EtcdCreate(request) => vec![Box::new(etcd::Converge::create(request.clone()))],
         Operation::ClusterCreate(request) => vec![Box::new(kubernetes::Converge::create((**request).clone()))],
@@ -27,19 +43,19 @@ pub(super) fn flows_of(operation: &Operation, asked: &Asked<'_>) -> Result<Vec<B
         }
         Operation::ClusterRemove(change) => {
             let etcd = EtcdChange { members: change.etcd.clone(), rpms: Vec::new(), force: change.force };
-            let mut flows: Vec<Box<dyn Flow>> =
+            let mut flows: Flows =
                 vec![Box::new(etcd::Remove::new(etcd)), Box::new(kubernetes::Remove::new(change.clone()))];
             flows.extend(with_new_etcd(asked, change)?);
             flows
         }
         Operation::ClusterReset(request) => vec![Box::new(Reset::new(request.clone()))],
         Operation::EtcdAdd(change) => {
-            let mut flows: Vec<Box<dyn Flow>> = vec![Box::new(etcd::Converge::add(change.clone()))];
+            let mut flows: Flows = vec![Box::new(etcd::Converge::add(change.clone()))];
             flows.extend(with_new_etcd(asked, &ClusterRemove::default())?);
             flows
         }
         Operation::EtcdRemove(change) => {
-            let mut flows: Vec<Box<dyn Flow>> = vec![Box::new(etcd::Remove::new(change.clone()))];
+            let mut flows: Flows = vec![Box::new(etcd::Remove::new(change.clone()))];
             flows.extend(with_new_etcd(asked, &ClusterRemove::default())?);
             flows
         }

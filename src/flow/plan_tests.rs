@@ -12,7 +12,7 @@ use crate::plan::Plan;
 
 use super::etcd::Found;
 use super::job::make_plan;
-use super::operations::flows_of;
+use super::operations::checked_flows;
 use super::request::{
     ClusterChange, ClusterCreate, ClusterRemove, ClusterReset, ClusterSettings, EtcdChange, EtcdCreate, Network,
     Operation, RunOptions, Runtime,
@@ -141,28 +141,12 @@ impl Site {
         let environment = Environment::look(&self.root(), "e").unwrap();
         let options = RunOptions { login: logins(), ..RunOptions::default() };
         let asked = Asked { environment: &environment, bundle: self.bundle.as_ref(), options: &options };
-        let mut flows = Vec::new();
-        for operation in operations {
-            flows.extend(flows_of(operation, &asked)?);
-        }
-        for flow in &mut flows {
-            flow.check_request(&asked)?;
-        }
-        let mut seen = Seen {
-            environment: &environment,
-            pki: environment.pki(),
-            bundle: self.bundle.as_ref(),
-            facts: self.facts.iter().collect(),
-            install: InstallOptions { hold: self.hold, ..InstallOptions::default() },
-            etcd_found: self
-                .facts
-                .keys()
-                .map(|h| (h.clone(), self.found.get(h).cloned().unwrap_or_default()))
-                .collect(),
-            fresh_token: TOKEN.to_owned(),
-            etcd: None,
-            cluster: None,
-        };
+        let (mut flows, _) = checked_flows(operations, &asked)?;
+        let install = InstallOptions { hold: self.hold, ..InstallOptions::default() };
+        let mut seen = Seen::new(&environment, self.bundle.as_ref(), self.facts.iter().collect(), install);
+        let found = |host: &HostId| (host.clone(), self.found.get(host).cloned().unwrap_or_default());
+        seen.etcd_found = self.facts.keys().map(found).collect();
+        TOKEN.clone_into(&mut seen.fresh_token);
         make_plan(&mut flows, &mut seen)
     }
 }

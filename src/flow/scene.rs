@@ -35,17 +35,7 @@ impl Scene<'_> {
 
     /// What plans are made from.
     pub(super) fn seen(&self) -> Seen<'_> {
-        Seen {
-            environment: self.environment,
-            pki: self.environment.pki(),
-            bundle: self.bundle,
-            facts: self.facts(),
-            install: self.install.clone(),
-            etcd_found: BTreeMap::new(),
-            fresh_token: String::new(),
-            etcd: None,
-            cluster: None,
-        }
+        Seen::new(self.environment, self.bundle, self.facts(), self.install.clone())
     }
 }
 
@@ -68,6 +58,28 @@ pub(super) struct Seen<'a> {
     pub etcd: Option<etcd::Cluster>,
     /// The Kubernetes cluster likewise.
     pub cluster: Option<kubernetes::Cluster>,
+}
+
+impl<'a> Seen<'a> {
+    /// Before any flow has observed or planned.
+    pub(super) fn new(
+        environment: &'a Environment,
+        bundle: Option<&'a Bundle>,
+        facts: BTreeMap<&'a HostId, &'a Facts>,
+        install: InstallOptions,
+    ) -> Self {
+        Self {
+            environment,
+            pki: environment.pki(),
+            bundle,
+            facts,
+            install,
+            etcd_found: BTreeMap::new(),
+            fresh_token: String::new(),
+            etcd: None,
+            cluster: None,
+        }
+    }
 }
 
 /// What can be asked before any host is touched.
@@ -108,6 +120,9 @@ impl Asked<'_> {
         ))
     }
 }
+
+/// In the order they run.
+pub(super) type Flows = Vec<Box<dyn Flow>>;
 
 /// One operation's part of the road.
 pub(super) trait Flow {

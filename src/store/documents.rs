@@ -62,7 +62,7 @@ impl Store {
         Ok(id.flatten())
     }
 
-    /// Keeps that name once; the one that was first is returned.
+    /// Keeps that name unless another is kept already, and returns what is kept.
     ///
     /// # Errors
     /// When the file cannot be written.
