@@ -27,7 +27,9 @@ impl Scratch {
 
 /// The lab's packages of these groups, built on first use.
 fn lab_rpms(groups: &[&str]) -> Vec<String> {
-    let lab = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/lab/lab");
+    // Asked when it runs: build output outlives a checkout, and is not made anew for another one.
+    let here = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    let lab = Utf8Path::new(&here).join("../tests/lab/lab");
     let output = Command::new(lab).arg("rpms").args(groups).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
