@@ -3,7 +3,7 @@
 # make conformance   specs of Kubernetes' own conformance suite on a cluster of the lab (builds the suite first: minutes)
 # make bundle  dist/sunshine-installer-VERSION.bin from install_rpm/
 # make release the deployer alone, portable to CentOS 7
-# make faults  what is killed: every step and more random moments, of which make test has some
+# make faults  what is killed or lost: clusters too, every step and more random moments, of which make test has some
 # make bench-plan  what deciding, comparing and scheduling a plan costs, a line for each number of hosts
 # make lint    formatting, clippy; licences, bans and sources of dependencies (no advisories: deny.toml says why)
 
@@ -32,9 +32,9 @@ demo: deps
 test: deps
 	@scripts/test
 
-# Every fault of the tests that inject faults; `make test` has some of them, chosen at random.
+# Every fault of the tests that inject faults. `make test` has those of etcd, some of them, chosen at random.
 faults: deps
-	@SUNSHINE_FAULTS=all scripts/test -E "test(kill)"
+	@SUNSHINE_FAULTS=all NEXTEST_PROFILE=faults scripts/test
 
 conformance: deps
 	@scripts/conformance

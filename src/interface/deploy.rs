@@ -266,7 +266,7 @@ kubernetes:
 
     #[test]
     fn the_files_as_shipped_are_read_and_name_no_host() {
-        let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = Utf8PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap());
         let conf = Sections::read(&root.join("conf/conf.ini")).unwrap();
         let install = Sections::read(&root.join("install_rpm/install.ini")).unwrap();
         let error = request(&conf, Some(&install), &TargetDefaults::default()).unwrap_err();

@@ -102,26 +102,6 @@ fn the_whole_line_makes_a_cluster_whose_pods_answer_across_nodes() {
 }
 
 #[test]
-fn containerd_runs_the_pods_when_asked_to_and_a_manifest_brings_the_network() {
-    if !Lab::here() {
-        return;
-    }
-    let lab = Lab::up(2);
-    let site = Site::with(&GROUPS);
-    site.add_manifest(&lab, "simple", include_str!("cluster/simple.yaml"));
-    site.run(&lab, &["etcd", "create", "--host", HOSTS[0]]).expect_ok();
-    let missing = site.run(&lab, &["cluster", "create", "--master", HOSTS[0], "--cni", "calico"]);
-    assert_eq!(missing.code, Some(2), "{}", missing.stderr);
-    let line = ["cluster", "create", "--master", HOSTS[0], "--runtime", "containerd", "--cni", "simple"];
-    site.run(&lab, &[&line[..], &["--node", HOSTS[0], HOSTS[1]]].concat()).expect_ok();
-    whole(&site, &lab, 2);
-    let runtime = lab.host(0).sh("kubectl get nodes -o 'jsonpath={.items[*].status.nodeInfo.containerRuntimeVersion}'");
-    assert_eq!(runtime.matches("containerd://").count(), 2, "{runtime}");
-    lab.host(0).sh("kubectl run there --image=busybox:latest --image-pull-policy=IfNotPresent -- sleep 1000");
-    eventually(&lab, 0, "kubectl wait --for=condition=Ready --timeout=5s pod/there");
-}
-
-#[test]
 fn packages_that_are_missing_are_named_before_any_host_is_touched() {
     if !Lab::here() {
         return;
@@ -129,6 +109,8 @@ fn packages_that_are_missing_are_named_before_any_host_is_touched() {
     let lab = Lab::up(1);
     let site = Site::with(&["etcd"]);
     let before = at_rest(lab.host(0));
+    let unknown = site.run(&lab, &["cluster", "create", "--master", HOSTS[0], "--cni", "calico"]);
+    assert_eq!(unknown.code, Some(2), "{}", unknown.stderr);
     let output = site.run(&lab, &["cluster", "create", "--master", HOSTS[0]]);
     assert_eq!(output.code, Some(2), "{}", output.stderr);
     assert!(output.stderr.contains("kubernetes-master") && output.stderr.contains("-fm"), "{}", output.stderr);

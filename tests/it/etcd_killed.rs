@@ -70,7 +70,7 @@ fn etcd_killed_at_any_step_is_completed_by_the_same_line() {
     // What costs a package transaction is always among them.
     chosen.sort_by_key(|step| !step.ends_with("/etcd.install"));
     chosen.rotate_left(2);
-    chosen.truncate(faults(steps.len(), 5));
+    chosen.truncate(faults(steps.len(), 3));
     for (turn, step) in chosen.into_iter().enumerate() {
         let installs = step.ends_with("/etcd.install");
         wipe(&lab, installs);

@@ -113,7 +113,7 @@ fn lab_of_a_killed_test_is_removed_as_stale() {
     // Stands for a test process: the lab belongs to it, and it gets no chance to clean up.
     let mut owner = Command::new("sleep").arg("1000").spawn().expect("sleep");
     let (name, pid) = (format!("it-killed-{}", std::process::id()), owner.id().to_string());
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/lab");
+    let script = &crate::checkout().join("tests/lab/lab");
     Output::of(Command::new(script).args(["up", "1", "--name", &name, "--owner", &pid])).expect_ok();
     Output::of(Command::new(script).args(["down", "--stale"])).expect_ok();
     assert!(!traces(&name).is_empty(), "a lab with a living owner stays");

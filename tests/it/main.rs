@@ -1,6 +1,5 @@
 //! Integration tests, by feature, in one binary.
 
-mod bare;
 mod chance;
 mod cluster;
 mod ec2;
@@ -18,3 +17,10 @@ mod pure;
 mod repo;
 mod rest;
 mod site;
+
+/// The checkout that this test was started from. Build output outlives a checkout, so the path it was compiled at may be
+/// that of another one.
+#[allow(clippy::expect_used, reason = "a helper of tests: a panic is how a test fails")]
+fn checkout() -> std::path::PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo starts the tests").into()
+}

@@ -2,13 +2,15 @@
 
 use std::process::Stdio;
 
-use crate::cluster::{GROUPS, whole};
+use crate::cluster::{GROUPS, eventually, whole};
 use crate::lab::{Lab, Output};
 use crate::site::Site;
 
+/// containerd runs the pods, and a manifest of the bundle brings their network.
 const FILE: &str = "\
 schema: 1
 defaults: {passwordFile: password}
+kubernetes: {runtime: containerd, network: simple}
 hosts:
   - {address: 10.8.14.200, roles: [etcd, control-plane, worker]}
   - {address: 10.8.14.201, roles: [worker]}
@@ -31,10 +33,15 @@ fn a_file_makes_a_cluster_and_only_prune_takes_a_host_out_of_it() {
     }
     let lab = Lab::up(2);
     let site = Site::with(&GROUPS);
+    site.add_manifest(&lab, "simple", include_str!("simple.yaml"));
     std::fs::write(site.path("password"), "111111\n").unwrap();
     std::fs::write(site.path("cluster.yaml"), FILE).unwrap();
     site.run(&lab, &["cluster", "apply", "-f", "cluster.yaml"]).expect_ok();
     whole(&site, &lab, 2);
+    let runtime = lab.host(0).sh("kubectl get nodes -o 'jsonpath={.items[*].status.nodeInfo.containerRuntimeVersion}'");
+    assert_eq!(runtime.matches("containerd://").count(), 2, "{runtime}");
+    lab.host(0).sh("kubectl run there --image=busybox:latest --image-pull-policy=IfNotPresent -- sleep 1000");
+    eventually(&lab, 0, "kubectl wait --for=condition=Ready --timeout=5s pod/there");
     applied_without_change(&site, &lab, "cluster.yaml");
 
     // What is shown is the same cluster.

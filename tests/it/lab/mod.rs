@@ -9,7 +9,7 @@
 
 mod host;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -21,7 +21,7 @@ static COUNTER: AtomicU32 = AtomicU32::new(0);
 
 /// The lab's command.
 fn script() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/lab")
+    crate::checkout().join("tests/lab/lab")
 }
 
 /// Runs a subcommand to its end.

@@ -4,7 +4,7 @@
 #![allow(clippy::expect_used, reason = "helpers of tests: a panic is how a test fails")]
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use assert_cmd::cargo::cargo_bin;
@@ -77,12 +77,12 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn example() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cluster.yaml")
+    crate::checkout().join("docs/cluster.yaml")
 }
 
 /// check-jsonschema from PyPI.
 fn validator() -> Command {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/pypi");
+    let script = crate::checkout().join("scripts/pypi");
     let output = Command::new(script).args(["check-jsonschema", "check-jsonschema==0.39.0"]).output().expect("a shell");
     assert!(output.status.success(), "{}", text(&output.stderr));
     Command::new(text(&output.stdout).trim())

@@ -25,7 +25,7 @@ const COMPONENTS: [&str; 12] = [
 ];
 
 fn src() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+    crate::checkout().join("src")
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -142,7 +142,7 @@ fn repo_a_cut_network_fails_one_host_and_the_next_run_completes() {
     let options = InstallOptions { timeout: Duration::from_secs(45), ..InstallOptions::default() };
     let wanted = names(&["alpha"]);
     // Slow enough to be cut in the middle of the download.
-    crate::lab::Output::of(std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/lab")).args([
+    crate::lab::Output::of(std::process::Command::new(crate::checkout().join("tests/lab/lab")).args([
         "rate",
         "--name",
         lab.name(),

@@ -1,11 +1,33 @@
 //! The contract's calls against real hosts.
 
+use serde_json::Value;
+
 use super::setup::{Answer, Listener, curl, poll};
+use crate::cluster::GROUPS;
 use crate::lab::Lab;
 use crate::site::Site;
 
 fn ask(lab: &Lab, url: &str, arguments: &[&str]) -> Answer {
     curl(lab.run("curl"), &[arguments, &[url]].concat())
+}
+
+/// Starts a task with these lists of hosts, and returns what it comes to.
+fn post(lab: &Lab, listener: &Listener, number: u8, lists: &str) -> Value {
+    let here = format!("{}/environments/prod", listener.url);
+    let body = format!(r#"{{"environment_type": {number}, "environment_params": {{{lists}}}}}"#);
+    let answer = ask(lab, &here, &["-d", &body]);
+    if answer.status != 200 {
+        return answer.message();
+    }
+    poll(|| ask(lab, &format!("{here}/{number}"), &[]))
+}
+
+/// No file of the control host holds root's password.
+#[track_caller]
+fn assert_nothing_written(site: &Site) {
+    for word in [&b":111111"[..], b"\"111111\"", b"111111@"] {
+        assert!(site.written().iter().all(|(_, bytes)| !bytes.windows(word.len()).any(|w| w == word)));
+    }
 }
 
 #[test]
@@ -103,7 +125,7 @@ fn a_cluster_is_created_asked_and_listed_and_the_command_line_sees_the_same() {
     site.run(&lab, &["--environment", "line", "etcd", "create", "--host", "root:111111@10.8.14.202"]).expect_ok();
     let line = ask(&lab, &format!("{}/environments/line/1", listener.url), &[]).message();
     assert_eq!(line["environment_status"], "finished", "{line}");
-    assert!(site.written().iter().all(|(_, bytes)| !bytes.windows(7).any(|w| w == b":111111")));
+    assert_nothing_written(&site);
     lab.assert_no_egress(&["10.244.0.0/16", "10.254.0.0/16"]);
 }
 
@@ -135,89 +157,68 @@ fn types_3_and_4_with_only_the_hosts_that_come_or_go_use_the_passwords_of_earlie
         return;
     }
     let lab = Lab::up(3);
-    let site = Site::with(&["etcd", "docker", "kubernetes"]);
+    let site = Site::with(&GROUPS);
     let listener = Listener::at(&site, &lab);
-    let post = |listener: &Listener, number: u8, lists: &str| {
-        let here = format!("{}/environments/prod", listener.url);
-        let body = format!(r#"{{"environment_type": {number}, "environment_params": {{{lists}}}}}"#);
-        let answer = ask(&lab, &here, &["-d", &body]);
-        if answer.status != 200 {
-            return answer.message();
-        }
-        poll(|| ask(&lab, &format!("{here}/{number}"), &[]))
-    };
     let first = r#"["root:111111@10.8.14.200"]"#;
     let etcd = r#"["root:111111@10.8.14.200","root:111111@10.8.14.201"]"#;
-    let created = post(&listener, 1, &format!(r#""master-host-list":{first},"etcd-host-list":{etcd}"#));
+    let created = post(&lab, &listener, 1, &format!(r#""master-host-list":{first},"etcd-host-list":{etcd}"#));
     assert_eq!(created["environment_status"], "finished", "{created}");
     // The API server on the first host must learn of the members; nobody names it.
-    let third = r#""etcd-host-list":["root:111111@10.8.14.202"],"node-host-list":["root:111111@10.8.14.202"]"#;
-    let added = post(&listener, 3, third);
+    let third =
+        |host: &str| ["etcd", "master", "node"].map(|role| format!(r#""{role}-host-list":["{host}"]"#)).join(",");
+    let coming = third("root:111111@10.8.14.202");
+    let added = post(&lab, &listener, 3, &coming);
     assert_eq!(added["environment_status"], "finished", "{added}");
     let endpoints = || lab.host(0).sh("grep -rhoE 'https://10.8.14.[0-9]+:2379' /etc/kubernetes | sort -u");
     assert!(endpoints().contains("10.8.14.202"), "{}", endpoints());
-    let leaving = r#""etcd-host-list":["10.8.14.202"],"node-host-list":["10.8.14.202"]"#;
-    let removed = post(&listener, 4, leaving);
+    lab.host(2).sh("kubectl get node host2");
+    let removed = post(&lab, &listener, 4, &third("10.8.14.202"));
     assert_eq!(removed["environment_status"], "finished", "{removed}");
     assert!(!endpoints().contains("10.8.14.202"), "{}", endpoints());
-    assert!(site.written().iter().all(|(_, bytes)| !bytes.windows(6).any(|w| w == b"111111")));
+    assert_nothing_written(&site);
     drop(listener);
 
+    // After a restart the refusal names the option.
     let listener = Listener::at(&site, &lab);
-    let refused = post(&listener, 3, third);
+    let refused = post(&lab, &listener, 3, &coming);
     let words = refused["environment_desc"].as_str().unwrap_or_default();
     assert!(words.contains("10.8.14.200") && words.contains("`serve --keep-credentials KEYFILE`"), "{refused}");
+    drop(listener);
+    kept_passwords_are_sealed_and_used_by_later_tasks(&lab, &site);
 }
 
-#[test]
-fn kept_passwords_are_sealed_and_used_by_later_tasks() {
-    if !Lab::here() {
-        return;
-    }
-    let lab = Lab::up(2);
-    let site = Site::with(&["etcd", "docker", "kubernetes"]);
+/// With `--keep-credentials`: `cluster` stands on the first host and has its etcd on the first two.
+fn kept_passwords_are_sealed_and_used_by_later_tasks(lab: &Lab, site: &Site) {
     let key = site.path("vault.key").display().to_string();
     let keep = ["--keep-credentials", key.as_str()];
-    let post = |listener: &Listener, number: u8, lists: &str| {
-        let here = format!("{}/environments/prod", listener.url);
-        let body = format!(r#"{{"environment_type": {number}, "environment_params": {{{lists}}}}}"#);
-        let answer = ask(&lab, &here, &["-d", &body]);
-        if answer.status != 200 {
-            return answer.message();
-        }
-        poll(|| ask(&lab, &format!("{here}/{number}"), &[]))
-    };
-    let (first, second) = (r#"["root:111111@10.8.14.200"]"#, r#"["root:111111@10.8.14.201"]"#);
-    let listener = Listener::with(&site, &lab, &keep);
-    let created = post(&listener, 1, &format!(r#""master-host-list":{first},"etcd-host-list":{first}"#));
-    assert_eq!(created["environment_status"], "finished", "{created}");
-    let added = post(&listener, 3, &format!(r#""node-host-list":{second}"#));
+    let listener = Listener::with(site, lab, &keep);
+    let lists = r#""node-host-list":["root:111111@10.8.14.202"],"master-host-list":["root:111111@10.8.14.200"]"#;
+    let added = post(lab, &listener, 3, lists);
     assert_eq!(added["environment_status"], "finished", "{added}");
     drop(listener);
 
     // Another key opens nothing, and says so.
     let other = site.path("other.key").display().to_string();
-    let listener = Listener::with(&site, &lab, &["--keep-credentials", &other]);
-    let refused = post(&listener, 4, r#""node-host-list":["10.8.14.201"]"#);
+    let listener = Listener::with(site, lab, &["--keep-credentials", &other]);
+    let refused = post(lab, &listener, 4, r#""node-host-list":["10.8.14.202"]"#);
     assert_eq!(refused["environment_result"], false);
     assert!(refused["environment_desc"].as_str().is_some_and(|d| d.contains("does not open")), "{refused}");
     drop(listener);
 
     // After a restart the first key does.
-    let listener = Listener::with(&site, &lab, &keep);
-    let removed = post(&listener, 4, r#""node-host-list":["10.8.14.201"]"#);
+    let listener = Listener::with(site, lab, &keep);
+    let removed = post(lab, &listener, 4, r#""node-host-list":["10.8.14.202"]"#);
     assert_eq!(removed["environment_status"], "finished", "{removed}");
-    assert!(site.written().iter().all(|(_, bytes)| !bytes.windows(7).any(|w| w == b":111111")));
-    assert!(site.written().iter().all(|(_, bytes)| !bytes.windows(8).any(|w| w == b"\"111111\"")));
+    assert_nothing_written(site);
 
     // A cluster that the command line makes is the listener's too, and its kept passwords.
-    let line = ["etcd", "create", "--host", "root:111111@10.8.14.201", "--environment", "line"];
-    site.run(&lab, &[&line[..], &keep].concat()).expect_ok();
+    let line = ["etcd", "create", "--host", "root:111111@10.8.14.202", "--environment", "line"];
+    site.run(lab, &[&line[..], &keep].concat()).expect_ok();
     let here = format!("{}/environments/line", listener.url);
-    assert_eq!(ask(&lab, &format!("{here}/1"), &[]).message()["environment_progress"], 100.0);
+    assert_eq!(ask(lab, &format!("{here}/1"), &[]).message()["environment_progress"], 100.0);
     let body = r#"{"environment_type": 1, "environment_params":
-        {"master-host-list": ["10.8.14.201"], "etcd-host-list": ["10.8.14.201"]}}"#;
-    assert_eq!(ask(&lab, &here, &["-d", body]).status, 200);
-    let message = poll(|| ask(&lab, &format!("{here}/1"), &[]));
+        {"master-host-list": ["10.8.14.202"], "etcd-host-list": ["10.8.14.202"]}}"#;
+    assert_eq!(ask(lab, &here, &["-d", body]).status, 200);
+    let message = poll(|| ask(lab, &format!("{here}/1"), &[]));
     assert_eq!(message["environment_status"], "finished", "{message}");
 }

@@ -31,7 +31,7 @@ fn a_listener_killed_at_random_moments_goes_on_until_it_is_finished() {
         "node-host-list": ["root:111111@10.8.14.200", "root:111111@10.8.14.201"]}}"#;
     let ask = |url: &str, arguments: &[&str]| curl(lab.run("curl"), &[arguments, &[url]].concat());
     let mut stopped = 0;
-    let kills = faults(10, 4);
+    let kills = faults(10, 3);
     for kill in 0..kills {
         let mut listener = Listener::at(&site, &lab);
         let here = format!("{}/environments/prod", listener.url);

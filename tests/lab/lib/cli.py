@@ -116,7 +116,7 @@ def up(options):
     with locked(f"lab-{lab}"):
         if lab in hosts.names():
             raise Problem(f"there is a lab called {lab} already: `lab down --name {lab}`, or choose another --name", 2)
-        record = {"name": lab, "base": image, "disk_size": options.disk, "owner": owner, "made": time.time(),
+        record = {"name": lab, "base": image, "disk_size": options.disk, "disks": hosts.place_of_disks(), "owner": owner, "made": time.time(),
                   "hosts": [hosts.plan(lab, index, distinct, options.port) for index in range(options.count)]}
         hosts.save(record)
         try:

@@ -11,7 +11,7 @@ import time
 
 HERE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 CACHE = os.environ.get("SUNSHINE_LAB_CACHE", "/var/cache/sunshine-lab")
-# Everything about running labs: small files only, disks lie in the cache.
+# Everything about running labs: small files only, disks lie elsewhere (hosts.py).
 STATE = "/run/sunshine-lab"
 # Where Debian packages put programs. The lab looks here first (cli.py), as boot.sh and the builds do, so that a program that
 # need_tools() finds is the one that is used, whatever the caller's PATH is.
@@ -75,7 +75,7 @@ def sweep(pattern, age=0):
     """Removes what builds that were killed, or older recipes, left in the cache."""
     for path in glob.glob(os.path.join(CACHE, pattern)):
         if time.time() - os.path.getmtime(path) >= age:
-            shutil.rmtree(path, ignore_errors=True)
+            os.remove(path) if os.path.isfile(path) else shutil.rmtree(path, ignore_errors=True)
 
 
 def need_root():

@@ -16,6 +16,7 @@ import keys
 import net
 from common import CACHE, HERE, STATE, SYSTEM_PATH, Problem, read, sh, write
 
+DISKS, MEMORY = os.path.join(CACHE, "disks"), "/dev/shm/sunshine-lab-disks"
 DISK_SIZE = os.environ.get("SUNSHINE_LAB_DISK", "20G")
 SHIELDED = {"PATH": SYSTEM_PATH, "HOME": "/root", "LANG": "C.UTF-8",
             "USER": "root", "LOGNAME": "root"}
@@ -25,8 +26,12 @@ def home(lab, host=""):
     return os.path.join(STATE, lab, host) if host else os.path.join(STATE, lab)
 
 
-def disks(lab):
-    return os.path.join(CACHE, "disks", lab)
+def place_of_disks():
+    """Where a new lab's disks lie. In memory nothing waits for the machine's disk, nor is written twice: once by the host,
+    once by the file below it. Two labs of three Kubernetes nodes write some 8 GiB."""
+    available = re.search(r"^MemAvailable:\s+(\d+) kB", read("/proc/meminfo"), re.MULTILINE)
+    roomy = available and int(available[1]) >= 12 << 20
+    return MEMORY if roomy and os.path.ismount(os.path.dirname(MEMORY)) else DISKS
 
 
 def load(lab):
@@ -44,7 +49,7 @@ def save(record):
 
 def names():
     """Every lab of which anything is left: its record, its network, its cgroups or its disks."""
-    found = {os.path.basename(path) for path in glob.glob(f"{STATE}/*") + glob.glob(f"{CACHE}/disks/*")}
+    found = {os.path.basename(path) for path in glob.glob(f"{STATE}/*") + glob.glob(f"{DISKS}/*") + glob.glob(f"{MEMORY}/*")}
     found |= {os.path.basename(path)[4:] for path in glob.glob("/run/netns/lab-*")}
     for top in hierarchies():
         found |= {os.path.basename(path[:-1]) for path in glob.glob(f"{top}/sunshine-lab/*/")}
@@ -115,11 +120,12 @@ def seed(lab, host):
 def boot(lab, host):
     """Starts a host and returns at once; `ready` waits for it."""
     folder = home(lab, host["name"])
-    os.makedirs(disks(lab), exist_ok=True)
     os.makedirs(folder, exist_ok=True)
     record = load(lab)
+    disks = os.path.join(record["disks"], lab)
+    os.makedirs(disks, exist_ok=True)
     environment = {"PATH": SHIELDED["PATH"], "LAB": lab, "HOST": host["name"], "INDEX": str(host["index"]),
-                   "HOME_DIR": folder, "BASE": record["base"], "DISK": os.path.join(disks(lab), host["name"] + ".img"),
+                   "HOME_DIR": folder, "BASE": record["base"], "DISK": os.path.join(disks, host["name"] + ".img"),
                    "DISK_SIZE": record["disk_size"], "MAC": host["mac"],
                    "ADDRESSES": f"{host['address']}/24 {host['address6']}/64",
                    "GATEWAYS": f"{net.CONTROL} {net.CONTROL6}"}
@@ -294,9 +300,9 @@ def down(lab):
                 os.kill(int(path.split("/")[2]), signal.SIGKILL)
     net.remove(lab)
     remove_groups(lab)
-    shutil.rmtree(disks(lab), ignore_errors=True)
-    shutil.rmtree(home(lab), ignore_errors=True)
-    for path in (STATE, os.path.join(CACHE, "disks")):
+    for path in (os.path.join(DISKS, lab), os.path.join(MEMORY, lab), home(lab)):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in (STATE, DISKS, MEMORY):
         with contextlib.suppress(OSError):
             os.rmdir(path)
 

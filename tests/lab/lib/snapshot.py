@@ -1,8 +1,9 @@
 """A listing of a host, for telling whether something that was installed and removed again left a trace."""
+import os
 import subprocess
 
 import hosts
-from common import Problem
+from common import Problem, locked, read, sh, write
 
 # What changes on a host by itself: logs, caches, random seeds, the lab's own faults.
 VOLATILE = ("/var/log/*", "/var/cache/*", "/var/lib/dnf/*", "/var/lib/rpm/*", "/var/tmp/*", "/tmp/*", "/root/.bash_history",
@@ -18,7 +19,7 @@ echo "== files"
 listed \( -type l -printf 'l %u:%g %p -> %l\n' \) -o -printf '%y %m %u:%g %p\n' | LC_ALL=C sort
 # Hundreds of files to a process: one process for each took ten times as long as the hashing.
 echo "== contents"
-listed -type f -print0 | xargs -0r -n 500 sha256sum -z -- | tr '\n\0' '?\n' | LC_ALL=C sort -k 2
+listed -type f -newerct @{made} -print0 | xargs -0r -n 500 sha256sum -z -- | tr '\n\0' '?\n' | LC_ALL=C sort -k 2
 for folder in /var/lib/docker /var/lib/containerd /var/lib/kubelet; do
     echo "== $folder: $(find $folder -mindepth 1 2>/dev/null | wc -l) entries"
 done
@@ -40,8 +41,27 @@ echo "== listening"; ss -Hltnu 2>/dev/null | awk '{{print $1, $5}}' | LC_ALL=C s
 
 
 def take(lab, host):
+    """Prints it. Of the files' contents those that differ from the base image's: the others were never written to, which
+    their time of change tells, and hashing them all is most of the work."""
+    image = hosts.load(lab)["base"]
+    made, known = base_sums(image)
     prune = " ".join(f"-o -path '{pattern}'" for pattern in VOLATILE)
-    done = subprocess.run(hosts.enter(lab, host, [SCRIPT.format(prune=prune)]), check=False,
-                          preexec_fn=lambda: hosts.join(lab, host))
+    done = subprocess.run(hosts.enter(lab, host, [SCRIPT.format(prune=prune, made=made)]), check=False, text=True,
+                          stdout=subprocess.PIPE, preexec_fn=lambda: hosts.join(lab, host))
     if done.returncode != 0:
         raise Problem(f"the listing of {host['name']} failed with exit {done.returncode}")
+    print("\n".join(line for line in done.stdout.splitlines() if line not in known))
+
+
+def base_sums(image):
+    """The time of the last change in the base image, and a line for each of its files as the listing of a host has it."""
+    path = f"{image}.sums"
+    with locked("base-sums"):
+        if not os.path.exists(path):
+            made = sh("sh", "-c", 'find "$1" -xdev -printf "%C@\\n" | sort -n | tail -n 1', "sh", image)
+            sums = sh("sh", "-c", 'cd "$1" && find . -xdev -type f -print0 | xargs -0r -n 500 sha256sum -z -- '
+                      "| tr '\\n\\0' '?\\n' | sed 's|  [.]/|  /|'", "sh", image)
+            write(path + ".new", made + sums)
+            os.rename(path + ".new", path)
+    made, *lines = read(path).splitlines()
+    return made, set(lines)

@@ -76,7 +76,7 @@ impl Drop for Moto {
 }
 
 pub(crate) fn program() -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/moto");
+    let script = crate::checkout().join("scripts/moto");
     Output::of(&mut Command::new(script)).expect_ok().stdout.trim().into()
 }
 

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests: a panic is how a test fails")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -13,9 +13,12 @@ use crate::chance::seeded;
 use crate::lab::Output;
 use crate::rest::setup::{Listener, bare, curl};
 
-const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/state-0.1.0");
 const FILES: [&str; 6] = ["id", "etcd.json", "kubernetes.json", "hosts.json", "journal.jsonl", "journal.1.jsonl"];
 const ENVIRONMENTS: usize = 40;
+
+fn data(file: &str) -> PathBuf {
+    crate::checkout().join("tests/data/state-0.1.0").join(file)
+}
 
 fn name(n: usize) -> String {
     if n == 0 { "prod".to_owned() } else { format!("prod-{n}") }
@@ -27,10 +30,10 @@ fn old_state(state: &Path) {
         let folder = state.join("environments").join(name(n));
         std::fs::create_dir_all(&folder).unwrap();
         for file in FILES {
-            std::fs::copy(Path::new(DATA).join(file), folder.join(file)).unwrap();
+            std::fs::copy(data(file), folder.join(file)).unwrap();
         }
     }
-    let sql = std::fs::read_to_string(Path::new(DATA).join("environments.sql")).unwrap();
+    let sql = std::fs::read_to_string(data("environments.sql")).unwrap();
     let db = rusqlite::Connection::open(state.join("environments.db")).unwrap();
     db.execute_batch(&sql).unwrap();
     db.pragma_update(None, "journal_mode", "WAL").unwrap();
@@ -76,7 +79,7 @@ fn a_listener_killed_while_it_imports_an_old_state_loses_nothing_of_it() {
                 let place = Path::new("environments").join(name(n)).join(file);
                 assert!(!state.path().join(&place).exists(), "{}", place.display());
                 let kept = std::fs::read(state.path().join("before-2").join(&place)).unwrap();
-                assert_eq!(kept, std::fs::read(Path::new(DATA).join(file)).unwrap(), "{}", place.display());
+                assert_eq!(kept, std::fs::read(data(file)).unwrap(), "{}", place.display());
             }
         }
     }

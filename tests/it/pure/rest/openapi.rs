@@ -20,7 +20,7 @@ fn no_request_that_schemathesis_makes_up_gets_an_undocumented_answer() {
     if !present(root.then_some(()).ok_or_else(|| "only root can make a network of its own".to_owned())) {
         return;
     }
-    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/schemathesis");
+    let script = crate::checkout().join("scripts/schemathesis");
     let program = Output::of(&mut Command::new(script)).expect_ok().stdout.trim().to_owned();
     let state = tempfile::tempdir().unwrap();
     let listener = apart(state.path());
