@@ -201,8 +201,8 @@ def control_plane(version):
     return images
 
 
-def agnhost(version, tag):
-    names = [f"registry.k8s.io/e2e-test-images/agnhost:{tag}", "registry.k8s.io/e2e-test-images/glibc-dns-testing:2.0.0"]
+def agnhost(version, tag, dns):
+    names = [f"registry.k8s.io/e2e-test-images/{name}" for name in (f"agnhost:{tag}", dns)]
     return {f"agnhost-{tag}": {"refs": names, "below": "tools", "files": {"/agnhost": (f"agnhost-{version}", "agnhost")},
                                "entrypoint": ["/agnhost"], "command": ["pause"]}}
 
@@ -224,8 +224,8 @@ IMAGES = {
         f"flannel-cni-plugin-v{FLANNEL_CNI}": {"refs": [f"ghcr.io/flannel-io/flannel-cni-plugin:v{FLANNEL_CNI}"], "below": "net",
                                                "files": {"/flannel": (f"flannel-cni-{FLANNEL_CNI}", "flannel")}},
     },
-    "agnhost": agnhost("1.36.3", "2.63.0"),
-    "e2e-1.35": agnhost("1.35.4", "2.59"),
+    "agnhost": agnhost("1.36.3", "2.63.0", "glibc-dns-testing:2.0.0"),
+    "e2e-1.35": agnhost("1.35.4", "2.59", "jessie-dnsutils:1.7"),
 }
 # group -> programs that are neither in an rpm nor in an image: file name -> (build, binary)
 LOOSE = {"e2e-1.36": {"e2e.test": ("e2e-1.36.3", "e2e.test")}, "e2e-1.35": {"e2e.test": ("e2e-1.35.4", "e2e.test")}}
