@@ -103,6 +103,14 @@ pub enum BundleError {
     /// A name that may not be a member's.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// A bundle that cannot be split as asked.
+    #[error("cannot split {path}: {what}")]
+    Split {
+        /// The bundle.
+        path: Utf8PathBuf,
+        /// Why not.
+        what: String,
+    },
     /// A file that cannot become part of a bundle.
     #[error("cannot pack {path}: {what}")]
     Unfit {

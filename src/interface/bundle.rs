@@ -1,4 +1,4 @@
-//! The bundle's own commands: `bundle info|list|verify|extract|repack|sign|sbom`. They work on the running program's
+//! The bundle's own commands: `bundle info|list|verify|extract|repack|split|sign|sbom`. They work on the running program's
 //! own bundle, or on the one that is named. A command and a console flow in, text or JSON flows out.
 
 use std::io::{self, Write};
@@ -22,6 +22,11 @@ pub enum BundleCommand {
     Extract(ExtractArgs),
     /// Write a changed bundle: members added, dropped or replaced.
     Repack(RepackArgs),
+    /// Write it in parts, for media that hold no larger file, with a script that joins them.
+    ///
+    /// The bundle is checked first. On the other side, copy all parts and NAME.join.sh to one folder and run
+    /// `sh NAME.join.sh`: it names parts that are missing or damaged, and makes the bundle of good ones.
+    Split(SplitArgs),
     /// Sign with a minisign key.
     Sign(SignArgs),
     /// Print the packages as a CycloneDX bill of materials.
@@ -116,6 +121,20 @@ pub struct RepackArgs {
     pub pin_key: Option<String>,
     /// The bundle to write.
     #[arg(short, long, value_name = "NEW")]
+    pub output: Utf8PathBuf,
+    /// Which bundle.
+    #[command(flatten)]
+    pub which: Which,
+}
+
+/// `bundle split`.
+#[derive(Clone, Debug, Args)]
+pub struct SplitArgs {
+    /// Every part is smaller than this: bytes, or with K, M or G behind the number (4G fits FAT32).
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub size: u64,
+    /// The folder to write to [default: the current one]
+    #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
     pub output: Utf8PathBuf,
     /// Which bundle.
     #[command(flatten)]
@@ -223,6 +242,7 @@ pub fn run(command: &BundleCommand, console: &mut Console<'_>) -> Done {
         BundleCommand::Verify(args) => verify(args, console),
         BundleCommand::Extract(args) => extract(args, console),
         BundleCommand::Repack(args) => repack(args, console),
+        BundleCommand::Split(args) => split(args, console),
         BundleCommand::Sign(args) => sign(args, console),
     }
 }
@@ -303,6 +323,16 @@ fn repack(args: &RepackArgs, console: &mut Console<'_>) -> Done {
     Ok(text::repacked(&args.output, &written, console)?)
 }
 
+fn split(args: &SplitArgs, console: &mut Console<'_>) -> Done {
+    let bundle = open(args.which.path())?;
+    let checked = bundle.verify_size();
+    let total = checked * 2;
+    bundle.verify_bytes(&mut |done| (console.progress)(done, total))?;
+    let parts =
+        payload::split(&bundle, &args.output, args.size, &mut |done| (console.progress)(checked + done, total))?;
+    Ok(text::split(&bundle, &parts, console)?)
+}
+
 fn sign(args: &SignArgs, console: &mut Console<'_>) -> Done {
     let bundle = open(args.which.path())?;
     let mut password = || match &args.key_password_file {
@@ -327,6 +357,21 @@ fn first_line(path: &Utf8Path) -> Result<String, BundleError> {
     let text = fs_err::read_to_string(path);
     let text = text.map_err(|source| BundleError::Io { action: "read", path: path.to_owned(), source })?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// A number of bytes, in units of 1024 where a letter says so.
+fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.char_indices().next_back() {
+        Some((at, 'K' | 'k')) => (&text[..at], 10),
+        Some((at, 'M' | 'm')) => (&text[..at], 20),
+        Some((at, 'G' | 'g')) => (&text[..at], 30),
+        _ => (text, 0),
+    };
+    let number: Option<u64> = digits.parse().ok();
+    let size = number
+        .and_then(|number| number.checked_mul(1 << shift))
+        .ok_or("it must be a number of bytes, such as 700M or 4G")?;
+    if size < payload::SMALLEST_LIMIT { Err("parts are at least 1M".into()) } else { Ok(size) }
 }
 
 fn name_and_file(text: &str) -> Result<(String, Utf8PathBuf), String> {

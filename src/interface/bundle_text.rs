@@ -5,7 +5,7 @@ use std::io;
 
 use camino::Utf8Path;
 use indicatif::HumanBytes;
-use payload::{Bundle, FOOTER_SIZE, Member, VerifyKey, Written};
+use payload::{Bundle, FOOTER_SIZE, Member, Parts, VerifyKey, Written};
 use serde_json::{Value, json};
 
 use super::bundle::Console;
@@ -110,6 +110,18 @@ pub(super) fn repacked(path: &Utf8Path, written: &Written, console: &mut Console
     if manifest.pinned_key.is_some() {
         lines.push_str("\nnote: a key is pinned: the new bundle will not deploy until it is signed (bundle sign)");
     }
+    say(console, &json, &lines)
+}
+
+pub(super) fn split(bundle: &Bundle, parts: &Parts, console: &mut Console<'_>) -> io::Result<()> {
+    let json = json!({"path": bundle.path(), "parts": parts.parts, "script": parts.script});
+    let mut lines: String = parts.parts.iter().map(|part| format!("{part}\n")).collect();
+    lines.push_str(&format!(
+        "{}\ncopy these {} files to one folder on the other side, then: sh {}",
+        parts.script,
+        parts.parts.len() + 1,
+        parts.script.file_name().unwrap_or_default(),
+    ));
     say(console, &json, &lines)
 }
 

@@ -11,3 +11,4 @@ mod install;
 mod metadata;
 mod roundtrip;
 mod space;
+mod split;
