@@ -73,7 +73,7 @@ fn parts_that_are_missing_or_damaged_are_named_and_nothing_is_joined() {
     let (_, parts) = parts(&scratch);
     let first = fs_err::read(&parts.parts[0]).unwrap();
     let mut flipped = first.clone();
-    flipped[MIB as usize / 2] ^= 1;
+    flipped[1 << 19] ^= 1;
     fs_err::write(&parts.parts[0], &flipped).unwrap();
     let second = fs_err::read(&parts.parts[1]).unwrap();
     fs_err::write(&parts.parts[1], &second[..second.len() - 1]).unwrap();
