@@ -30,8 +30,13 @@ def place_of_disks():
     """Where a new lab's disks lie. In memory nothing waits for the machine's disk, nor is written twice: once by the host,
     once by the file below it. Two labs of three Kubernetes nodes write some 8 GiB."""
     available = re.search(r"^MemAvailable:\s+(\d+) kB", read("/proc/meminfo"), re.MULTILINE)
-    roomy = available and int(available[1]) >= 12 << 20
-    return MEMORY if roomy and os.path.ismount(os.path.dirname(MEMORY)) else DISKS
+    parent = os.path.dirname(MEMORY)
+    if not available or not os.path.ismount(parent):
+        return DISKS
+    # In a container it is often a small one.
+    place = os.statvfs(parent)
+    free = min(int(available[1]) << 10, place.f_bavail * place.f_frsize)
+    return MEMORY if free >= 12 << 30 else DISKS
 
 
 def load(lab):
