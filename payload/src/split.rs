@@ -1,6 +1,7 @@
 //! A bundle in parts, for media that hold no larger file, and the script that joins them where there is nothing but a shell.
 
 use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -29,7 +30,8 @@ pub struct Parts {
 }
 
 /// Writes the bundle's file into `dir` as parts that are each smaller than `limit` bytes, and the script that joins them.
-/// `progress` hears how many bytes are done. The bundle is not checked: [`Bundle::verify`] does.
+/// What an earlier split of a bundle of this name left there is replaced. The script is written last: while it is missing, the
+/// parts are not whole. `progress` hears how many bytes are done. The bundle is not checked: [`Bundle::verify`] does.
 ///
 /// # Errors
 /// An extracted folder, a limit below [`SMALLEST_LIMIT`], more than 999 parts, a name that no shell script can hold, a disk
@@ -49,15 +51,20 @@ pub fn split(bundle: &Bundle, dir: &Utf8Path, limit: u64, progress: &mut dyn FnM
         return Err(refused(format!("it would be {count} parts, and {MOST_PARTS} is the most")));
     }
     let script = dir.join(format!("{name}.join.sh"));
-    let free = available(dir)?;
+    let part = |number: u64| dir.join(format!("{name}.{number:03}"));
+    let earlier: Vec<Utf8PathBuf> = (1..=MOST_PARTS).map(part).filter(|part| part.exists()).collect();
+    let taken: u64 = earlier.iter().filter_map(|part| fs_err::metadata(part).ok()).map(|part| part.len()).sum();
+    let free = available(dir)? + taken;
     if free < size {
         return Err(BundleError::DiskFull { path: script, needed: size, available: free });
     }
+    for old in std::iter::once(&script).chain(&earlier) {
+        remove(old)?;
+    }
     let mut writing = Writing { made: Vec::new(), whole: Hasher::new(), sums: String::new(), done: 0, progress };
     let written = (1..=count).try_for_each(|number| {
-        let part = dir.join(format!("{name}.{number:03}"));
         let from = (number - 1) * each;
-        writing.part(bundle, part, from..size.min(from + each))
+        writing.part(bundle, part(number), from..size.min(from + each))
     });
     let Writing { made, whole, sums, .. } = writing;
     let text = JOIN.replacen("@NAME@", &quoted(name), 1);
@@ -71,11 +78,18 @@ pub fn split(bundle: &Bundle, dir: &Utf8Path, limit: u64, progress: &mut dyn FnM
     if let Err(error) = written {
         for part in parts {
             // What cannot be removed stays: without the script it is no bundle.
-            let _ = fs_err::remove_file(part);
+            let _ = remove(&part);
         }
         return Err(error);
     }
     Ok(Parts { parts, script })
+}
+
+fn remove(path: &Utf8Path) -> Result<(), BundleError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(BundleError::io("replace", path)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// The parts written so far.
@@ -94,7 +108,16 @@ impl Writing<'_> {
         let file =
             bundle.file().ok_or_else(|| BundleError::io("read", bundle.path())(std::io::ErrorKind::NotFound.into()))?;
         let size = range.end - range.start;
-        let mut output = Output::create(&part, 0o644, size)?;
+        let full = |error: io::Error, at: u64| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                let available = available(part.parent().unwrap_or(Utf8Path::new("."))).unwrap_or(0);
+                BundleError::DiskFull { path: part.clone(), needed: (range.end - at).max(available + 1), available }
+            }
+            _ => BundleError::io("write", &part)(error),
+        };
+        // Under its own name from the start: a part that a kill leaves behind is found and replaced by the next split.
+        self.made.push((part.clone(), Unfinished::new(&part)));
+        let mut output = std::fs::File::create(&part).map_err(|e| full(e, range.start))?;
         let (mut hasher, mut at, mut buffer) = (Hasher::new(), range.start, vec![0; CHUNK]);
         while at < range.end {
             let want = usize::try_from(range.end - at).unwrap_or(CHUNK).min(CHUNK);
@@ -102,14 +125,11 @@ impl Writing<'_> {
             file.read_exact_at(piece, at).map_err(BundleError::io("read", bundle.path()))?;
             hasher.update(piece);
             self.whole.update(piece);
-            output.write(piece)?;
+            output.write_all(piece).map_err(|e| full(e, at))?;
             at += want as u64;
             self.done += want as u64;
             (self.progress)(self.done);
         }
-        let guard = Unfinished::new(&part);
-        output.commit()?;
-        self.made.push((part, guard));
         // Nothing fails to write to a string.
         let _ = writeln!(self.sums, "{size} {}", hasher.finish());
         Ok(())

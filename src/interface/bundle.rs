@@ -24,7 +24,7 @@ pub enum BundleCommand {
     Repack(RepackArgs),
     /// Write it in parts, for media that hold no larger file, with a script that joins them.
     ///
-    /// The bundle is checked first. On the other side, copy all parts and NAME.join.sh to one folder and run
+    /// The bundle is checked first. Parts of an earlier split in that folder are replaced. On the other side, copy all parts and NAME.join.sh to one folder and run
     /// `sh NAME.join.sh`: it names parts that are missing or damaged, and makes the bundle of good ones.
     Split(SplitArgs),
     /// Sign with a minisign key.

@@ -9,10 +9,10 @@ use payload::{Bundle, BundleError, MemberKind};
 use crate::support::{Scratch, build, member, noise, recipe};
 
 /// A tmpfs of a few megabytes, gone when dropped.
-struct Small(Utf8PathBuf);
+pub(crate) struct Small(pub(crate) Utf8PathBuf);
 
 impl Small {
-    fn mount(scratch: &Scratch, megabytes: u32) -> Self {
+    pub(crate) fn mount(scratch: &Scratch, megabytes: u32) -> Self {
         let path = scratch.path("small");
         fs_err::create_dir(&path).unwrap();
         let size = format!("size={megabytes}m");
@@ -21,7 +21,7 @@ impl Small {
         Self(path)
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         fs_err::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
     }
 }

@@ -5,6 +5,7 @@ use std::process::Command;
 use camino::Utf8PathBuf;
 use payload::{Bundle, BundleError, MemberKind, Parts};
 
+use crate::space::Small;
 use crate::support::{Scratch, build, member, noise, recipe};
 
 const MIB: u64 = 1 << 20;
@@ -101,8 +102,48 @@ fn a_split_that_cannot_be_is_refused_and_leaves_nothing() {
     payload::extract(&bundle, &folder, None, &mut |_| ()).unwrap();
     let folder = Bundle::open(&folder).unwrap();
     assert!(refused(&folder, dir.clone(), MIB).to_string().contains("extracted folder"));
-    // Where a part cannot get its name, those before it are removed.
+    // A folder is in the place of the script.
     fs_err::create_dir(dir.join("test.bin.join.sh")).unwrap();
     assert!(refused(&bundle, dir.clone(), MIB).is_io());
     assert_eq!(fs_err::read_dir(&dir).unwrap().count(), 1);
+}
+
+#[test]
+fn a_split_again_replaces_what_an_earlier_or_a_killed_one_left() {
+    let scratch = Scratch::new();
+    let mut recipe = recipe();
+    recipe.members.push(member("images/large.tar", MemberKind::Image, &noise(2_500_000, 9)));
+    let bundle = Bundle::open(&build(&scratch, &recipe)).unwrap();
+    // Room for one bundle, not for two.
+    let small = Small::mount(&scratch, 5);
+    payload::split(&bundle, &small.0, MIB, &mut |_| ()).unwrap();
+    // As kill -9 leaves it: no script yet, a part cut off.
+    fs_err::remove_file(small.0.join("test.bin.join.sh")).unwrap();
+    fs_err::write(small.0.join("test.bin.002"), b"cut off").unwrap();
+    let parts = payload::split(&bundle, &small.0, 2 * MIB, &mut |_| ()).unwrap();
+    let mut names = small.names();
+    names.sort();
+    assert_eq!(names, ["test.bin.001", "test.bin.002", "test.bin.join.sh"]);
+    let elsewhere = scratch.path("elsewhere");
+    fs_err::create_dir(&elsewhere).unwrap();
+    let (code, text) = join("sh", &parts, &[elsewhere.as_str()]);
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
+fn a_disk_that_fills_while_parts_are_written_leaves_none() {
+    let scratch = Scratch::new();
+    let mut recipe = recipe();
+    recipe.members.push(member("images/large.tar", MemberKind::Image, &noise(4 << 20, 9)));
+    let bundle = Bundle::open(&build(&scratch, &recipe)).unwrap();
+    let small = Small::mount(&scratch, 7);
+    let mut taken = false;
+    let error = payload::split(&bundle, &small.0, 2 * MIB, &mut |_| {
+        if !std::mem::replace(&mut taken, true) {
+            let _ = fs_err::write(small.0.join("other"), noise(7 << 20, 1));
+        }
+    });
+    let error = error.unwrap_err();
+    assert!(matches!(error, BundleError::DiskFull { .. }), "{error}");
+    assert_eq!(small.names(), ["other"]);
 }
