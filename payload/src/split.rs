@@ -64,7 +64,7 @@ pub fn split(bundle: &Bundle, dir: &Utf8Path, limit: u64, progress: &mut dyn FnM
     let mut writing = Writing { made: Vec::new(), whole: Hasher::new(), sums: String::new(), done: 0, progress };
     let written = (1..=count).try_for_each(|number| {
         let from = (number - 1) * each;
-        writing.part(bundle, part(number), from..size.min(from + each))
+        writing.part(bundle, &part(number), from..size.min(from + each))
     });
     let Writing { made, whole, sums, .. } = writing;
     let text = JOIN.replacen("@NAME@", &quoted(name), 1);
@@ -104,20 +104,20 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    fn part(&mut self, bundle: &Bundle, part: Utf8PathBuf, range: std::ops::Range<u64>) -> Result<(), BundleError> {
+    fn part(&mut self, bundle: &Bundle, part: &Utf8Path, range: std::ops::Range<u64>) -> Result<(), BundleError> {
         let file =
             bundle.file().ok_or_else(|| BundleError::io("read", bundle.path())(std::io::ErrorKind::NotFound.into()))?;
         let size = range.end - range.start;
         let full = |error: io::Error, at: u64| match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 let available = available(part.parent().unwrap_or(Utf8Path::new("."))).unwrap_or(0);
-                BundleError::DiskFull { path: part.clone(), needed: (range.end - at).max(available + 1), available }
+                BundleError::DiskFull { path: part.to_owned(), needed: (range.end - at).max(available + 1), available }
             }
-            _ => BundleError::io("write", &part)(error),
+            _ => BundleError::io("write", part)(error),
         };
         // Under its own name from the start: a part that a kill leaves behind is found and replaced by the next split.
-        self.made.push((part.clone(), Unfinished::new(&part)));
-        let mut output = std::fs::File::create(&part).map_err(|e| full(e, range.start))?;
+        self.made.push((part.to_owned(), Unfinished::new(part)));
+        let mut output = std::fs::File::create(part).map_err(|e| full(e, range.start))?;
         let (mut hasher, mut at, mut buffer) = (Hasher::new(), range.start, vec![0; CHUNK]);
         while at < range.end {
             let want = usize::try_from(range.end - at).unwrap_or(CHUNK).min(CHUNK);
