@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use camino::Utf8Path;
-use payload::{Bundle, MemberKind, NewMember, Recipe, RpmId, Source};
+use payload::{Bundle, MemberKind, NewMember, RpmId, Source};
 use sunshine_installer::flow::bench::Site;
+use sunshine_installer::flow::constructed::bundle_of;
 use sunshine_installer::plan::{Event, Events, Interrupt, Outcome, Plan, run_with};
 
 const SIZES: [usize; 4] = [10, 100, 1_000, 5_000];
@@ -82,19 +83,7 @@ fn bundle(root: &Utf8Path) -> Bundle {
         let rpm = Some(RpmId { name: (*name).into(), epoch: 0, version, release, arch });
         NewMember { name: file, kind: MemberKind::Rpm, source, rpm, mtime: 1_700_000_000, sha256: None }
     };
-    let mut deployer = b"\x7fELF\x02\x01\x01".to_vec();
-    deployer.resize(5000, 7);
-    deployer[18..20].copy_from_slice(&62_u16.to_le_bytes());
-    let recipe = Recipe {
-        product_version: "0.1.0".into(),
-        deployer: Source::Bytes(deployer),
-        pinned_key: None,
-        newest_input: 1_700_000_000,
-        members: PACKAGES.iter().map(member).collect(),
-    };
-    let out = root.join("bench.bin");
-    payload::write(&recipe, &out, &mut |_| ()).expect("a bundle");
-    Bundle::open(&out).expect("the bundle just written")
+    bundle_of(PACKAGES.iter().map(member).collect(), &root.join("bench.bin")).expect("a bundle")
 }
 
 /// The most memory that this process ever had in use.

@@ -7,6 +7,8 @@
 pub mod bench;
 mod certs;
 mod connect;
+#[cfg(any(test, feature = "bench"))]
+pub mod constructed;
 mod descriptors;
 pub mod ec2;
 mod error;

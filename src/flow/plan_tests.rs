@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use payload::{Bundle, MemberKind, NewMember, Recipe, RpmId, Source};
+use payload::{Bundle, MemberKind, NewMember, RpmId, Source};
 use serde_json::{Value, json};
 
 use crate::host::{Facts, HostId, Target, TargetDefaults, UnitState};
 use crate::packages::InstallOptions;
 use crate::plan::Plan;
 
+use super::constructed::bundle_of;
 use super::etcd::Found;
 use super::job::make_plan;
 use super::operations::checked_flows;
@@ -59,19 +60,7 @@ impl Site {
             member(&format!("manifests/{name}"), *kind, text.as_bytes(), None)
         };
         let members = packages.iter().map(rpm).chain(images.iter().map(image)).chain(manifests.iter().map(manifest));
-        let mut deployer = b"\x7fELF\x02\x01\x01".to_vec();
-        deployer.resize(5000, 7);
-        deployer[18..20].copy_from_slice(&62_u16.to_le_bytes());
-        let recipe = Recipe {
-            product_version: "0.1.0".into(),
-            deployer: Source::Bytes(deployer),
-            pinned_key: None,
-            newest_input: 1_700_000_000,
-            members: members.collect(),
-        };
-        let out = self.root().join("test.bin");
-        payload::write(&recipe, &out, &mut |_| ()).unwrap();
-        self.bundle = Some(Bundle::open(&out).unwrap());
+        self.bundle = Some(bundle_of(members.collect(), &self.root().join("test.bin")).unwrap());
         self
     }
 
