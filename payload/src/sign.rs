@@ -82,7 +82,7 @@ impl Bundle {
         Cursor::new(self.manifest_bytes()).chain(Cursor::new(self.footer().signed_head()))
     }
 
-    /// Signs this bundle and gives back the signed one, opened. Only the footer changes: in place, or, when the file is
+    /// Signs this bundle and returns the signed one, opened. Only the footer changes: in place, or, when the file is
     /// a running program and may not be written, in a copy that takes its name.
     pub fn sign(&self, key: &SignKey, trusted_comment: &str) -> Result<Self, BundleError> {
         let signature = self.make_signature(key, trusted_comment)?;

@@ -75,7 +75,7 @@ impl Stamper {
         self.found
     }
 
-    /// Takes the next piece, gives back what is settled; with `last`, all that is left.
+    /// Takes the next piece, returns what is settled; with `last`, all that is left.
     pub(crate) fn pass(&mut self, piece: &[u8], last: bool) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.held);
         bytes.extend_from_slice(piece);

@@ -56,7 +56,7 @@ fn firewalld_is_opened_for_etcd_and_not_switched_off() {
 
     site.run(&lab, &["etcd", "remove", "--host", &hosts[2]]).expect_ok();
     let as_it_was = vec!["8080/tcp".to_owned()];
-    assert_eq!(ports(lab.host(2)), [as_it_was.clone(), as_it_was], "given back");
+    assert_eq!(ports(lab.host(2)), [as_it_was.clone(), as_it_was], "restored");
     lab.host(2).sh("systemctl is-active -q firewalld");
 }
 
@@ -89,7 +89,7 @@ fn pods_answer_across_hosts_with_firewalld() {
     assert_eq!(trusted(lab.host(0)), [all, all]);
 
     site.run(&lab, &["cluster", "remove", "--node", HOSTS[1]]).expect_ok();
-    assert_eq!(trusted(lab.host(1)), ["", ""], "given back");
+    assert_eq!(trusted(lab.host(1)), ["", ""], "restored");
     let rest = "10.244.0.0/16 10.8.14.200";
     let end = Instant::now() + Duration::from_secs(300);
     while trusted(lab.host(0)) != [rest, rest] {

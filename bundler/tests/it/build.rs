@@ -39,7 +39,7 @@ fn lab_rpms(groups: &[&str]) -> Vec<String> {
 /// An executable of this machine's architecture stands in for the deployer.
 const DEPLOYER: &str = "/bin/true";
 
-/// Runs the bundler; gives back its exit code, standard output and standard error.
+/// Runs the bundler; returns its exit code, standard output and standard error.
 fn bundler(args: &[&str]) -> (i32, String, String) {
     let output = Command::new(cargo_bin!("sunshine-bundler")).args(args).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

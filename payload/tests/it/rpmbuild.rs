@@ -65,7 +65,7 @@ impl Spec {
         self
     }
 
-    /// Builds the package; gives back the rpm's path under `dir`.
+    /// Builds the package; returns the rpm's path under `dir`.
     pub(crate) fn build(self, scratch: &Scratch, dir: &Utf8Path) -> Utf8PathBuf {
         fs_err::create_dir_all(dir).unwrap();
         let top = scratch.path(&format!("rpmbuild-{}", self.name));
