@@ -4,9 +4,11 @@ use std::io::{IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use payload::yum::{self, Assumed, Unmet};
-use payload::{BundleError, Inputs, Source, VerifyKey};
+use payload::{BundleError, Inputs, Reference, Source, VerifyKey};
 
 use crate::cli::BuildArgs;
+use crate::pull::{self, NotPulled};
+use crate::required::{self, Missing};
 use crate::{find, report};
 
 /// Why there is no bundle.
@@ -15,6 +17,12 @@ pub(crate) enum Failure {
     /// Each of these is in the way.
     #[error("{} problems", .0.len())]
     Problems(Vec<BundleError>),
+    /// `--pull`, or a name of `--image-list`.
+    #[error("{} images could not be pulled", .0.len())]
+    NotPulled(Vec<NotPulled>),
+    /// `--require-images`.
+    #[error("{} images are missing", .0.len())]
+    ImagesMissing(Vec<Missing>),
     /// `--require-closed`.
     #[error("the set of packages is not closed")]
     NotClosed(Vec<Unmet>),
@@ -32,7 +40,8 @@ impl Failure {
         match self {
             Self::Problems(errors) if errors.iter().any(BundleError::is_io) => 1,
             Self::Problems(errors) if errors.iter().any(BundleError::is_damage) => 3,
-            Self::Problems(_) | Self::NotClosed(_) => 2,
+            Self::NotPulled(failed) if failed.iter().any(|one| one.machine) => 1,
+            Self::NotPulled(_) | Self::Problems(_) | Self::ImagesMissing(_) | Self::NotClosed(_) => 2,
         }
     }
 }
@@ -40,7 +49,10 @@ impl Failure {
 /// Builds the bundle that the arguments describe; the summary goes to `out`.
 pub(crate) fn run(args: &BuildArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let mut inputs = gather(args)?;
-    inputs.rpms = find::rpms(&args.rpms)?.into_iter().map(Source::File).collect();
+    let rpms = find::rpms(&args.rpms)?;
+    let required = required::required(args, &rpms)?;
+    pull_images(args, &mut inputs)?;
+    inputs.rpms = rpms.into_iter().map(Source::File).collect();
     let assumed = match &args.assume_provided {
         Some(path) => Assumed::parse(&read_text(path)?),
         None => Assumed::default(),
@@ -52,22 +64,34 @@ pub(crate) fn run(args: &BuildArgs, out: &mut dyn Write) -> Result<(), Failure> 
         bar.finish_and_clear();
         return Err(Failure::NotClosed(unmet));
     }
+    let missing = required.missing(&assembled.images);
+    if args.require_images && !missing.is_empty() {
+        bar.finish_and_clear();
+        return Err(Failure::ImagesMissing(missing));
+    }
     let checked = bar.position();
     let written = payload::write(&assembled.recipe, &args.output, &mut |done| bar.set_position(checked + done))?;
     bar.finish_and_clear();
     if args.quiet {
         return Ok(());
     }
-    let report = report::Report { args, written: &written, same: &assembled.same, unmet: &unmet };
+    let report = report::Report {
+        args,
+        written: &written,
+        same: &assembled.same,
+        unmet: &unmet,
+        missing: &missing,
+        notes: &required.notes,
+    };
     report.print(out).map_err(|source| BundleError::Io { action: "write", path: "standard output".into(), source })?;
     Ok(())
 }
 
 fn gather(args: &BuildArgs) -> Result<Inputs, BundleError> {
-    let mut inputs = Inputs::new(&args.product_version, Source::File(args.deployer.clone()));
+    let mut inputs = Inputs::new(&args.product_version, Source::File(args.deployer.clone()), &args.output);
     inputs.packing = args.metadata.into();
     inputs.pinned_key = args.pin_key.as_deref().map(VerifyKey::read).transpose()?.map(|key| key.to_base64());
-    args.images.iter().for_each(|path| inputs.image(path));
+    args.images.iter().for_each(|image| inputs.image(&image.path, image.name.clone()));
     args.manifests.iter().for_each(|(name, path)| inputs.network(name, path));
     args.addons.iter().for_each(|(name, path)| inputs.addon(name, path));
     args.keys.iter().for_each(|path| inputs.key(path));
@@ -77,7 +101,41 @@ fn gather(args: &BuildArgs) -> Result<Inputs, BundleError> {
     Ok(inputs)
 }
 
-fn read_text(path: &camino::Utf8Path) -> Result<String, BundleError> {
+/// Images that are named, and those of the list that no file holds.
+fn pull_images(args: &BuildArgs, inputs: &mut Inputs) -> Result<(), Failure> {
+    let mut wanted = args.pull.clone();
+    if let Some(path) = &args.image_list {
+        let there = inputs.image_names().map_err(Failure::Problems)?;
+        wanted.extend(listed(path)?.into_iter().filter(|name| !there.contains(name)));
+    }
+    wanted.sort();
+    wanted.dedup();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let (architecture, scratch) = (inputs.architecture()?, inputs.scratch()?);
+    let mut tell = |name: &str| {
+        if !args.quiet {
+            // Nothing can be done about a standard error that is closed.
+            let _ = writeln!(std::io::stderr(), "pulling {name}");
+        }
+    };
+    let folders = pull::pull(&wanted, architecture, &scratch, &mut tell).map_err(Failure::NotPulled)?;
+    folders.iter().for_each(|folder| inputs.image(folder, None));
+    Ok(())
+}
+
+fn listed(path: &camino::Utf8Path) -> Result<Vec<Reference>, BundleError> {
+    let text = read_text(path)?;
+    let names = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    let name = |name: &str| {
+        let name = name.parse::<Reference>();
+        name.map_err(|e| BundleError::Unfit { path: path.to_owned(), what: e.to_string() })
+    };
+    names.filter(|name| !name.is_empty()).map(name).collect()
+}
+
+pub(crate) fn read_text(path: &camino::Utf8Path) -> Result<String, BundleError> {
     fs_err::read_to_string(path).map_err(|source| BundleError::Io { action: "read", path: path.to_owned(), source })
 }
 

@@ -2,6 +2,7 @@
 
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use payload::Reference;
 use payload::yum::Packing;
 
 /// Packs a deployer, packages and settings into one bundle.
@@ -43,9 +44,20 @@ pub(crate) struct BuildArgs {
     /// Packages, and folders that are searched for *.rpm.
     #[arg(long, value_name = "DIR|FILE", num_args = 1..)]
     pub(crate) rpms: Vec<Utf8PathBuf>,
-    /// Container images, as `docker save` writes them.
-    #[arg(long = "image", value_name = "TAR", num_args = 1..)]
-    pub(crate) images: Vec<Utf8PathBuf>,
+    /// Container images: what `docker save` writes, or OCI image layouts, as a tar (plain, gzip, zstd) or a folder.
+    ///
+    /// With NAME in front, that is the name of the only image in it; else each has the names that are in the file.
+    #[arg(long = "image", value_name = "[NAME=]FILE|DIR", num_args = 1.., value_parser = image)]
+    pub(crate) images: Vec<ImageArg>,
+    /// Images to pull from their registries; logins are those of Docker's configuration file.
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub(crate) pull: Vec<Reference>,
+    /// A list of images that must be in the bundle: one name a line, # comments. Those that no --image holds are pulled.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image_list: Option<Utf8PathBuf>,
+    /// Refuse a bundle that lacks an image which a manifest, an addon or its own kubeadm names; else that is a warning.
+    #[arg(long)]
+    pub(crate) require_images: bool,
     /// Network manifests, by the name that --k8s-cni-module takes.
     #[arg(long = "manifest", value_name = "NAME=FILE", num_args = 1.., value_parser = name_and_file)]
     pub(crate) manifests: Vec<(String, Utf8PathBuf)>,
@@ -99,6 +111,25 @@ impl From<Metadata> for Packing {
             Metadata::Gzip => Self::Gzip,
             Metadata::Zstd => Self::Zstd,
         }
+    }
+}
+
+/// Images that are in a file or folder.
+#[derive(Clone, Debug)]
+pub(crate) struct ImageArg {
+    pub(crate) name: Option<Reference>,
+    pub(crate) path: Utf8PathBuf,
+}
+
+/// A path may have an equals sign too.
+fn image(text: &str) -> Result<ImageArg, String> {
+    let whole = ImageArg { name: None, path: text.into() };
+    match text.split_once('=') {
+        Some((name, path)) if !whole.path.exists() && !path.is_empty() => {
+            let name = name.parse().map_err(|e: payload::NameProblem| e.to_string())?;
+            Ok(ImageArg { name: Some(name), path: path.into() })
+        }
+        _ => Ok(whole),
     }
 }
 

@@ -6,7 +6,9 @@ mod build;
 mod cli;
 mod find;
 mod metadata;
+mod pull;
 mod report;
+mod required;
 
 use std::io::Write;
 use std::process::ExitCode;

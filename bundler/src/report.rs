@@ -11,6 +11,7 @@ use payload::{MemberKind, Written};
 
 use crate::build::Failure;
 use crate::cli::BuildArgs;
+use crate::required::Missing;
 
 /// Unmet requirements are shown up to this number; the rest is counted.
 const SHOWN: usize = 30;
@@ -23,6 +24,8 @@ pub(crate) struct Report<'a> {
     pub(crate) written: &'a Written,
     pub(crate) same: &'a [Utf8PathBuf],
     pub(crate) unmet: &'a [Unmet],
+    pub(crate) missing: &'a [Missing],
+    pub(crate) notes: &'a [String],
 }
 
 impl Report<'_> {
@@ -42,6 +45,10 @@ impl Report<'_> {
         for path in self.same {
             writeln!(out, "note: {path} is left out: the same package with the same contents is in the bundle")?;
         }
+        for note in self.notes {
+            writeln!(out, "warning: {note}")?;
+        }
+        warn_missing(self.missing, "warning", out)?;
         warn_unmet(self.unmet, "warning", out)
     }
 
@@ -71,6 +78,17 @@ impl Report<'_> {
     }
 }
 
+fn warn_missing(missing: &[Missing], word: &str, out: &mut dyn Write) -> io::Result<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "{word}: these images are named and not in the bundle")?;
+    for Missing { name, by } in missing {
+        writeln!(out, "  {name}, named by {by}")?;
+    }
+    writeln!(out, "help: add them with --image FILE, or --pull NAME where the registry can be reached")
+}
+
 fn warn_unmet(unmet: &[Unmet], word: &str, out: &mut dyn Write) -> io::Result<()> {
     if unmet.is_empty() {
         return Ok(());
@@ -94,6 +112,12 @@ fn warn_unmet(unmet: &[Unmet], word: &str, out: &mut dyn Write) -> io::Result<()
 /// The reasons why there is no bundle.
 pub(crate) fn failure(failure: &Failure, out: &mut dyn Write) -> io::Result<()> {
     match failure {
+        Failure::NotPulled(failed) => {
+            writeln!(out, "error: these images could not be pulled")?;
+            failed.iter().try_for_each(|one| writeln!(out, "  {}: {}", one.name, one.why))?;
+            writeln!(out, "help: correct the names, or give the images as files: --image FILE")
+        }
+        Failure::ImagesMissing(missing) => warn_missing(missing, "error", out),
         Failure::NotClosed(unmet) => warn_unmet(unmet, "error", out),
         Failure::Problems(errors) => errors.iter().try_for_each(|error| {
             writeln!(out, "error: {error}")?;

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::io::Read;
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::elf;
 use crate::error::BundleError;
+use crate::image::{self, ImageInput, Reference};
 use crate::member::MemberKind;
+use crate::output::Spool;
 use crate::write::{NewMember, Recipe, Source};
 use crate::yum::{self, Check, Packing, RpmFile, Scan};
 
@@ -24,27 +27,35 @@ pub struct Inputs {
     pub packing: Packing,
     /// Packages.
     pub rpms: Vec<Source>,
+    /// Container images.
+    pub(crate) images: Vec<ImageInput>,
+    /// What has to be made on the way.
+    spool: Arc<Spool>,
     /// Everything else, with its name and kind.
     pub others: Vec<(String, MemberKind, Source)>,
 }
 
 impl Inputs {
-    /// Nothing but a deployer.
+    /// Nothing but a deployer, for a bundle that is to be written to `output`: what has to be made on the way lies beside it
+    /// meanwhile.
     #[must_use]
-    pub fn new(product_version: impl Into<String>, deployer: Source) -> Self {
+    pub fn new(product_version: impl Into<String>, deployer: Source, output: &Utf8Path) -> Self {
         Self {
             product_version: product_version.into(),
             deployer,
             pinned_key: None,
             packing: Packing::Gzip,
             rpms: Vec::new(),
+            images: Vec::new(),
+            spool: Arc::new(Spool::beside(output)),
             others: Vec::new(),
         }
     }
 
-    /// Adds a container image.
-    pub fn image(&mut self, path: &Utf8Path) {
-        self.add(format!("images/{}", path.file_name().unwrap_or_default()), MemberKind::Image, path);
+    /// Adds container images: an archive of `docker save` or an OCI image layout, as a tar (plain, gzip, zstd) or a
+    /// folder. With a name, that is the name of the only image in it.
+    pub fn image(&mut self, path: &Utf8Path, name: Option<Reference>) {
+        self.images.push(ImageInput::Archive { source: Source::File(path.to_owned()), name });
     }
 
     /// Adds a network's manifest.
@@ -77,6 +88,22 @@ impl Inputs {
         self.add(name.to_owned(), MemberKind::File, path);
     }
 
+    /// A folder beside the bundle for whoever gets inputs from elsewhere; it lasts as long as these inputs.
+    pub fn scratch(&self) -> Result<Utf8PathBuf, BundleError> {
+        self.spool.folder()
+    }
+
+    /// The deployer's architecture, in the words of images.
+    pub fn architecture(&self) -> Result<&'static str, BundleError> {
+        deployer_arch(&self.deployer).map(image::oci_architecture)
+    }
+
+    /// The names of the images that were added so far.
+    pub fn image_names(&self) -> Result<Vec<Reference>, Vec<BundleError>> {
+        let architecture = self.architecture().map_err(|e| vec![e])?;
+        image::names(&self.images, architecture, &self.spool)
+    }
+
     fn add(&mut self, name: String, kind: MemberKind, path: &Utf8Path) {
         self.others.retain(|(other, ..)| *other != name || kind != MemberKind::Ini);
         self.others.push((name, kind, Source::File(path.to_owned())));
@@ -92,6 +119,10 @@ pub struct Assembled {
     pub rpms: Vec<RpmFile>,
     /// Files left out because they are copies of another.
     pub same: Vec<Utf8PathBuf>,
+    /// The names of the container images.
+    pub images: Vec<String>,
+    /// The recipe reads files of it: it must stay until the bundle is written.
+    _spool: Arc<Spool>,
 }
 
 /// Reads and checks all inputs. Every file that cannot be packed is in the error's list.
@@ -119,6 +150,9 @@ pub fn assemble(inputs: Inputs, progress: &mut dyn FnMut(u64)) -> Result<Assembl
             sha256: Some(rpm.sha256),
         });
     }
+    let spool = inputs.spool;
+    let images = image::pack(&inputs.images, image::oci_architecture(arch), newest, &spool, progress)?;
+    members.extend(images.members);
     let plain = |name, kind, source| NewMember { name, kind, source, rpm: None, mtime: newest, sha256: None };
     members.extend(repodata.into_iter().map(|f| plain(f.name, MemberKind::Repodata, Source::Bytes(f.bytes))));
     members.extend(inputs.others.into_iter().map(|(name, kind, source)| plain(name, kind, source)));
@@ -129,7 +163,7 @@ pub fn assemble(inputs: Inputs, progress: &mut dyn FnMut(u64)) -> Result<Assembl
         newest_input: newest,
         members,
     };
-    Ok(Assembled { recipe, rpms, same })
+    Ok(Assembled { recipe, rpms, same, images: images.names, _spool: spool })
 }
 
 fn deployer_arch(deployer: &Source) -> Result<&'static str, BundleError> {

@@ -13,9 +13,9 @@ use crate::digest::{CHUNK, Hasher, Sha256};
 use crate::error::{BundleError, Part};
 use crate::folder;
 use crate::member::Member;
-use crate::output::available;
+use crate::output::{available, write_failed};
 use crate::progress::{Done, until_finished};
-use crate::unfinished::Unfinished;
+use crate::unfinished::{PREFIX, SUFFIX, Unfinished, sweep, utf8};
 
 /// One file to write.
 struct Job<'a> {
@@ -59,21 +59,18 @@ pub fn extract(
     if fs_err::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(BundleError::Unfit { path: dir.to_owned(), what: "the folder is not empty".into() });
     }
-    let part = tempfile::Builder::new()
-        .prefix(".sunshine-")
-        .suffix(".part")
-        .permissions(Permissions::from_mode(0o777))
-        .tempdir_in(&parent)
-        .map_err(BundleError::io("make", dir))?;
-    let path = Utf8Path::from_path(part.path())
-        .ok_or_else(|| BundleError::Unfit { path: dir.to_owned(), what: "the folder's path is not UTF-8".into() })?;
-    let unfinished = Unfinished::new(path);
+    sweep(&parent);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(PREFIX).suffix(SUFFIX).permissions(Permissions::from_mode(0o777));
+    let made = Unfinished::begin(|| builder.tempdir_in(&parent), |part| utf8(part.path()));
+    let (part, unfinished) = made.map_err(BundleError::io("make", dir))?;
+    let path = unfinished.path();
     bundle.check_archive()?;
     run(bundle, path, &jobs, progress)?;
     let footer = bundle.footer().encode().unwrap_or_default();
     for (name, bytes) in [(folder::MANIFEST, bundle.manifest_bytes()), (folder::FOOTER, footer.as_slice())] {
         let file = path.join(name);
-        fs_err::write(&file, bytes).map_err(|e| write_error(&dir.join(name), bytes.len() as u64, e))?;
+        fs_err::write(&file, bytes).map_err(|e| write_failed(&dir.join(name), bytes.len() as u64, e))?;
     }
     fs_err::rename(path, dir).map_err(BundleError::io("name", dir))?;
     drop(unfinished);
@@ -161,7 +158,7 @@ fn write_checked(
         .truncate(true)
         .mode(job.mode)
         .open(path)
-        .map_err(|e| write_error(path, job.size, e))?;
+        .map_err(|e| write_failed(path, job.size, e))?;
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; CHUNK.min(usize::try_from(job.size).unwrap_or(CHUNK).max(1))];
     let mut left = job.size;
@@ -171,7 +168,7 @@ fn write_checked(
             break;
         }
         hasher.update(&buffer[..got]);
-        file.write_all(&buffer[..got]).map_err(|e| write_error(path, left, e))?;
+        file.write_all(&buffer[..got]).map_err(|e| write_failed(path, left, e))?;
         left = left.saturating_sub(got as u64);
         seen(got as u64);
     }
@@ -180,12 +177,4 @@ fn write_checked(
         return Ok(());
     }
     Err(damaged(format!("its sha256 is {found}, the manifest says {}", job.sha256)))
-}
-
-fn write_error(path: &Utf8Path, left: u64, error: std::io::Error) -> BundleError {
-    if error.kind() != std::io::ErrorKind::StorageFull && error.kind() != std::io::ErrorKind::QuotaExceeded {
-        return BundleError::io("write", path)(error);
-    }
-    let available = path.parent().and_then(|dir| available(dir).ok()).unwrap_or(0);
-    BundleError::DiskFull { path: path.to_owned(), needed: left.max(available + 1), available }
 }

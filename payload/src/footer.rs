@@ -2,7 +2,7 @@
 //! everything is. It has exactly one spelling: what is read is spelled again and must give the same bytes.
 //!
 //! ```text
-//! SUNSHINE-INSTALLER BUNDLE, FORMAT 0001
+//! SUNSHINE-INSTALLER BUNDLE, FORMAT 0002
 //! deployer  OFFSET SIZE          20 decimal digits each
 //! archive   OFFSET SIZE
 //! manifest  OFFSET SIZE
@@ -17,7 +17,7 @@ use crate::digest::Sha256;
 /// Bytes of the footer.
 pub const FOOTER_SIZE: u64 = 1024;
 /// The newest bundle format that this program writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 const MAGIC: &str = "SUNSHINE-INSTALLER BUNDLE, FORMAT ";
 const SIZE: usize = 1024;
@@ -44,6 +44,8 @@ impl Span {
 /// The footer, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Footer {
+    /// The bundle's format.
+    pub format: u32,
     /// The executable, from the first byte.
     pub deployer: Span,
     /// The tar archive.
@@ -71,9 +73,9 @@ impl Footer {
     /// The lines before the signature: with the manifest, this is what is signed.
     #[must_use]
     pub fn signed_head(&self) -> String {
-        let Self { deployer, archive, manifest, manifest_sha256, .. } = self;
+        let Self { format, deployer, archive, manifest, manifest_sha256, .. } = self;
         format!(
-            "{MAGIC}{FORMAT:04}\n\
+            "{MAGIC}{format:04}\n\
              deployer  {:020} {:020}\narchive   {:020} {:020}\nmanifest  {:020} {:020}\n\
              manifest-sha256 {manifest_sha256}\nsignature\n",
             deployer.offset, deployer.size, archive.offset, archive.size, manifest.offset, manifest.size,
@@ -107,7 +109,8 @@ impl Footer {
         }
         let text = std::str::from_utf8(bytes).map_err(|_| FooterError::Damaged("it is not text"))?;
         let format = text.get(MAGIC.len()..MAGIC.len() + 4).and_then(|n| n.parse::<u32>().ok());
-        let footer = (format == Some(FORMAT)).then(|| Self::read_lines(text)).flatten();
+        let known = format.filter(|format| (1..=FORMAT).contains(format));
+        let footer = known.and_then(|format| Self::read_lines(text, format));
         match (footer, format) {
             (Some(footer), _) if footer.encode().as_deref() == Some(bytes) => Ok(footer),
             // A newer footer need not have our lines, but it keeps the size, the first line and its own sum.
@@ -121,7 +124,7 @@ impl Footer {
             .is_some_and(|(covered, tail)| tail == format!("footer-sha256 {}\n", Sha256::of(covered.as_bytes())))
     }
 
-    fn read_lines(text: &str) -> Option<Self> {
+    fn read_lines(text: &str, format: u32) -> Option<Self> {
         let mut lines = text.split_at_checked(SIZE - TAIL)?.0.splitn(7, '\n').skip(1);
         let mut span = |name: &str| -> Option<Span> {
             let (offset, size) = lines.next()?.strip_prefix(name)?.trim_start().split_once(' ')?;
@@ -133,7 +136,7 @@ impl Footer {
         // splitn(7) left the signature and its filling in the last piece.
         signature.filter(|rest| rest.is_empty())?;
         let signature = lines.next()?.trim_end_matches('\n').to_owned();
-        Some(Self { deployer, archive, manifest, manifest_sha256, signature })
+        Some(Self { format, deployer, archive, manifest, manifest_sha256, signature })
     }
 
     /// True when the parts follow each other without a gap that nothing covers, up to the footer.
@@ -152,6 +155,7 @@ mod tests {
 
     fn sample(signature: &str) -> Footer {
         Footer {
+            format: FORMAT,
             deployer: Span { offset: 0, size: 5000 },
             archive: Span { offset: 8192, size: 1024 },
             manifest: Span { offset: 9216, size: 300 },
@@ -184,10 +188,10 @@ mod tests {
 
     #[test]
     fn a_newer_format_says_so() {
-        let text = String::from_utf8(sample("").encode().unwrap()).unwrap().replace("FORMAT 0001", "FORMAT 0002");
+        let text = String::from_utf8(sample("").encode().unwrap()).unwrap().replace("FORMAT 0002", "FORMAT 0003");
         let covered = &text[..SIZE - TAIL];
         let newer = format!("{covered}footer-sha256 {}\n", Sha256::of(covered.as_bytes()));
-        assert_eq!(Footer::decode(newer.as_bytes()), Err(FooterError::Newer(2)));
+        assert_eq!(Footer::decode(newer.as_bytes()), Err(FooterError::Newer(3)));
         assert!(matches!(Footer::decode(text.as_bytes()), Err(FooterError::Damaged(_))));
     }
 

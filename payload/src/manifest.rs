@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
 use crate::footer::Footer;
-use crate::member::{Member, check_name};
+use crate::image::blob_member;
+use crate::member::{Member, MemberKind, check_name};
 
 /// What a bundle says of itself. Fields that a newer program added are passed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +77,9 @@ impl Manifest {
             check_name(&member.name).map_err(|e| e.to_string())?;
             if !names.insert(member.name.as_str()) {
                 return Err(format!("it lists {} twice", member.name));
+            }
+            if member.kind == MemberKind::Blob && member.name != blob_member(&member.sha256) {
+                return Err(format!("{} is not named by its sha256", member.name));
             }
             let end = member.offset.checked_add(member.stored_size()).filter(|&end| end <= footer.manifest.offset);
             match end {

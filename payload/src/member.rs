@@ -90,8 +90,12 @@ impl Member {
 pub enum MemberKind {
     /// A package: `rpms/FILE`.
     Rpm,
-    /// A container image as `docker save` writes it: `images/FILE`.
+    /// A container image as `docker save` writes it: `images/FILE`. Only bundles of format 1 have them.
     Image,
+    /// A blob of container images: `blobs/sha256/HEX`.
+    Blob,
+    /// What makes an OCI image layout of the blobs: `oci-layout`, `index.json`.
+    Layout,
     /// `conf/conf.ini` or `install_rpm/install.ini`.
     Ini,
     /// A network's manifest: `networks/NAME.yaml`.
@@ -112,6 +116,8 @@ impl fmt::Display for MemberKind {
         f.pad(match self {
             Self::Rpm => "rpm",
             Self::Image => "image",
+            Self::Blob => "blob",
+            Self::Layout => "layout",
             Self::Ini => "ini",
             Self::NetworkManifest => "network",
             Self::Addon => "addon",

@@ -1,14 +1,16 @@
 //! A file in the making: written under another name, and under its own only when it is whole.
 
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::error::BundleError;
-use crate::unfinished::Unfinished;
+use crate::unfinished::{PREFIX, SUFFIX, Unfinished, sweep, utf8};
 
 /// Zeros in a piece of at least this size are not written.
 const HOLE_FROM: usize = 64 * 1024;
@@ -22,27 +24,22 @@ pub(crate) struct Output {
     /// Bytes that the whole file will have, as far as known; for the message about a full disk.
     expected: u64,
     written: u64,
-    unfinished: Option<Unfinished>,
+    unfinished: Unfinished,
 }
 
 impl Output {
     /// Begins a file of about `expected` bytes, after asking the file system whether that fits.
     pub(crate) fn create(path: &Utf8Path, mode: u32, expected: u64) -> Result<Self, BundleError> {
-        let dir = match path.parent() {
-            Some(dir) if !dir.as_str().is_empty() => dir,
-            _ => Utf8Path::new("."),
-        };
+        let dir = folder_of(path);
         let available = available(dir)?;
         if available < expected {
             return Err(BundleError::DiskFull { path: path.to_owned(), needed: expected, available });
         }
-        let file = tempfile::Builder::new()
-            .prefix(".sunshine-")
-            .suffix(".part")
-            .permissions(Permissions::from_mode(mode))
-            .tempfile_in(dir)
-            .map_err(BundleError::io("write", path))?;
-        let unfinished = Utf8Path::from_path(file.path()).map(Unfinished::new);
+        sweep(dir);
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(PREFIX).suffix(SUFFIX).permissions(Permissions::from_mode(mode));
+        let made = Unfinished::begin(|| builder.tempfile_in(dir), |file| utf8(file.path()));
+        let (file, unfinished) = made.map_err(BundleError::io("write", path))?;
         Ok(Self { path: path.to_owned(), file, expected, written: 0, unfinished })
     }
 
@@ -64,13 +61,7 @@ impl Output {
     }
 
     fn failed(&self, error: io::Error) -> BundleError {
-        if error.kind() != io::ErrorKind::StorageFull && error.kind() != io::ErrorKind::QuotaExceeded {
-            return BundleError::io("write", &self.path)(error);
-        }
-        let dir = self.path.parent().unwrap_or(Utf8Path::new("."));
-        let available = available(dir).unwrap_or(0);
-        let needed = self.expected.saturating_sub(self.written).max(available + 1);
-        BundleError::DiskFull { path: self.path.clone(), needed, available }
+        write_failed(&self.path, self.expected.saturating_sub(self.written), error)
     }
 
     /// Gives the file its name, replacing what had it.
@@ -82,6 +73,76 @@ impl Output {
         drop(unfinished);
         Ok(())
     }
+}
+
+/// Files that are made on the way to a bundle, in a folder beside it that is removed with this value.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    beside: Utf8PathBuf,
+    folder: Mutex<Option<(TempDir, Unfinished)>>,
+    next: AtomicUsize,
+}
+
+/// A file of a [`Spool`].
+#[derive(Debug)]
+pub(crate) struct SpoolFile {
+    pub(crate) path: Utf8PathBuf,
+    pub(crate) written: u64,
+    file: File,
+}
+
+impl Spool {
+    /// For a bundle that is to be written to this path. Nothing is made on the disk before it is needed.
+    pub(crate) fn beside(bundle: &Utf8Path) -> Self {
+        Self { beside: folder_of(bundle).to_owned(), folder: Mutex::default(), next: AtomicUsize::new(0) }
+    }
+
+    /// A new, empty file.
+    pub(crate) fn file(&self) -> Result<SpoolFile, BundleError> {
+        let path = self.folder()?.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        let file = File::create_new(&path).map_err(BundleError::io("write", &path))?;
+        Ok(SpoolFile { path, written: 0, file })
+    }
+
+    /// The folder, made when it is first asked for.
+    pub(crate) fn folder(&self) -> Result<Utf8PathBuf, BundleError> {
+        let mut folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, unfinished)) = &*folder {
+            return Ok(unfinished.path().to_owned());
+        }
+        sweep(&self.beside);
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(PREFIX).suffix(SUFFIX);
+        let made = Unfinished::begin(|| builder.tempdir_in(&self.beside), |dir| utf8(dir.path()));
+        let (_, unfinished) = folder.insert(made.map_err(BundleError::io("write", &self.beside))?);
+        Ok(unfinished.path().to_owned())
+    }
+}
+
+impl SpoolFile {
+    /// Appends.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), BundleError> {
+        self.file.write_all(bytes).map_err(|e| write_failed(&self.path, bytes.len() as u64, e))?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Utf8Path) -> &Utf8Path {
+    match path.parent() {
+        Some(dir) if !dir.as_str().is_empty() => dir,
+        _ => Utf8Path::new("."),
+    }
+}
+
+/// The error for a write that failed when `left` bytes were still to come.
+pub(crate) fn write_failed(path: &Utf8Path, left: u64, error: io::Error) -> BundleError {
+    if error.kind() != io::ErrorKind::StorageFull && error.kind() != io::ErrorKind::QuotaExceeded {
+        return BundleError::io("write", path)(error);
+    }
+    let available = available(folder_of(path)).unwrap_or(0);
+    BundleError::DiskFull { path: path.to_owned(), needed: left.max(available + 1), available }
 }
 
 /// Bytes that an ordinary user may still write in the file system of `dir`.

@@ -5,7 +5,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::assemble::{Assembled, Inputs, assemble};
 use crate::bundle::Bundle;
 use crate::error::BundleError;
-use crate::member::{Member, MemberKind};
+use crate::image::{Image, ImageInput, Reference};
+use crate::member::{Member, MemberKind, Stored};
 use crate::write::Source;
 use crate::yum::Packing;
 
@@ -32,33 +33,45 @@ pub struct Changes {
     pub pinned_key: Option<Option<String>>,
 }
 
-/// The recipe of the changed bundle. Write it with [`crate::write()`].
+/// The recipe of the changed bundle. Write it to `output` with [`crate::write()`].
 pub fn repack(
     bundle: &Bundle,
     changes: &Changes,
+    output: &Utf8Path,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Assembled, Vec<BundleError>> {
     let manifest = bundle.manifest();
     let version = changes.product_version.as_ref().unwrap_or(&manifest.product_version);
-    let mut inputs = Inputs::new(version, Source::Deployer(bundle.clone()));
+    let mut inputs = Inputs::new(version, Source::Deployer(bundle.clone()), output);
     inputs.pinned_key = changes.pinned_key.clone().unwrap_or_else(|| manifest.pinned_key.clone());
     inputs.packing = packing_of(bundle);
-    let dropped = dropped(bundle, &changes.drop).map_err(|e| vec![e])?;
-    for member in manifest.members.iter().filter(|member| !dropped.contains(&member.name.as_str())) {
+    let images = bundle.images().map_err(|e| vec![e])?;
+    let dropped = dropped(bundle, &images, &changes.drop).map_err(|e| vec![e])?;
+    for member in manifest.members.iter().filter(|member| !dropped.contains(&member.name)) {
         let source = match member.kind {
             // In an extracted folder these are the site's own to change.
             MemberKind::Ini if bundle.is_folder() => Source::File(bundle.path().join(&member.name)),
             _ => Source::Member(bundle.clone(), Box::new(member.clone())),
         };
         match member.kind {
-            // Made anew from the packages.
-            MemberKind::Repodata => {}
+            // Made anew from the packages and the images.
+            MemberKind::Repodata | MemberKind::Blob | MemberKind::Layout => {}
+            // A bundle of format 1 has images as archives.
+            MemberKind::Image => {
+                inputs.images.push(ImageInput::Archive { source: archive(bundle, member), name: None })
+            }
             MemberKind::Rpm => inputs.rpms.push(source),
             kind => inputs.others.push((member.name.clone(), kind, source)),
         }
     }
     inputs.rpms.extend(changes.rpms.iter().cloned().map(Source::File));
-    changes.images.iter().for_each(|path| inputs.image(path));
+    for mut image in images {
+        image.names.retain(|name| !dropped.contains(&name.to_string()));
+        if !image.names.is_empty() {
+            inputs.images.push(ImageInput::Held { bundle: bundle.clone(), image });
+        }
+    }
+    changes.images.iter().for_each(|path| inputs.image(path, None));
     for (name, path) in &changes.networks {
         inputs.others.retain(|(other, ..)| *other != format!("networks/{name}.yaml"));
         inputs.network(name, path);
@@ -77,12 +90,26 @@ fn packing_of(bundle: &Bundle) -> Packing {
     if bundle.manifest().members.iter().any(zstd) { Packing::Zstd } else { Packing::Gzip }
 }
 
-/// The members that these words mean; a word that means none is an error.
-fn dropped<'a>(bundle: &'a Bundle, words: &'a [String]) -> Result<Vec<&'a str>, BundleError> {
+/// Where an image's archive lies.
+fn archive(bundle: &Bundle, member: &Member) -> Source {
+    if bundle.is_folder() {
+        return Source::File(bundle.path().join(&member.name));
+    }
+    match member.stored {
+        Stored::Plain => Source::Range { path: bundle.path().to_owned(), at: member.offset, size: member.size },
+        Stored::Gzip { .. } => Source::Member(bundle.clone(), Box::new(member.clone())),
+    }
+}
+
+/// The members and names of images that these words mean; a word that means none is an error.
+fn dropped(bundle: &Bundle, images: &[Image], words: &[String]) -> Result<Vec<String>, BundleError> {
     let mut dropped = Vec::new();
     for word in words {
         let before = dropped.len();
-        dropped.extend(bundle.matching(word).map(|member| member.name.as_str()));
+        dropped.extend(bundle.matching(word).map(|member| member.name.clone()));
+        let names = images.iter().flat_map(|image| &image.names).map(ToString::to_string);
+        let full = word.parse::<Reference>().map(|name| name.to_string());
+        dropped.extend(names.filter(|name| full.as_ref().is_ok_and(|full| full == name)));
         if dropped.len() == before {
             return Err(bundle.no_member(word));
         }

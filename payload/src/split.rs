@@ -116,8 +116,9 @@ impl Writing<'_> {
             _ => BundleError::io("write", part)(error),
         };
         // Under its own name from the start: a part that a kill leaves behind is found and replaced by the next split.
-        self.made.push((part.to_owned(), Unfinished::new(part)));
-        let mut output = std::fs::File::create(part).map_err(|e| full(e, range.start))?;
+        let begun = Unfinished::begin(|| std::fs::File::create(part), |_| Some(part.to_owned()));
+        let (mut output, unfinished) = begun.map_err(|e| full(e, range.start))?;
+        self.made.push((part.to_owned(), unfinished));
         let (mut hasher, mut at, mut buffer) = (Hasher::new(), range.start, vec![0; CHUNK]);
         while at < range.end {
             let want = usize::try_from(range.end - at).unwrap_or(CHUNK).min(CHUNK);

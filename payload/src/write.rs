@@ -3,7 +3,7 @@
 //! The same inputs give the same bytes: members are ordered by name, no clock and no owner is asked.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::mpsc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -62,6 +62,15 @@ pub struct NewMember {
 pub enum Source {
     /// A whole file.
     File(Utf8PathBuf),
+    /// A part of a file.
+    Range {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Where the part begins.
+        at: u64,
+        /// Its bytes.
+        size: u64,
+    },
     /// These bytes.
     Bytes(Vec<u8>),
     /// A member of another bundle.
@@ -74,15 +83,16 @@ impl Source {
     /// How messages call it.
     pub(crate) fn path(&self) -> Utf8PathBuf {
         match self {
-            Self::File(path) => path.clone(),
+            Self::File(path) | Self::Range { path, .. } => path.clone(),
             Self::Bytes(_) => "(in memory)".into(),
             Self::Member(bundle, member) => bundle.path().join(&member.name),
             Self::Deployer(bundle) => bundle.path().to_owned(),
         }
     }
 
-    fn size(&self) -> Result<u64, BundleError> {
+    pub(crate) fn size(&self) -> Result<u64, BundleError> {
         Ok(match self {
+            Self::Range { size, .. } => *size,
             Self::File(path) => fs_err::metadata(path).map_err(BundleError::io("read", path))?.len(),
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Member(_, member) => member.size,
@@ -93,13 +103,18 @@ impl Source {
     pub(crate) fn open(&self) -> Result<Box<dyn Read + Send + '_>, BundleError> {
         Ok(match self {
             Self::File(path) => Box::new(File::open(path).map_err(BundleError::io("open", path))?),
+            Self::Range { path, at, size } => {
+                let mut file = File::open(path).map_err(BundleError::io("open", path))?;
+                file.seek(SeekFrom::Start(*at)).map_err(BundleError::io("read", path))?;
+                Box::new(file.take(*size))
+            }
             Self::Bytes(bytes) => Box::new(bytes.as_slice()),
             Self::Member(bundle, member) => bundle.reader(member)?,
             Self::Deployer(bundle) => Box::new(bundle.deployer_reader()?),
         })
     }
 
-    fn read_all(&self) -> Result<Vec<u8>, BundleError> {
+    pub(crate) fn read_all(&self) -> Result<Vec<u8>, BundleError> {
         let mut bytes = Vec::new();
         self.open()?.read_to_end(&mut bytes).map_err(BundleError::io("read", self.path()))?;
         Ok(bytes)
@@ -179,7 +194,10 @@ fn prepare(recipe: &Recipe) -> Result<Vec<Prepared<'_>>, BundleError> {
 
 /// The gzip form of a text, when it is worth it.
 fn pack(new: &NewMember, size: u64) -> Result<Option<Vec<u8>>, BundleError> {
-    let text = !matches!(new.kind, MemberKind::Rpm | MemberKind::Image | MemberKind::Repodata);
+    let text = !matches!(
+        new.kind,
+        MemberKind::Rpm | MemberKind::Image | MemberKind::Blob | MemberKind::Layout | MemberKind::Repodata
+    );
     if !text || size < PACK_FROM as u64 || size > PACK_UP_TO {
         return Ok(None);
     }
@@ -310,6 +328,7 @@ fn write_deployer(out: &mut Output, recipe: &Recipe) -> Result<(Deployer, &'stat
 fn write_tail(out: &mut Output, manifest: &Manifest, archive: u64) -> Result<(), BundleError> {
     let bytes = manifest.encode().map_err(|e| BundleError::Unfit { path: "manifest".into(), what: e.to_string() })?;
     let footer = Footer {
+        format: FORMAT,
         deployer: Span { offset: 0, size: manifest.deployer.size },
         archive: Span { offset: archive, size: out.at() - archive },
         manifest: Span { offset: out.at(), size: bytes.len() as u64 },

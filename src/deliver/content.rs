@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -17,7 +18,7 @@ pub(super) type Load = Box<dyn Fn() -> io::Result<Bytes> + Send + Sync>;
 pub(super) struct Entry {
     /// Bytes.
     pub(super) size: u64,
-    /// Its checksum: the strong validator.
+    /// Its checksum, or what else tells it from others: the strong validator.
     pub(super) sha256: String,
     /// For `Last-Modified`: of the bundle, or of the file.
     pub(super) modified: SystemTime,
@@ -29,6 +30,8 @@ enum Source {
     Bytes(Bytes),
     /// Read piece by piece, from where it begins in the file.
     File(Arc<File>, u64),
+    /// Others, one behind the other.
+    Chain(Vec<Arc<Entry>>),
     /// Packed in the bundle; unpacked when first asked for. Only texts are, so what is kept is small.
     Packed { load: Load, kept: Mutex<Option<Bytes>> },
 }
@@ -38,6 +41,7 @@ impl std::fmt::Debug for Source {
         f.write_str(match self {
             Source::Bytes(_) => "Bytes",
             Source::File(..) => "File",
+            Source::Chain(_) => "Chain",
             Source::Packed { .. } => "Packed",
         })
     }
@@ -56,11 +60,26 @@ impl Entry {
         Entry { size, sha256, modified, source: Source::Packed { load, kept: Mutex::new(None) } }
     }
 
+    /// Entries one behind the other, such as an archive's headers and its files. `tag` is what tells it from others.
+    pub(super) fn chain(parts: Vec<Arc<Entry>>, tag: String, modified: SystemTime) -> Entry {
+        let size = parts.iter().map(|part| part.size).sum();
+        Entry { size, sha256: tag, modified, source: Source::Chain(parts) }
+    }
+
     /// Opens it for reading pieces.
     pub(super) fn open(&self) -> io::Result<Pieces> {
         match &self.source {
             Source::Bytes(bytes) => Ok(Pieces::Bytes(bytes.clone())),
             Source::File(file, offset) => Ok(Pieces::File(Arc::clone(file), *offset)),
+            Source::Chain(parts) => {
+                let mut at = 0;
+                let mut opened = Vec::with_capacity(parts.len());
+                for part in parts {
+                    opened.push((at..at + part.size, part.open()?));
+                    at += part.size;
+                }
+                Ok(Pieces::Chain(opened.into()))
+            }
             Source::Packed { load, kept } => {
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(bytes) = &*kept {
@@ -82,6 +101,8 @@ impl Entry {
 pub(super) enum Pieces {
     Bytes(Bytes),
     File(Arc<File>, u64),
+    /// Each with its place in the whole.
+    Chain(Arc<[(Range<u64>, Pieces)]>),
 }
 
 /// A mapped piece costs no memory, so it can be large; a piece read from a file is held until its client took it, and
@@ -104,6 +125,10 @@ impl Pieces {
                 file.read_exact_at(&mut space, offset + start).map_err(|_| damaged())?;
                 Ok(Bytes::from(space))
             }
+            Pieces::Chain(parts) => {
+                let (place, part) = parts.iter().find(|(place, _)| place.contains(&start)).ok_or_else(damaged)?;
+                part.next(start - place.start, end.min(place.end) - place.start)
+            }
         }
     }
 }
@@ -124,4 +149,32 @@ impl Content {
 
 fn length(bytes: &Bytes) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_is_read_from_anywhere() {
+        let part = |text: &'static str| {
+            Arc::new(Entry::bytes(Bytes::from_static(text.as_bytes()), String::new(), SystemTime::UNIX_EPOCH))
+        };
+        let chain =
+            Entry::chain(vec![part("ab"), part(""), part("cde"), part("f")], "x".into(), SystemTime::UNIX_EPOCH);
+        let pieces = chain.open().unwrap();
+        for start in 0..6 {
+            for end in start + 1..=6 {
+                let (mut at, mut read) = (start, Vec::new());
+                while at < end {
+                    let piece = pieces.next(at, end).unwrap();
+                    at += u64::try_from(piece.len()).unwrap();
+                    read.extend_from_slice(&piece);
+                }
+                let whole = b"abcdef";
+                assert_eq!(read, whole[usize::try_from(start).unwrap()..usize::try_from(end).unwrap()]);
+            }
+        }
+        assert!(chain.open().unwrap().next(6, 7).is_err());
+    }
 }

@@ -1,7 +1,7 @@
 //! From a request to an answer (RFC 9110). What happens, in this order:
 //!
 //! 1. a method other than GET and HEAD is refused with 405;
-//! 2. the path is read ([`path`](super::path)) and looked up; whatever is not there is 404;
+//! 2. the path is read ([`path`](super::path), [`registry`](super::registry)) and looked up; whatever is not there is 404;
 //! 3. `If-None-Match`, else `If-Modified-Since`: 304 when the client has it already;
 //! 4. `Range`, unless `If-Range` names another version: 206, as `multipart/byteranges` for several parts, or 416;
 //! 5. the body goes out in bounded pieces, and one line about it to the log.
@@ -25,18 +25,34 @@ use hyper::{Method, Request, Response, StatusCode};
 use tracing::{info, warn};
 
 use super::content::{Content, Entry, Pieces};
+use super::listener::Shared;
 use super::path::member_name;
 use super::range::{self, Wanted};
+use super::registry::{Asked, Refusal};
+
+const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const DOCKER_API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
 /// Answers one request.
 pub(super) fn answer<B>(
-    content: &Content,
-    token: &str,
+    shared: &Shared,
     client: SocketAddr,
     request: &Request<B>,
 ) -> Result<Response<Answer>, Infallible> {
-    let name = member_name(request.uri().path(), token);
-    let mut response = respond(content, name.as_deref(), request.method(), request.headers());
+    let (path, method, headers) = (request.uri().path(), request.method(), request.headers());
+    let asked = shared.registry.asked(path, request.uri().query(), &shared.token);
+    let (name, mut response) = match asked {
+        Some(asked) => {
+            let response = registry_response(&shared.content, &asked, method, headers);
+            let name = if let Asked::Blob { member, .. } = asked { member } else { "(registry)".to_owned() };
+            (Some(name), response)
+        }
+        None => {
+            let name = member_name(path, &shared.token);
+            let response = respond(&shared.content, name.as_deref(), method, headers);
+            (name, response)
+        }
+    };
     let planned = response.body().left;
     let line = Line {
         client,
@@ -57,14 +73,45 @@ fn respond(content: &Content, name: Option<&str>, method: &Method, headers: &Hea
     let Some((name, entry)) = name.and_then(|name| Some((name, content.get(name)?))) else {
         return headless(plain(StatusCode::NOT_FOUND, "not in this repository\n"), method);
     };
-    let mut response = if unchanged(headers, &entry) {
+    entry_response(&entry, name, content_type(name), method, headers)
+}
+
+/// The registry's answer (OCI distribution specification 1.1).
+fn registry_response(content: &Content, asked: &Asked, method: &Method, headers: &HeaderMap) -> Response<Answer> {
+    let refuse = |refusal: Refusal| json(refusal.status, refusal.body());
+    let response = match asked {
+        _ if method != Method::GET && method != Method::HEAD => {
+            with_header(refuse(Refusal::METHOD), ALLOW, "GET, HEAD")
+        }
+        Asked::Version => json(StatusCode::OK, "{}".to_owned()),
+        Asked::Tags(tags) => json(StatusCode::OK, tags.clone()),
+        Asked::No(refusal) => refuse(*refusal),
+        Asked::Blob { member, media_type, digest } => match content.get(member) {
+            Some(entry) => {
+                let response = entry_response(&entry, member, media_type, method, headers);
+                with_header(response, DOCKER_CONTENT_DIGEST, digest)
+            }
+            None => plain(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be read\n"),
+        },
+    };
+    headless(with_header(response, DOCKER_API_VERSION, "registry/2.0"), method)
+}
+
+fn json(code: StatusCode, text: String) -> Response<Answer> {
+    let response = status(code, Answer::of([Part::Text(Bytes::from(text))]));
+    with_header(response, CONTENT_TYPE, "application/json")
+}
+
+/// An entry, or the parts of it that are wanted.
+fn entry_response(entry: &Entry, name: &str, kind: &str, method: &Method, headers: &HeaderMap) -> Response<Answer> {
+    let mut response = if unchanged(headers, entry) {
         status(StatusCode::NOT_MODIFIED, Answer::default())
     } else {
         let wanted = match headers.get(RANGE).and_then(|value| value.to_str().ok()) {
-            Some(value) if range_holds(headers, &entry) => range::parse(value, entry.size),
+            Some(value) if range_holds(headers, entry) => range::parse(value, entry.size),
             _ => Wanted::Whole,
         };
-        match body(&entry, wanted, content_type(name)) {
+        match body(entry, wanted, kind) {
             Ok(response) => response,
             Err(error) => {
                 warn!(target: "repo::access", name, %error, "a member cannot be read");
@@ -72,14 +119,14 @@ fn respond(content: &Content, name: Option<&str>, method: &Method, headers: &Hea
             }
         }
     };
-    response = with_header(response, ETAG, &etag(&entry));
+    response = with_header(response, ETAG, &etag(entry));
     response = with_header(response, LAST_MODIFIED, &httpdate::fmt_http_date(entry.modified));
     response = with_header(response, ACCEPT_RANGES, "bytes");
     headless(response, method)
 }
 
 /// The body for what is wanted, with the headers that describe it.
-fn body(entry: &Entry, wanted: Wanted, kind: &'static str) -> io::Result<Response<Answer>> {
+fn body(entry: &Entry, wanted: Wanted, kind: &str) -> io::Result<Response<Answer>> {
     let size = entry.size;
     let response = match wanted {
         Wanted::Unsatisfiable => {

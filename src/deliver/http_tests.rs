@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -6,6 +7,8 @@ use http_body_util::BodyExt;
 use hyper::{Method, Request, Response};
 
 use super::*;
+use crate::deliver::listener::Limits;
+use crate::deliver::registry::Registry;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const TEXT: &[u8] = b"0123456789";
@@ -17,6 +20,7 @@ fn modified() -> SystemTime {
 
 fn ask(method: Method, name: &str, headers: &[(&str, &str)]) -> (Response<()>, String) {
     let content = Content::default();
+    let (registry, maps, token) = (Registry::default(), Arc::default(), TOKEN.to_owned());
     content.put("rpms/a.rpm", Entry::bytes(Bytes::from_static(TEXT), SUM.to_owned(), modified()));
     content.put("empty", Entry::bytes(Bytes::new(), SUM.to_owned(), modified()));
     let mut request = Request::builder().method(method).uri(format!("/{TOKEN}/{name}"));
@@ -24,7 +28,8 @@ fn ask(method: Method, name: &str, headers: &[(&str, &str)]) -> (Response<()>, S
         request = request.header(*name, *value);
     }
     let client: SocketAddr = "127.0.0.1:9".parse().unwrap();
-    let response = answer(&content, TOKEN, client, &request.body(()).unwrap()).unwrap();
+    let shared = Shared { content, registry, maps, token, limits: Limits::default() };
+    let response = answer(&shared, client, &request.body(()).unwrap()).unwrap();
     let (parts, body) = response.into_parts();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let body = runtime.block_on(body.collect()).unwrap().to_bytes();

@@ -24,6 +24,7 @@ use tracing::debug;
 use super::content::Content;
 use super::http::{Answer, answer};
 use super::kept::{Kept, Seat};
+use super::registry::Registry;
 use super::stream::{Maps, Patience, Stream};
 
 /// What the server allows its clients.
@@ -61,6 +62,7 @@ impl Default for Limits {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) content: Content,
+    pub(super) registry: Registry,
     pub(super) maps: Arc<Maps>,
     pub(super) token: String,
     pub(super) limits: Limits,
@@ -118,7 +120,7 @@ async fn connection(tcp: TcpStream, client: SocketAddr, shared: Arc<Shared>, sea
     let service = service_fn(|request| {
         asked.store(true, Ordering::Relaxed);
         seat.works();
-        let response = answer(&shared.content, &shared.token, client, &request);
+        let response = answer(&shared, client, &request);
         let seat = Arc::clone(&seat);
         std::future::ready(response.map(|response| response.map(|answer| Seated { answer, seat })))
     });

@@ -1,5 +1,5 @@
-//! The bundle's packages on their way to the hosts: the temporary yum repository that a run serves, and what a host needs to
-//! reach it by one of the routes.
+//! The bundle's packages and images on their way to the hosts: the temporary yum repository and the registry that a run
+//! serves, and what a host needs to reach them by one of the routes.
 //!
 //! In: the bundle and rpms given with -f. Out: one listener per run, its `.repo` file and keys on a host, or the files
 //! themselves over SSH. Which packages are wanted, and how a package manager takes them, is `packages`' business.
@@ -8,13 +8,18 @@ pub(crate) mod catalogue;
 mod content;
 mod error;
 mod http;
+mod image_archive;
+pub(crate) mod images;
 mod kept;
 mod listener;
 mod local;
+mod on_demand;
 mod path;
 pub(crate) mod probe;
 pub(crate) mod push;
 mod range;
+pub(crate) mod reach;
+mod registry;
 pub(crate) mod repofile;
 mod route;
 pub(crate) mod server;
@@ -27,5 +32,6 @@ mod server_tests;
 
 pub use error::DeliverError;
 pub use listener::CONNECTIONS;
+pub use on_demand::Delivery;
 pub use route::{Route, RouteChoice};
-pub use server::Server;
+pub use server::{Place, Server};

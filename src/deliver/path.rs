@@ -6,14 +6,16 @@
 
 /// A member's name asked for under the run's token, or `None` for whatever is not exactly `/TOKEN/NAME`.
 pub(super) fn member_name(path: &str, token: &str) -> Option<String> {
-    let (given, name) = path.strip_prefix('/')?.split_once('/')?;
-    if !same(given.as_bytes(), token.as_bytes()) {
-        return None;
-    }
-    let name = decode(name)?;
+    let name = decode(under(path, token)?)?;
     let safe = !name.chars().any(|c| c.is_control() || c == '\\')
         && name.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
     safe.then_some(name)
+}
+
+/// What follows `/TOKEN/`, as it is in the path.
+pub(super) fn under<'a>(path: &'a str, token: &str) -> Option<&'a str> {
+    let (given, rest) = path.strip_prefix('/')?.split_once('/')?;
+    same(given.as_bytes(), token.as_bytes()).then_some(rest)
 }
 
 /// Percent-decoding, once (RFC 3986, 2.1). `None` for a broken escape and for what is not UTF-8.

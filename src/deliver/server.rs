@@ -15,8 +15,10 @@ use tracing::info;
 use super::catalogue::Catalogue;
 use super::content::{Content, Entry};
 use super::error::DeliverError;
+use super::image_archive;
 use super::listener::{self, Limits, Shared};
 use super::local::{self, LocalRpm};
+use super::registry::Registry;
 use super::signing::SigningKey;
 use super::stream::Maps;
 
@@ -38,7 +40,7 @@ pub struct Server {
 
 /// What is served and where: what a host's view of the repository keeps of the server.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub struct Place {
     pub(crate) stock: Arc<Stock>,
     addr: SocketAddr,
 }
@@ -105,7 +107,9 @@ impl Server {
         self.place.url_for(ip)
     }
 
-    pub(crate) fn place(&self) -> &Place {
+    /// What hosts' views of it keep.
+    #[must_use]
+    pub fn place(&self) -> &Place {
         &self.place
     }
 
@@ -157,8 +161,14 @@ impl Drop for Server {
 
 impl Stock {
     fn new(bundle: Option<Bundle>, local_rpms: &[Utf8PathBuf], limits: Limits) -> Result<Stock, DeliverError> {
-        let shared =
-            Shared { content: Content::default(), maps: Arc::new(Maps::default()), token: random_hex(), limits };
+        let images = bundle.as_ref().map(Bundle::images).transpose()?.unwrap_or_default();
+        let shared = Shared {
+            content: Content::default(),
+            registry: Registry::new(&images),
+            maps: Arc::new(Maps::default()),
+            token: random_hex(),
+            limits,
+        };
         let mut metadata = Vec::new();
         if let Some(bundle) = &bundle {
             let shelf = Shelf::open(bundle)?;
@@ -168,6 +178,9 @@ impl Stock {
                     metadata.push(member.name.clone());
                 }
             }
+        }
+        for image in &images {
+            shared.content.put(image_archive::docker_name(image), image_archive::docker(&shared.content, image)?);
         }
         let (local, repodata) = local::open(local_rpms)?;
         for rpm in &local {
@@ -241,6 +254,11 @@ impl Stock {
             return Err(failed(format!("it is damaged: sha256 {found} instead of {}", entry.sha256)));
         }
         Ok(whole)
+    }
+
+    /// All that is served.
+    pub(super) fn content(&self) -> &Content {
+        &self.shared.content
     }
 
     /// What is served under a name, for uploads.

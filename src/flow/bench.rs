@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use payload::Bundle;
 
+use crate::deliver::{Delivery, RouteChoice};
 use crate::host::{Facts, HostId, Secret, Target, TargetDefaults};
 use crate::packages::InstallOptions;
 use crate::plan::Plan;
@@ -98,7 +99,8 @@ impl Site {
         let asked = Asked { environment: &environment, bundle: Some(&self.bundle), options: &options };
         let (mut flows, _) = checked_flows(operations, &asked)?;
         let facts = self.facts.iter().collect();
-        let mut seen = Seen::new(&environment, Some(&self.bundle), facts, InstallOptions::default());
+        let delivery = Delivery::new(None, RouteChoice::Auto);
+        let mut seen = Seen::new(&environment, Some(&self.bundle), facts, InstallOptions::default(), delivery);
         seen.etcd_found = self.facts.keys().map(|host| (host.clone(), super::etcd::Found::default())).collect();
         "sunshine-bench".clone_into(&mut seen.fresh_token);
         let plan = make_plan(&mut flows, &mut seen)?;

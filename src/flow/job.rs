@@ -10,7 +10,6 @@
 //! 7. What was learnt is kept with the environment.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -18,7 +17,7 @@ use std::time::Instant;
 use camino::Utf8PathBuf;
 use payload::Bundle;
 
-use crate::deliver::{CONNECTIONS, Server};
+use crate::deliver::{CONNECTIONS, Delivery};
 use crate::host::{HostId, Need, Target, raise_descriptors};
 use crate::packages::{InstallOptions, Wanted};
 use crate::plan::{
@@ -217,6 +216,7 @@ fn work_on(
         events: &setup.events,
         options: &job.options,
         install,
+        delivery: Delivery::new(setup.bundle.clone(), job.options.repo_route),
     };
     let mut wanted = BTreeMap::new();
     for flow in flows.iter() {
@@ -277,9 +277,8 @@ fn start_repository(
     let mut local: Vec<Utf8PathBuf> = needed.values().flat_map(|w| rpms::local_files(w)).cloned().collect();
     local.sort();
     local.dedup();
-    let any = SocketAddr::from(([0, 0, 0, 0], 0));
-    let server = Server::start(scene.bundle.cloned(), &local, any)?;
-    Ok(Some(Repository { server, needed }))
+    let place = scene.delivery.start(&local)?;
+    Ok(Some(Repository { place, needed }))
 }
 
 /// Tells every problem; goes on only when none is more than a warning.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-use crate::deliver::{Route, Server};
+use crate::deliver::Route;
+use crate::deliver::server::Place;
 use crate::host::{HostId, for_each};
 use crate::packages::{HostRepo, InstallOptions, PackageError, Transaction, Wanted};
 use crate::plan::{Events, Level, RunHost, RunHosts, release_lease};
@@ -14,7 +15,7 @@ use super::scene::Scene;
 /// The temporary repository of this run, and what each host needs of it.
 #[derive(Debug)]
 pub(super) struct Repository {
-    pub server: Server,
+    pub place: Place,
     pub needed: BTreeMap<HostId, Vec<Wanted>>,
 }
 
@@ -78,7 +79,7 @@ fn try_one(
     mut note: impl FnMut(String),
 ) -> Result<Transaction, PackageError> {
     let choice = scene.options.repo_route;
-    let mut repo = HostRepo::open(&run_host.host, &run_host.facts, &repository.server, choice, wanted, &mut note)?;
+    let mut repo = HostRepo::open(&run_host.host, &run_host.facts, &repository.place, choice, wanted, &mut note)?;
     if matches!(repo.route(), Route::Tunnel | Route::Push) {
         note(format!("packages come by route {}", repo.why()));
     }

@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use payload::{Bundle, MemberKind, NewMember, RpmId, Source};
 use serde_json::{Value, json};
 
+use crate::deliver::{Delivery, RouteChoice};
 use crate::host::{Facts, HostId, Target, TargetDefaults, UnitState};
 use crate::packages::InstallOptions;
 use crate::plan::Plan;
@@ -132,7 +133,8 @@ impl Site {
         let asked = Asked { environment: &environment, bundle: self.bundle.as_ref(), options: &options };
         let (mut flows, _) = checked_flows(operations, &asked)?;
         let install = InstallOptions { hold: self.hold, ..InstallOptions::default() };
-        let mut seen = Seen::new(&environment, self.bundle.as_ref(), self.facts.iter().collect(), install);
+        let delivery = Delivery::new(None, RouteChoice::Auto);
+        let mut seen = Seen::new(&environment, self.bundle.as_ref(), self.facts.iter().collect(), install, delivery);
         let found = |host: &HostId| (host.clone(), self.found.get(host).cloned().unwrap_or_default());
         seen.etcd_found = self.facts.keys().map(found).collect();
         TOKEN.clone_into(&mut seen.fresh_token);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use payload::Bundle;
 
+use crate::deliver::Delivery;
 use crate::host::{Facts, HostId, Target};
 use crate::packages::{InstallOptions, Wanted};
 use crate::plan::{Events, Plan, RunHosts, RunReport};
@@ -25,6 +26,7 @@ pub(super) struct Scene<'a> {
     pub events: &'a Events,
     pub options: &'a RunOptions,
     pub install: InstallOptions,
+    pub delivery: Delivery,
 }
 
 impl Scene<'_> {
@@ -35,7 +37,7 @@ impl Scene<'_> {
 
     /// What plans are made from.
     pub(super) fn seen(&self) -> Seen<'_> {
-        Seen::new(self.environment, self.bundle, self.facts(), self.install.clone())
+        Seen::new(self.environment, self.bundle, self.facts(), self.install.clone(), self.delivery.clone())
     }
 }
 
@@ -50,6 +52,8 @@ pub(super) struct Seen<'a> {
     pub bundle: Option<&'a Bundle>,
     pub facts: BTreeMap<&'a HostId, &'a Facts>,
     pub install: InstallOptions,
+    /// For steps that bring something when they run.
+    pub delivery: Delivery,
     /// What hosts hold of etcd, of those that were asked.
     pub etcd_found: BTreeMap<HostId, etcd::Found>,
     /// The token of an etcd cluster that begins in this run.
@@ -67,6 +71,7 @@ impl<'a> Seen<'a> {
         bundle: Option<&'a Bundle>,
         facts: BTreeMap<&'a HostId, &'a Facts>,
         install: InstallOptions,
+        delivery: Delivery,
     ) -> Self {
         Self {
             environment,
@@ -74,6 +79,7 @@ impl<'a> Seen<'a> {
             bundle,
             facts,
             install,
+            delivery,
             etcd_found: BTreeMap::new(),
             fresh_token: String::new(),
             etcd: None,

@@ -30,6 +30,7 @@ pub use known_hosts::HostKeyPolicy;
 pub use pool::{for_each, for_each_as_it_comes};
 pub use secret::Secret;
 pub use session::{Connect, Host, Watch};
+pub(crate) use shell::tail;
 pub use shell::{Command, Output};
 pub(crate) use target::masked;
 pub use target::{Auth, Target, TargetDefaults, TargetError};

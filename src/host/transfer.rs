@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::HostError;
 use super::session::Host;
-use super::shell::Command;
+use super::shell::{Command, Output};
 
 /// Owner and mode of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +157,14 @@ impl Host {
         }
         let mut counted = Counted { inner: src, sent: 0, progress };
         self.receive(&mut counted, size, receive_arguments(path, sha256, meta, size).to_vec(), "upload")
+    }
+
+    /// Runs a command with what `src` gives as its standard input, for as long as the host takes it.
+    ///
+    /// # Errors
+    /// As [`Host::run`], and when the host takes nothing for a while.
+    pub fn feed(&self, command: &Command, src: &mut dyn Read) -> Result<Output, HostError> {
+        self.stream_lively(command, src, &mut |_| {}, Some(STALL))
     }
 
     fn receive(&self, src: &mut dyn Read, size: u64, arguments: Vec<String>, label: &str) -> Result<(), HostError> {

@@ -1,4 +1,4 @@
-//! The bundle's own commands: `bundle info|list|verify|extract|repack|split|sign|sbom`. They work on the running program's
+//! The bundle's own commands: `bundle info|list|images|verify|extract|repack|split|sign|sbom`. They work on the running program's
 //! own bundle, or on the one that is named. A command and a console flow in, text or JSON flows out.
 
 use std::io::{self, Write};
@@ -16,6 +16,8 @@ pub enum BundleCommand {
     Info(InfoArgs),
     /// List the members.
     List(ListArgs),
+    /// List the container images: bytes, digest, name.
+    Images(ListArgs),
     /// Check every byte, and the signature where a key is pinned or given.
     Verify(VerifyArgs),
     /// Unpack into a folder that does all that the bundle does.
@@ -29,7 +31,7 @@ pub enum BundleCommand {
     Split(SplitArgs),
     /// Sign with a minisign key.
     Sign(SignArgs),
-    /// Print the packages as a CycloneDX bill of materials.
+    /// Print packages, images and files as a CycloneDX bill of materials.
     Sbom(ListArgs),
 }
 
@@ -58,7 +60,7 @@ pub struct InfoArgs {
     pub which: Which,
 }
 
-/// `bundle list`, `bundle sbom`.
+/// `bundle list`, `bundle images`, `bundle sbom`.
 #[derive(Clone, Debug, Args)]
 pub struct ListArgs {
     /// Which bundle.
@@ -94,10 +96,10 @@ pub struct ExtractArgs {
 /// `bundle repack`.
 #[derive(Clone, Debug, Args)]
 pub struct RepackArgs {
-    /// Packages (.rpm) and container images (.tar) to add.
+    /// Packages (.rpm) and container images to add: a .tar, .tar.gz, .tgz or .tar.zst, or the folder of an OCI image layout.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub add: Vec<Utf8PathBuf>,
-    /// Members to leave out: by member name, file name, or package name.
+    /// Members to leave out: by member name, file name, package name, or an image's name.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub drop: Vec<String>,
     /// A network's manifest to add or replace.
@@ -192,7 +194,9 @@ pub enum BundleCommandError {
     #[error("the bundle is named twice: as FILE and with --bundle")]
     TwoBundles,
     /// A file that `--add` has no place for.
-    #[error("cannot add {0}: it is neither a package (.rpm) nor a container image (.tar)")]
+    #[error(
+        "cannot add {0}: it is neither a package (.rpm) nor container images (.tar, .tar.gz, .tar.zst, an OCI image layout)"
+    )]
     WhatIsIt(Utf8PathBuf),
     /// Standard output is closed.
     #[error("cannot write the result: {0}")]
@@ -238,7 +242,11 @@ pub fn run(command: &BundleCommand, console: &mut Console<'_>) -> Done {
     match command {
         BundleCommand::Info(args) => Ok(text::info(&open(args.which.path())?, console)?),
         BundleCommand::List(args) => Ok(text::list(&open(args.which.path())?, console)?),
-        BundleCommand::Sbom(args) => Ok(text::sbom(&open(args.which.path())?, console)?),
+        BundleCommand::Images(args) => Ok(text::images(&open(args.which.path())?.images()?, console)?),
+        BundleCommand::Sbom(args) => {
+            let bundle = open(args.which.path())?;
+            Ok(text::sbom(&bundle, &bundle.images()?, console)?)
+        }
         BundleCommand::Verify(args) => verify(args, console),
         BundleCommand::Extract(args) => extract(args, console),
         BundleCommand::Repack(args) => repack(args, console),
@@ -304,15 +312,17 @@ fn repack(args: &RepackArgs, console: &mut Console<'_>) -> Done {
         Some(key) => Some(Some(VerifyKey::read(key)?.to_base64())),
     };
     for path in &args.add {
+        let name = path.file_name().unwrap_or_default();
+        let is_image = [".tar", ".tar.gz", ".tgz", ".tar.zst"].iter().any(|end| name.ends_with(end));
         match path.extension() {
             Some("rpm") => changes.rpms.push(path.clone()),
-            Some("tar") => changes.images.push(path.clone()),
+            _ if is_image || path.join("oci-layout").is_file() => changes.images.push(path.clone()),
             _ => return Err(BundleCommandError::WhatIsIt(path.clone())),
         }
     }
     let total = bundle.manifest().members_size() * 2;
     let mut checked = 0;
-    let assembled = payload::repack(&bundle, &changes, &mut |size| {
+    let assembled = payload::repack(&bundle, &changes, &args.output, &mut |size| {
         checked += size;
         (console.progress)(checked, total);
     });

@@ -5,7 +5,7 @@ use std::io;
 
 use camino::Utf8Path;
 use indicatif::HumanBytes;
-use payload::{Bundle, FOOTER_SIZE, Member, Parts, VerifyKey, Written};
+use payload::{Bundle, FOOTER_SIZE, Image, Member, Parts, Reference, VerifyKey, Written};
 use serde_json::{Value, json};
 
 use super::bundle::Console;
@@ -67,6 +67,25 @@ pub(super) fn list(bundle: &Bundle, console: &mut Console<'_>) -> io::Result<()>
         return writeln!(console.out, "{}", json!(members));
     }
     members.iter().try_for_each(|m| writeln!(console.out, "{:9} {:>12}  {}", m.kind, m.size, m.name))
+}
+
+/// The images of the layout: their sizes, digests and names.
+pub(super) fn images(images: &[Image], console: &mut Console<'_>) -> io::Result<()> {
+    if console.json {
+        let image = |image: &Image| {
+            json!({
+                "names": image.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "digest": format!("sha256:{}", image.manifest.digest), "size": image.size(),
+                "unpacked": image.unpacked,
+            })
+        };
+        return writeln!(console.out, "{}", images.iter().map(image).collect::<Value>());
+    }
+    images.iter().try_for_each(|image| {
+        image.names.iter().try_for_each(|name| {
+            writeln!(console.out, "{:>12}  sha256:{}  {name}", image.size(), image.manifest.digest)
+        })
+    })
 }
 
 pub(super) fn verified(bundle: &Bundle, comment: Option<&str>, console: &mut Console<'_>) -> io::Result<()> {
@@ -131,10 +150,11 @@ pub(super) fn signed(bundle: &Bundle, key: &VerifyKey, console: &mut Console<'_>
 }
 
 /// CycloneDX 1.5, without time and serial number: the same bundle gives the same document.
-pub(super) fn sbom(bundle: &Bundle, console: &mut Console<'_>) -> io::Result<()> {
+pub(super) fn sbom(bundle: &Bundle, images: &[Image], console: &mut Console<'_>) -> io::Result<()> {
     let manifest = bundle.manifest();
-    let components: Vec<Value> =
-        manifest.members.iter().filter(|m| m.kind != payload::MemberKind::Repodata).map(component).collect();
+    let members = manifest.members.iter().filter(|m| m.kind != payload::MemberKind::Repodata).map(component);
+    let images = images.iter().flat_map(|image| image.names.iter().map(|name| container(image, name)));
+    let components: Vec<Value> = members.chain(images).collect();
     let document = json!({
         "bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1,
         "metadata": {"component": {
@@ -145,6 +165,18 @@ pub(super) fn sbom(bundle: &Bundle, console: &mut Console<'_>) -> io::Result<()>
         "components": components,
     });
     writeln!(console.out, "{document:#}")
+}
+
+/// An image under one of its names (package-url, type "oci").
+fn container(image: &Image, name: &Reference) -> Value {
+    let digest = image.manifest.digest;
+    let repository = name.without_tag();
+    let short = repository.rsplit('/').next().unwrap_or_default();
+    json!({
+        "type": "container", "bom-ref": name.to_string(), "name": repository, "version": name.tag(),
+        "purl": format!("pkg:oci/{short}@sha256%3A{digest}?repository_url={repository}&tag={}", name.tag()),
+        "hashes": [{"alg": "SHA-256", "content": digest}],
+    })
 }
 
 fn component(member: &Member) -> Value {

@@ -13,7 +13,7 @@ use payload::RpmId;
 
 use crate::deliver::push;
 use crate::deliver::repofile;
-use crate::deliver::server::{Place, Server, Stock};
+use crate::deliver::server::{Place, Stock};
 use crate::deliver::site::Site;
 use crate::deliver::{Route, RouteChoice};
 use crate::host::{Command, Facts, Forward, Host};
@@ -79,12 +79,12 @@ impl HostRepo {
     pub fn open(
         host: &Host,
         facts: &Facts,
-        server: &Server,
+        place: &Place,
         choice: RouteChoice,
         wanted: &[Wanted],
         note: &mut dyn FnMut(String),
     ) -> Result<HostRepo, PackageError> {
-        let place = server.place().clone();
+        let place = place.clone();
         let manager = manager(host, facts)?;
         let site = Site::prepare(host, &place.stock.run, note)?;
         let mut repo = HostRepo {

@@ -2,9 +2,10 @@
 
 use tracing::info;
 
+use crate::deliver::push;
+use crate::deliver::reach::{Reached, reach};
 use crate::deliver::repofile;
 use crate::deliver::{DeliverError, Route};
-use crate::deliver::{probe, push};
 use crate::host::Host;
 
 use super::error::PackageError;
@@ -55,15 +56,12 @@ impl HostRepo {
         }
         self.forward = None;
         let base = match route {
-            Route::Direct => self.place.url_for(host.local_address()),
-            Route::Tunnel => match host.forward_to(self.place.own_address()) {
-                Ok(forward) => {
-                    let port = forward.port();
-                    self.forward = Some(forward);
-                    self.place.url_at(([127, 0, 0, 1], port).into())
+            Route::Direct | Route::Tunnel => match reach(host, &self.place, route, &self.place.stock.first_repomd())? {
+                Ok(Reached { base, forward }) => {
+                    self.forward = forward;
+                    base
                 }
-                Err(error) if error.is_unreachable() => return Err(error.into()),
-                Err(error) => return Ok(Err(reason(&error.to_string(), host))),
+                Err(why) => return Ok(Err(why)),
             },
             Route::Push => {
                 push::metadata(host, &self.place.stock, &self.site)?;
@@ -71,11 +69,6 @@ impl HostRepo {
             }
             Route::Own | Route::Idle => return Ok(Ok(())),
         };
-        if route != Route::Push
-            && let Err(why) = probe::fetch(host, &format!("{base}{}", self.place.stock.first_repomd()))?
-        {
-            return Ok(Err(self.place.stock.without_token(&why)));
-        }
         if self.manager == Manager::Rpm {
             return Ok(Ok(()));
         }
@@ -148,9 +141,4 @@ impl HostRepo {
         note(format!("route {from} failed in the middle ({why}): continuing by {}", self.route));
         Ok(())
     }
-}
-
-/// An error's text without the host in front: it is shown where the host is known.
-fn reason(text: &str, host: &Host) -> String {
-    text.strip_prefix(host.name().as_str()).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(text).to_owned()
 }

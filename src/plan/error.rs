@@ -1,5 +1,6 @@
 //! Why a step did not do what it should, or a plan cannot be run at all.
 
+use crate::deliver::DeliverError;
 use crate::host::HostError;
 use crate::packages::PackageError;
 
@@ -28,6 +29,8 @@ pub enum StepError {
     Host(#[from] HostError),
     #[error(transparent)]
     Packages(#[from] PackageError),
+    #[error(transparent)]
+    Deliver(#[from] DeliverError),
     /// The check still asks for changes after they were made.
     #[error("done, but the check afterwards still wants: {}", .0.join("; "))]
     NotVerified(Vec<String>),
@@ -58,6 +61,7 @@ impl StepError {
         let (help, unreachable) = match self {
             Self::Host(e) => (e.help().or_else(again), e.is_unreachable()),
             Self::Packages(e) => (e.help().or_else(again), e.is_unreachable()),
+            Self::Deliver(e) => (e.help().or_else(again), e.is_unreachable()),
             Self::NotVerified(_) => (
                 Some(
                     "something on the host changes it back, or another tool manages it; see the host's journal".into(),

@@ -5,6 +5,7 @@
 mod files;
 mod firewall;
 mod image;
+mod image_store;
 mod kept;
 mod kernel;
 pub mod kind;
@@ -19,7 +20,8 @@ mod unit;
 
 pub use files::{Content, FileSpec, Files};
 pub use firewall::FirewallPorts;
-pub use image::{CONTAINERD, DOCKER, Image, Images, Store};
+pub use image::{Contents, Image, Images};
+pub use image_store::{CONTAINERD, DOCKER, Store};
 pub use kernel::{Brings, Kernel, Module};
 pub use link::Link;
 pub use packages::{Packages, RepositoryOff};

@@ -111,12 +111,17 @@ impl Trial {
 
     /// A script that only looks.
     pub(super) fn look(&self, text: &str, arguments: &[&str]) -> Ran {
-        self.run(&format!("{READS_RECORD}{text}"), arguments)
+        self.run(&format!("{READS_RECORD}{text}"), arguments, "")
     }
 
     /// A script that changes the host, with its record's head.
     pub(super) fn change(&self, text: &str, arguments: &[&str]) -> Ran {
-        self.run(&format!("{WRITES}{text}"), &[&["e-1\t0.1.0"], arguments].concat())
+        self.change_with(text, arguments, "")
+    }
+
+    /// The same, with standard input.
+    pub(super) fn change_with(&self, text: &str, arguments: &[&str], input: &str) -> Ran {
+        self.run(&format!("{WRITES}{text}"), &[&["e-1\t0.1.0"], arguments].concat(), input)
     }
 
     /// The script that undoes.
@@ -124,12 +129,15 @@ impl Trial {
         self.change(undo_script(), arguments)
     }
 
-    fn run(&self, script: &str, arguments: &[&str]) -> Ran {
+    fn run(&self, script: &str, arguments: &[&str], input: &str) -> Ran {
         let here = |text: String, (place, name): &(&str, &str)| text.replace(place, &self.at(name));
         let here = |text: &str| PLACES.iter().fold(text.to_owned(), here);
         let path = format!("{}:{}", self.at("bin"), std::env::var("PATH").unwrap());
         let mut command = Command::new(self.shell);
+        let given = self.at("standard-input");
+        std::fs::write(&given, input).unwrap();
         let output = command
+            .stdin(std::fs::File::open(&given).unwrap())
             .args(["-c", &here(script), "sh"])
             .args(arguments.iter().map(|word| here(word)))
             .env("PATH", path)

@@ -27,13 +27,18 @@ impl Scratch {
 
 /// The lab's packages of these groups, built on first use.
 fn lab_rpms(groups: &[&str]) -> Vec<String> {
+    lab_files(groups).into_iter().filter(|line| line.ends_with(".rpm")).collect()
+}
+
+/// The lab's packages and images of these groups.
+fn lab_files(groups: &[&str]) -> Vec<String> {
     // Asked when it runs: build output outlives a checkout, and is not made anew for another one.
     let here = std::env::var("CARGO_MANIFEST_DIR").unwrap();
     let lab = Utf8Path::new(&here).join("../tests/lab/lab");
     let output = Command::new(lab).arg("rpms").args(groups).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().filter(|line| line.ends_with(".rpm")).map(str::to_owned).collect()
+    text.lines().map(str::to_owned).collect()
 }
 
 /// An executable of this machine's architecture stands in for the deployer.
@@ -57,7 +62,7 @@ fn build(rpms: &[String], more: &[&str], out: &Utf8Path) -> (i32, String, String
 fn a_bundle_holds_what_was_given() {
     let scratch = Scratch::new();
     let out = scratch.path("x.bin");
-    let image = scratch.file("pause.tar", b"image");
+    let image = lab_files(&["docker"]).into_iter().find(|file| file.ends_with("/pause.tar")).unwrap();
     let yaml = scratch.file("c.yaml", b"kind: DaemonSet\n");
     let conf = scratch.file("conf.ini", b"[etcd-cluster]\n");
     let install = scratch.file("install.ini", b"[etcd-cluster]\n");
@@ -82,9 +87,10 @@ fn a_bundle_holds_what_was_given() {
     let bundle = Bundle::open(&out).unwrap();
     bundle.verify(&mut |_| ()).unwrap();
     let kinds = |kind| bundle.manifest().members.iter().filter(|m| m.kind == kind).count();
-    use MemberKind::{Addon, Image, Ini, NetworkManifest, Repodata, Rpm};
-    let counts = [Rpm, Image, NetworkManifest, Addon, Ini, Repodata].map(kinds);
-    assert_eq!(counts, [1, 1, 1, 1, 2, 4]);
+    use MemberKind::{Addon, Blob, Ini, Layout, NetworkManifest, Repodata, Rpm};
+    let counts = [Rpm, Blob, Layout, NetworkManifest, Addon, Ini, Repodata].map(kinds);
+    assert_eq!(counts, [1, 3, 2, 1, 1, 2, 4]);
+    assert!(bundle.images().unwrap()[0].names[0].repository().contains("pause"));
     let etcd = bundle.manifest().members.iter().find_map(|m| m.rpm.as_ref()).unwrap();
     assert_eq!((etcd.name.as_str(), etcd.arch.as_str()), ("etcd", "x86_64"));
     use std::os::unix::fs::PermissionsExt;
@@ -171,7 +177,7 @@ fn an_interrupt_leaves_nothing() {
         let out = scratch.path("out/x.bin");
         fs_err::create_dir_all(out.parent().unwrap()).unwrap();
         let mut child = Command::new(cargo_bin!("sunshine-bundler"))
-            .args(["build", "-q", "--deployer", DEPLOYER, "--image", hole.as_str(), "-o", out.as_str()])
+            .args(["build", "-q", "--deployer", DEPLOYER, "--file", &format!("hole={hole}"), "-o", out.as_str()])
             .spawn()
             .unwrap();
         let begun = || fs_err::read_dir(out.parent().unwrap()).unwrap().count() == 1;
@@ -183,4 +189,33 @@ fn an_interrupt_leaves_nothing() {
         assert_eq!(child.wait().unwrap().code(), Some(130));
         assert_eq!(fs_err::read_dir(out.parent().unwrap()).unwrap().count(), 0);
     }
+}
+
+#[test]
+fn images_that_are_named_and_not_there_are_told() {
+    let scratch = Scratch::new();
+    let out = scratch.path("x.bin");
+    let yaml = scratch.file("c.yaml", b"spec:\n  containers:\n  - image: x.io/agent:1\n");
+    let addon = format!("agent={yaml}");
+    let rpms = lab_rpms(&["kubeadm-1.20"]);
+    let (code, stdout, _) = build(&rpms, &["--addon", &addon], &out);
+    assert_eq!(code, 0, "{stdout}");
+    assert!(stdout.contains("  x.io/agent:1, named by agent"), "{stdout}");
+    assert!(stdout.contains("  k8s.gcr.io/kube-proxy:v1.20.2, named by kubeadm"), "{stdout}");
+    assert!(!stdout.contains("/etcd:"), "{stdout}");
+    fs_err::remove_file(&out).unwrap();
+    let (code, _, stderr) = build(&rpms, &["--addon", &addon, "--require-images"], &out);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("error: these images are named and not in the bundle") && !out.exists(), "{stderr}");
+    // Nobody listens on that port.
+    let list = scratch.file("list", b"# mirror\n127.0.0.1:9/agent:1 # one\n\n");
+    let (code, _, stderr) =
+        bundler(&["build", "--deployer", DEPLOYER, "-o", out.as_str(), "--image-list", list.as_str()]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("  127.0.0.1:9/agent:1: ") && !out.exists(), "{stderr}");
+    let wrong = scratch.file("wrong", b"x.io/agent:1\nnot a name\n");
+    let (code, _, stderr) =
+        bundler(&["build", "--deployer", DEPLOYER, "-o", out.as_str(), "--image-list", wrong.as_str()]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("\"not a name\" is no image's name"), "{stderr}");
 }

@@ -19,13 +19,13 @@ fn extracted(scratch: &Scratch, packing: Packing) -> Utf8PathBuf {
     Spec::new("many")
         .files("mkdir -p srv/many; for i in $(seq 0 2999); do : >srv/many/file-$i; done", &many)
         .build(scratch, &dir);
-    let mut inputs = Inputs::new("0.1.0", Source::Bytes(tiny_elf()));
+    let bin = scratch.path("x.bin");
+    let mut inputs = Inputs::new("0.1.0", Source::Bytes(tiny_elf()), &bin);
     inputs.packing = packing;
     let made = fs_err::read_dir(&dir).unwrap().map(|e| Utf8PathBuf::from_path_buf(e.unwrap().path()).unwrap());
     let wanted = |p: &Utf8PathBuf| p.file_name().is_some_and(|n| n.starts_with("etcd-") || n.starts_with("tini-"));
     inputs.rpms = made.chain(lab_rpms().into_iter().filter(wanted)).map(Source::File).collect();
     let assembled = payload::assemble(inputs, &mut |_| ()).unwrap();
-    let bin = scratch.path("x.bin");
     payload::write(&assembled.recipe, &bin, &mut |_| ()).unwrap();
     let out = scratch.path("extracted");
     payload::extract(&Bundle::open(&bin).unwrap(), &out, None, &mut |_| ()).unwrap();

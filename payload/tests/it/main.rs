@@ -7,6 +7,7 @@ mod support;
 mod xml;
 
 mod damage;
+mod images;
 mod install;
 mod metadata;
 mod roundtrip;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use payload::Bundle;
 
+use crate::deliver::Delivery;
 use crate::flow::rpms;
 use crate::host::{Facts, HostId, Probe};
 use crate::packages::Wanted;
@@ -48,6 +49,7 @@ pub(super) struct Supply<'a> {
     pub bundle: Option<&'a Bundle>,
     pub images: &'a [Image],
     pub manifests: &'a [Manifest],
+    pub delivery: &'a Delivery,
 }
 
 impl Supply<'_> {
@@ -104,7 +106,11 @@ impl<'a> On<'a> {
 
     /// The image that holds a pod's namespaces, when the bundle brings one.
     pub(super) fn pause(&self) -> Option<&'a str> {
-        self.supply.images.iter().flat_map(|i| &i.tags).find(|t| t.contains("pause")).map(String::as_str)
+        let is_pause = |name: &&String| {
+            let path = name.rsplit_once(':').map_or(name.as_str(), |(path, _)| path);
+            matches!(path.rsplit('/').next(), Some("pause" | "pod-infrastructure"))
+        };
+        self.supply.images.iter().flat_map(|image| &image.names).find(is_pause).map(String::as_str)
     }
 
     /// The cgroup driver of the runtime and the kubelet, which must be the same: on cgroup v2 systemd has to be the only

@@ -6,6 +6,8 @@ use std::net::Ipv4Addr;
 
 use payload::Bundle;
 
+use crate::deliver::Delivery;
+
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
 use crate::flow::problem::Problem;
@@ -214,8 +216,8 @@ impl Converge {
         RolesPackages { control_plane: &self.master_packages, node: &self.node_packages }
     }
 
-    fn supply<'a>(&'a self, bundle: Option<&'a Bundle>) -> Supply<'a> {
-        Supply { bundle, images: &self.images, manifests: &self.manifests }
+    fn supply<'a>(&'a self, bundle: Option<&'a Bundle>, delivery: &'a Delivery) -> Supply<'a> {
+        Supply { bundle, images: &self.images, manifests: &self.manifests, delivery }
     }
 }
 
@@ -279,7 +281,7 @@ impl Flow for Converge {
 
     fn packages(&self, scene: &Scene<'_>) -> Result<BTreeMap<HostId, Vec<Wanted>>, FlowError> {
         let cluster = self.outline(self.before.as_ref(), scene.bundle);
-        let (hosts, supply, facts) = (self.hosts(), self.supply(scene.bundle), scene.facts());
+        let (hosts, supply, facts) = (self.hosts(), self.supply(scene.bundle, &scene.delivery), scene.facts());
         Ok(wanted_packages(&cluster, &hosts, &self.roles_packages(), &supply, &facts))
     }
 
@@ -298,7 +300,8 @@ impl Flow for Converge {
 
     fn plan(&mut self, seen: &mut Seen<'_>) -> Result<Plan, FlowError> {
         let cluster = self.decide(seen)?;
-        let (hosts, supply) = (self.hosts(), self.supply(seen.bundle));
+        let delivery = seen.delivery.clone();
+        let (hosts, supply) = (self.hosts(), self.supply(seen.bundle, &delivery));
         let packages = wanted_packages(&cluster, &hosts, &self.roles_packages(), &supply, &seen.facts);
         let standing = self.before.as_ref().is_some_and(|known| known.standing);
         let plan = make_plan(&cluster, packages, &supply, standing, seen);

@@ -1,14 +1,14 @@
-//! Container images of the bundle, loaded on the hosts that need them, only if missing.
+//! Container images of the bundle, brought to the hosts that need them, only if missing.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use payload::{Bundle, Member, MemberKind};
+use payload::{Bundle, Member, MemberKind, Reference};
 use serde::Deserialize;
 
 use crate::flow::error::FlowError;
 use crate::plan::{Owned, Step};
-use crate::resource::{Image, Images};
+use crate::resource::{Contents, Image, Images};
 
 use super::component::{Component, On};
 
@@ -34,17 +34,26 @@ struct Descriptor {
 /// The annotation under which containerd keeps, and finds, an image's whole name.
 const IMAGE_NAME: &str = "io.containerd.image.name";
 
-/// The images in a bundle, with the names inside their archives.
+/// The images in a bundle, with their names.
 ///
 /// # Errors
-/// When a member is damaged, or no archive of an image.
+/// When the layout or a member is damaged, or no archive of an image.
 pub(super) fn in_bundle(bundle: Option<&Bundle>) -> Result<Vec<Image>, FlowError> {
     let Some(bundle) = bundle else { return Ok(Vec::new()) };
-    let members = bundle.manifest().members.iter().filter(|m| m.kind == MemberKind::Image);
-    members.map(|m| Ok(Image { member: m.clone(), tags: tags(bundle, m)? })).collect()
+    let blobs = bundle.images()?.into_iter().map(|image| {
+        let names = image.names.iter().map(ToString::to_string).collect();
+        Ok(Image { names, contents: Contents::Blobs(image) })
+    });
+    let archives = bundle.manifest().members.iter().filter(|m| m.kind == MemberKind::Image).map(|member| {
+        let full = |name: String| name.parse::<Reference>().map(|name| name.to_string());
+        let names = tags(bundle, member)?.into_iter().map(full).collect::<Result<_, _>>();
+        let names = names.map_err(|e| FlowError::request(format!("{}: {e}", member.name)))?;
+        Ok(Image { names, contents: Contents::Archive(member.clone()) })
+    });
+    blobs.chain(archives).collect()
 }
 
-/// The names of an image: of `manifest.json`, else of `index.json` as the OCI image layout has it.
+/// The names in an archive, as a bundle of format 1 has it: of `manifest.json`, else of `index.json` as the OCI image layout has it.
 fn tags(bundle: &Bundle, member: &Member) -> Result<Vec<String>, FlowError> {
     let bytes = bundle.bytes(member)?;
     let bad = |why: String| FlowError::request(format!("image {} in the bundle cannot be read: {why}", member.name));
@@ -77,9 +86,16 @@ impl Component for NodeImages {
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
-        let Some(bundle) = on.supply.bundle.filter(|_| !on.supply.images.is_empty()) else { return Vec::new() };
-        let load = Images { bundle: bundle.clone(), images: on.supply.images.to_vec(), store: on.runtime().images() };
-        vec![on.step("images.load", "load the bundle's container images", load).weight(4)]
+        if on.supply.images.is_empty() {
+            return Vec::new();
+        }
+        let images = Images {
+            images: on.supply.images.to_vec(),
+            store: on.runtime().images(),
+            folder: on.cluster.settings.data_root.clone(),
+            delivery: on.supply.delivery.clone(),
+        };
+        vec![on.step("images.load", "pull the bundle's container images", images).weight(4)]
     }
 
     /// Also without a bundle at hand: an earlier run may have had one.

@@ -34,13 +34,13 @@ impl Scratch {
     }
 
     fn bundle_of(&self, deployer: &Utf8Path, pinned_key: Option<&str>) -> Utf8PathBuf {
-        let mut inputs = Inputs::new("0.1.0", Source::File(deployer.to_owned()));
+        let out = self.path("test.bin");
+        let mut inputs = Inputs::new("0.1.0", Source::File(deployer.to_owned()), &out);
         inputs.pinned_key = pinned_key.map(str::to_owned);
         inputs.rpms = vec![Source::File(self.rpm("first", "1")), Source::File(self.rpm("second", "1"))];
         inputs.conf(&self.file("conf.ini", b"[etcd-cluster]\n10.8.14.200:111111\n"));
         inputs.network("calico", &self.file("calico.yaml", "kind: DaemonSet\n".repeat(1000).as_bytes()));
         let assembled = payload::assemble(inputs, &mut |_| ()).unwrap();
-        let out = self.path("test.bin");
         payload::write(&assembled.recipe, &out, &mut |_| ()).unwrap();
         out
     }

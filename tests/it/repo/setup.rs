@@ -162,7 +162,7 @@ impl Part {
         wanted: &[Wanted],
     ) -> Result<HostRepo, PackageError> {
         let notes = &mut self.notes;
-        HostRepo::open(&self.host, &self.facts, server, choice, wanted, &mut |note| notes.push(note))
+        HostRepo::open(&self.host, &self.facts, server.place(), choice, wanted, &mut |note| notes.push(note))
     }
 
     pub(crate) fn install(

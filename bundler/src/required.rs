@@ -1,0 +1,142 @@
+//! Which images a bundle will need: those that its manifests name, and those that its kubeadm lists.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use payload::{BundleError, Reference};
+use saphyr::{LoadableYamlNode, Yaml};
+
+use crate::cli::BuildArgs;
+
+/// kubeadm's package, and where its program lies in it.
+const KUBEADM: &str = "kubeadm";
+const PROGRAM: &str = "/usr/bin/kubeadm";
+/// etcd runs outside of kubeadm's cluster, from its own package.
+const NOT_NEEDED: &str = "/etcd:";
+
+/// An image that is named and not in the bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Missing {
+    pub(crate) name: String,
+    /// Who names it.
+    pub(crate) by: String,
+}
+
+/// What was found out about the images that are needed.
+#[derive(Debug, Default)]
+pub(crate) struct Required {
+    /// By name: who names it.
+    named: BTreeMap<String, String>,
+    /// What could not be found out.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Required {
+    /// Those that are not among `there`, in full names.
+    pub(crate) fn missing(&self, there: &[String]) -> Vec<Missing> {
+        let missing = self.named.iter().filter(|(name, _)| !there.contains(name));
+        missing.map(|(name, by)| Missing { name: name.clone(), by: by.clone() }).collect()
+    }
+
+    fn add(&mut self, name: &str, by: &str) {
+        // Another manifest may well name what is no image's name here: a template, or a digest.
+        if let Ok(name) = name.parse::<Reference>() {
+            self.named.entry(name.to_string()).or_insert_with(|| by.to_owned());
+        }
+    }
+}
+
+/// Reads the manifests of networks and addons, and asks the kubeadm that is among the packages.
+pub(crate) fn required(args: &BuildArgs, rpms: &[Utf8PathBuf]) -> Result<Required, BundleError> {
+    let mut required = Required::default();
+    for (name, path) in args.manifests.iter().chain(&args.addons) {
+        let text = crate::build::read_text(path)?;
+        for image in named_in(&text) {
+            required.add(&image, name);
+        }
+    }
+    let file = |path: &&Utf8PathBuf| path.file_name().is_some_and(|f| f.starts_with("kubeadm-"));
+    for path in rpms.iter().filter(file) {
+        match listed_by(path) {
+            Ok(images) => images.iter().filter(|i| !i.contains(NOT_NEEDED)).for_each(|i| required.add(i, KUBEADM)),
+            Err(why) => required.notes.push(format!("the images that {path} needs are not known: {why}")),
+        }
+    }
+    Ok(required)
+}
+
+/// Every `image:` of a manifest. One that is no YAML (it may be a template) names none.
+fn named_in(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for document in Yaml::load_from_str(text).unwrap_or_default() {
+        collect(&document, &mut found);
+    }
+    found
+}
+
+fn collect(node: &Yaml<'_>, found: &mut Vec<String>) {
+    if let Some(list) = node.as_sequence() {
+        list.iter().for_each(|value| collect(value, found));
+    }
+    for (key, value) in node.as_mapping().into_iter().flatten() {
+        match (key.as_str(), value.as_str()) {
+            (Some("image"), Some(image)) => found.push(image.to_owned()),
+            _ => collect(value, found),
+        }
+    }
+}
+
+/// The images that the kubeadm of a package lists.
+fn listed_by(rpm: &Utf8Path) -> Result<Vec<String>, String> {
+    let package = rpm::Package::open(rpm).map_err(|e| e.to_string())?;
+    let version = package.metadata.get_version().map_err(|e| e.to_string())?.to_owned();
+    let files = package.files().map_err(|e| e.to_string())?;
+    let mut files = files.filter_map(Result::ok);
+    let file = files.find(|file| file.metadata.path() == std::path::Path::new(PROGRAM));
+    let file = file.ok_or_else(|| format!("the package has no {PROGRAM}"))?;
+    let content = file.content().ok_or_else(|| format!("{PROGRAM} is no plain file"))?;
+    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let program = folder.path().join(KUBEADM);
+    let written = std::fs::File::create_new(&program).and_then(|mut to| {
+        to.write_all(content)?;
+        to.set_permissions(std::fs::Permissions::from_mode(0o700))
+    });
+    written.map_err(|e| e.to_string())?;
+    // Told the version, it does not ask the internet for the newest.
+    let output = Command::new(&program)
+        .args(["config", "images", "list", "--kubernetes-version", &format!("v{version}")])
+        .env_clear()
+        .output()
+        .map_err(|e| format!("its program does not run here: {e}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("`kubeadm config images list` failed: {}", said.lines().last().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_image_of_a_manifest_is_found() {
+        let text = "kind: A\nspec:\n  initContainers:\n  - {image: a/b:1, name: x}\n  containers:\n  - name: y\n    \
+                    image: \"c:2\"\n---\nkind: B\nimage: [not, one]\n";
+        assert_eq!(named_in(text), ["a/b:1", "c:2"]);
+        assert!(named_in("{{ template }}: [").is_empty());
+    }
+
+    #[test]
+    fn names_are_compared_in_full() {
+        let mut required = Required::default();
+        required.add("busybox", "x");
+        required.add("registry.k8s.io/pause:3.10", "kubeadm");
+        required.add("{{ image }}", "x");
+        let missing = required.missing(&["docker.io/library/busybox:latest".to_owned()]);
+        assert_eq!(missing, [Missing { name: "registry.k8s.io/pause:3.10".into(), by: "kubeadm".into() }]);
+    }
+}

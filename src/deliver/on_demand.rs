@@ -1,0 +1,64 @@
+//! The run's server, started by whoever needs it first: a run that has nothing to deliver opens no port.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use camino::Utf8PathBuf;
+use payload::Bundle;
+
+use super::error::DeliverError;
+use super::route::RouteChoice;
+use super::server::{Place, Server};
+
+/// How what a run brings comes to its hosts.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    server: Arc<OnDemand>,
+    /// What `--repo-route` asks for.
+    pub route: RouteChoice,
+}
+
+impl Delivery {
+    /// Of a run with this bundle.
+    #[must_use]
+    pub fn new(bundle: Option<Bundle>, route: RouteChoice) -> Delivery {
+        Delivery { server: Arc::new(OnDemand { bundle, server: Mutex::new(None) }), route }
+    }
+
+    /// Starts the server with these rpms of the control host, which only who comes first can name.
+    ///
+    /// # Errors
+    /// When it cannot listen, or a file cannot be served.
+    pub(crate) fn start(&self, local_rpms: &[Utf8PathBuf]) -> Result<Place, DeliverError> {
+        self.server.start(local_rpms)
+    }
+
+    /// Where it serves the bundle.
+    ///
+    /// # Errors
+    /// As [`Delivery::start`].
+    pub(crate) fn place(&self) -> Result<Place, DeliverError> {
+        self.start(&[])
+    }
+}
+
+/// A server that may not have been started.
+#[derive(Debug)]
+struct OnDemand {
+    bundle: Option<Bundle>,
+    server: Mutex<Option<Server>>,
+}
+
+impl OnDemand {
+    fn start(&self, local_rpms: &[Utf8PathBuf]) -> Result<Place, DeliverError> {
+        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = &*server {
+            return Ok(server.place().clone());
+        }
+        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let started = Server::start(self.bundle.clone(), local_rpms, any)?;
+        let place = started.place().clone();
+        *server = Some(started);
+        Ok(place)
+    }
+}
