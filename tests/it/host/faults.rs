@@ -18,7 +18,8 @@ fn host_dead_frozen_or_cut_is_said_in_time_and_comes_back() {
     }
     let lab = Lab::up(1);
     let folder = tempfile::tempdir().unwrap();
-    let settings = settings(&folder);
+    // The hosts that do not answer are waited for.
+    let settings = Connect { timeout: Duration::from_secs(5), ..settings(&folder) };
     let host = lab.host(0);
     let brief = || Command::new("true").timeout(Duration::from_secs(2));
     inside(&lab, || {

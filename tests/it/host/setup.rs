@@ -25,10 +25,11 @@ pub(super) fn inside<T: Send>(lab: &Lab, work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// Settings with a known_hosts of their own, in a folder that lives as long as the test.
+/// Settings with a known_hosts of their own, in a folder that lives as long as the test. The time for a login is one that a
+/// busy machine needs too.
 pub(super) fn settings(folder: &tempfile::TempDir) -> Connect {
     let known_hosts = Utf8PathBuf::from_path_buf(folder.path().join("known_hosts")).unwrap();
-    Connect { host_key: HostKeyPolicy::AcceptNew, known_hosts, timeout: Duration::from_secs(5), ..Connect::default() }
+    Connect { host_key: HostKeyPolicy::AcceptNew, known_hosts, timeout: Duration::from_secs(30), ..Connect::default() }
 }
 
 /// A lab host as the product sees it, with the login that the lab names.
