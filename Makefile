@@ -18,7 +18,7 @@ BUNDLE := dist/sunshine-installer-$(VERSION).bin
 .PHONY: demo test faults conformance lint bundle release deps clean bench-plan
 
 deps:
-	@scripts/need binutils procps curl gcc make perl python3 python3-venv rpm createrepo-c dnf zypper makeself openssl openssh-client openssh-server sshpass zstd minisign gnupg chromium chromium-driver
+	@scripts/need binutils procps curl gcc make perl python3 python3-venv rpm createrepo-c dnf zypper skopeo makeself openssl openssh-client openssh-server sshpass zstd minisign gnupg chromium chromium-driver
 
 release: deps
 	@scripts/release

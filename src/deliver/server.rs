@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use camino::Utf8PathBuf;
-use payload::{Bundle, Member, MemberKind, RpmId, Sha256, Stored};
+use payload::{Bundle, Member, MemberKind, Reference, RpmId, Sha256, Stored};
 use tracing::info;
 
 use super::catalogue::Catalogue;
@@ -105,6 +105,13 @@ impl Server {
     #[must_use]
     pub fn url_for(&self, ip: IpAddr) -> String {
         self.place.url_for(ip)
+    }
+
+    /// How a client of registries names an image for a host that reaches the control host by `ip`.
+    #[must_use]
+    pub fn image_name(&self, ip: IpAddr, image: &Reference) -> String {
+        let url = self.place.url_for(ip);
+        format!("{}{image}", url.trim_start_matches("http://"))
     }
 
     /// What hosts' views of it keep.

@@ -1,4 +1,4 @@
-//! `repo serve`: the bundle as a yum repository alone. Prints the .repo file to put on a host, then serves until it is
+//! `repo serve`: the bundle as a yum repository and registry alone. Prints the .repo file to put on a host, then serves until it is
 //! interrupted. A command and a place to write flow in, the .repo file flows out.
 
 use std::io::{self, Write};
@@ -14,7 +14,8 @@ use crate::deliver::{DeliverError, Server};
 /// What to do with the repository.
 #[derive(Clone, Debug, Subcommand)]
 pub enum RepoCommand {
-    /// Serve the bundle's packages to any yum, dnf or zypper until interrupted, and print the .repo file for them
+    /// Serve the bundle's packages to any yum, dnf or zypper, and its images to any client of a registry, until interrupted;
+    /// print the .repo file and a name to pull by
     Serve(ServeArgs),
 }
 
@@ -88,6 +89,7 @@ pub fn run(command: &RepoCommand, out: &mut dyn Write) -> Result<(), RepoCommand
     if bundle.is_none() && args.rpms.is_empty() {
         return Err(RepoCommandError::Empty);
     }
+    let images = bundle.as_ref().map(Bundle::images).transpose()?.unwrap_or_default();
     let io = |what| move |source| RepoCommandError::Io { what, source };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io("wait for the end"))?;
     let _inside = runtime.enter();
@@ -95,8 +97,14 @@ pub fn run(command: &RepoCommand, out: &mut dyn Write) -> Result<(), RepoCommand
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("wait for the end"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(io("wait for the end"))?;
     let server = Server::start(bundle, &args.rpms, args.listen)?;
-    let text = server.repo_file(shown_address(server.addr().ip()))?;
-    let head = "# put this into /etc/yum.repos.d/sunshine-installer.repo; it holds until this program ends (Ctrl-C)\n";
+    let shown = shown_address(server.addr().ip());
+    let text = server.repo_file(shown)?;
+    let mut head =
+        "# put this into /etc/yum.repos.d/sunshine-installer.repo; it holds until this program ends (Ctrl-C)\n"
+            .to_owned();
+    if let Some(image) = images.first().and_then(|image| image.names.first()) {
+        head.push_str(&format!("# its container images: docker pull {}\n", server.image_name(shown, image)));
+    }
     out.write_all(head.as_bytes()).and_then(|()| out.write_all(text.as_bytes())).map_err(io("print the .repo file"))?;
     out.flush().map_err(io("print the .repo file"))?;
     runtime.block_on(async {

@@ -100,7 +100,7 @@ fn product() -> &'static Path {
 }
 
 /// The bundler lies beside the product when the whole workspace was built, as `make test` does.
-fn bundler() -> PathBuf {
+pub(crate) fn bundler() -> PathBuf {
     let path = product().with_file_name("sunshine-bundler");
     assert!(path.exists(), "{} is missing: cargo build --workspace", path.display());
     path

@@ -36,8 +36,11 @@ fn a_file_makes_a_cluster_and_only_prune_takes_a_host_out_of_it() {
     site.add_manifest(&lab, "simple", include_str!("simple.yaml"));
     std::fs::write(site.path("password"), "111111\n").unwrap();
     std::fs::write(site.path("cluster.yaml"), FILE).unwrap();
-    site.run(&lab, &["cluster", "apply", "-f", "cluster.yaml"]).expect_ok();
+    // Images come by the route that hosts have which reach nothing.
+    site.run(&lab, &["cluster", "apply", "-f", "cluster.yaml", "--repo-route", "push"]).expect_ok();
     whole(&site, &lab, 2);
+    let images = lab.host(1).sh("ctr -n k8s.io images ls");
+    assert!(images.contains("k8s.gcr.io/pause:3.2") && images.contains("io.cri-containerd.pinned=pinned"), "{images}");
     let runtime = lab.host(0).sh("kubectl get nodes -o 'jsonpath={.items[*].status.nodeInfo.containerRuntimeVersion}'");
     assert_eq!(runtime.matches("containerd://").count(), 2, "{runtime}");
     lab.host(0).sh("kubectl run there --image=busybox:latest --image-pull-policy=IfNotPresent -- sleep 1000");

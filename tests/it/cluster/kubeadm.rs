@@ -64,7 +64,18 @@ fn kubeadm_makes_a_cluster_of_its_packages_and_the_line_again_changes_nothing() 
     let lab = Lab::up(3);
     let site = Site::with(&GROUPS);
     let before = at_rest(lab.host(2));
+    let planned = site.run(&lab, &[&line()[..], &["--dry-run"]].concat()).expect_ok();
+    let planned = planned.stdout + &planned.stderr;
+    assert_eq!(planned.matches("pull image registry.k8s.io/pause:3.10.2 (").count(), 3, "{planned}");
     site.run(&lab, &line()).expect_ok();
+    let images = lab.host(1).sh("ctr -n k8s.io images ls");
+    let pulled = images.lines().filter(|line| line.contains("registry.k8s.io/") && line.contains("@sha256:"));
+    assert!(pulled.clone().count() > 3 && pulled.clone().all(|line| line.contains("pinned=pinned")), "{images}");
+    assert_eq!(
+        lab.host(1).sh("ls /run/sunshine-installer 2>/dev/null | wc -l"),
+        "0",
+        "the address of the registry is gone"
+    );
     let nodes = lab.host(0).sh("kubectl get nodes --no-headers");
     assert_eq!(nodes.matches(" Ready ").count(), 3, "{nodes}");
     assert_eq!(nodes.matches("v1.36.3").count(), 3, "{nodes}");

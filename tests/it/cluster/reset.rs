@@ -28,6 +28,7 @@ fn a_reset_leaves_nothing_of_ours_and_the_line_again_brings_the_data_back() {
     let site = Site::with(&GROUPS);
     let mut line = vec!["-K", "onekey_deploy_ctl", "-create_etcd_cluster", "--host-list", HOSTS[0]];
     line.extend(["-create_k8s_cluster", "--master-host-list", HOSTS[0], "--node-host-list", HOSTS[0]]);
+    line.extend(["--repo-route", "tunnel"]);
     let before = at_rest(lab.host(0));
     site.run(&lab, &line).expect_ok();
     lab.host(0).sh("kubectl create configmap kept --from-literal=a=b");

@@ -124,6 +124,11 @@ pub(crate) fn lab_rpms(groups: &[&str]) -> Vec<Utf8PathBuf> {
     files.map(|file| Utf8PathBuf::from_path_buf(file).unwrap()).collect()
 }
 
+/// The lab's packages, images and programs of these groups.
+pub(crate) fn lab_files(groups: &[&str]) -> Vec<Utf8PathBuf> {
+    Lab::rpms(groups).into_iter().map(|file| Utf8PathBuf::from_path_buf(file).unwrap()).collect()
+}
+
 pub(crate) fn names(names: &[&str]) -> Vec<Wanted> {
     names.iter().map(|name| Wanted::Name((*name).to_owned())).collect()
 }

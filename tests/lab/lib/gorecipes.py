@@ -52,6 +52,11 @@ def containerd(module, version):
 
 
 RECIPES = {
+    # The tests that the OCI distribution specification comes with; they have no versions.
+    "oci-conformance": {
+        "modules": {"github.com/opencontainers/distribution-spec/conformance": "v0.0.0-20260831232431-97274622c111"},
+        "programs": {"oci-conformance": "github.com/opencontainers/distribution-spec/conformance"},
+    },
     "runc-1.5.3": {
         "modules": {"github.com/opencontainers/runc": "v1.5.3"}, "programs": {"runc": "github.com/opencontainers/runc"},
         "values": {"main.version": "1.5.3"}, "cgo": True, "tags": "seccomp",

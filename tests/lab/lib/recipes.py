@@ -24,6 +24,7 @@ GROUPS = {
                      "conntrack-tools", "socat", "ethtool", "nftables"],
     "flannel": [],
     "agnhost": [],
+    "oci-conformance": [],
 }
 # Built only when somebody names them.
 ON_DEMAND = {
@@ -228,6 +229,7 @@ IMAGES = {
     "e2e-1.35": agnhost("1.35.4", "2.59", "jessie-dnsutils:1.7"),
 }
 # group -> programs that are neither in an rpm nor in an image: file name -> (build, binary)
-LOOSE = {"e2e-1.36": {"e2e.test": ("e2e-1.36.3", "e2e.test")}, "e2e-1.35": {"e2e.test": ("e2e-1.35.4", "e2e.test")}}
+LOOSE = {"oci-conformance": {"oci-conformance": ("oci-conformance", "oci-conformance")},
+         "e2e-1.36": {"e2e.test": ("e2e-1.36.3", "e2e.test")}, "e2e-1.35": {"e2e.test": ("e2e-1.35.4", "e2e.test")}}
 # group -> files of tests/lab/rpms that lie beside its images
 BESIDE = {"flannel": ["flannel/kube-flannel.yaml"]}
