@@ -74,6 +74,7 @@ pub(super) fn kubelet(cluster: &Cluster, cgroup_driver: &str, server: &str) -> V
         "--healthz-bind-address=127.0.0.1".to_owned(),
         "--read-only-port=0".to_owned(),
         "--node-status-update-frequency=5s".to_owned(),
+        format!("--image-gc-high-threshold={}", super::node::IMAGES_STAY),
     ];
     if let Some(dns) = cluster.dns {
         args.push(format!("--cluster-dns={dns}"));

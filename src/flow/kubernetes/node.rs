@@ -43,6 +43,15 @@ pub(super) fn kubelet_files(on: &On<'_>, node: &Machine) -> Files {
     Files(files)
 }
 
+/// The percentage of a full disk from which the kubelet removes images that no container uses: none. There is nowhere to
+/// pull them from again.
+pub(super) const IMAGES_STAY: u32 = 100;
+
+/// Whether the kubelet's clean-up leaves alone the images that were pinned: from 1.26 on, where the runtime tells it which.
+fn keeps_pinned_images(cluster: &Cluster) -> bool {
+    cluster.containerd && cluster.minor >= 26
+}
+
 /// A KubeletConfiguration (kubelet.config.k8s.io/v1beta1), as JSON, which is YAML too.
 fn kubelet_config(cluster: &Cluster, cgroup_driver: &str) -> String {
     let mut config = serde_json::json!({
@@ -64,6 +73,9 @@ fn kubelet_config(cluster: &Cluster, cgroup_driver: &str) -> String {
         "nodeStatusUpdateFrequency": "2s",
         "nodeStatusReportFrequency": "5m",
     });
+    if !keeps_pinned_images(cluster) {
+        config["imageGCHighThresholdPercent"] = IMAGES_STAY.into();
+    }
     if let Some(dns) = cluster.dns {
         config["clusterDNS"] = serde_json::json!([dns]);
         config["clusterDomain"] = cluster.settings.cluster_domain.clone().into();
@@ -112,5 +124,12 @@ mod tests {
             assert!(!without.contains("corp.example") && !without.to_lowercase().contains("dns"), "{without}");
             assert!(with.contains("corp.example") && with.contains("10.254.0.10"), "{with}");
         }
+    }
+
+    #[test]
+    fn a_kubelet_that_cannot_tell_pinned_images_removes_none() {
+        assert!(config(5, None).contains("--image-gc-high-threshold=100"));
+        assert!(config(20, None).contains("\"imageGCHighThresholdPercent\": 100"));
+        assert!(config(29, None).contains("imageGCHighThresholdPercent"), "Docker pins none");
     }
 }

@@ -101,7 +101,7 @@ fn the_bundler_pulls_from_it_what_it_served() {
     let pulled = pulled.images().unwrap();
     assert_eq!((pulled[0].manifest.digest, &pulled[0].layers), (image.manifest.digest, &image.layers));
     assert_eq!(pulled[0].names[0].to_string(), wanted);
-    let refused = build(&format!("{}-not", wanted));
+    let refused = build(&format!("{wanted}-not"));
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(
         refused.stderr.contains("these images could not be pulled") && refused.stderr.contains("-not: "),
