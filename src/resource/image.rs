@@ -47,6 +47,27 @@ impl Image {
             }
         }
     }
+
+    /// Bytes that a store needs for it which has these blobs, and has its own afterwards.
+    fn needs(&self, held: &mut BTreeSet<String>) -> u64 {
+        let (_, needed) = self.cost(held);
+        held.extend(self.digests());
+        needed
+    }
+
+    /// Digests of its blobs.
+    fn digests(&self) -> Vec<String> {
+        match &self.contents {
+            Contents::Archive(_) => Vec::new(),
+            Contents::Blobs(image) => image.blobs().map(|blob| format!("sha256:{}", blob.digest)).collect(),
+        }
+    }
+}
+
+/// Bytes that a store needs for all of these images when it has none of them.
+pub fn room_for(images: &[Image]) -> u64 {
+    let mut held = BTreeSet::new();
+    images.iter().map(|image| image.needs(&mut held)).sum()
 }
 
 /// These images are in a store; only what is missing is brought there.
@@ -79,7 +100,7 @@ struct Wanted<'a> {
 
 impl Images {
     fn folder(&self) -> &str {
-        self.folder.as_deref().unwrap_or(self.store.folder)
+        self.folder.as_deref().unwrap_or_else(|| self.store.folder())
     }
 
     fn look(&self, cx: &Cx<'_>) -> Result<Found, StepError> {
@@ -107,8 +128,8 @@ impl Images {
                 continue;
             }
             let (sent, needed) = image.cost(&held);
-            if let (Contents::Blobs(image), false) = (&image.contents, self.store.is_docker) {
-                held.extend(image.blobs().map(|blob| format!("sha256:{}", blob.digest)));
+            if !self.store.is_docker {
+                held.extend(image.digests());
             }
             all.push(Wanted { image, names, sent, needed });
         }
@@ -208,17 +229,17 @@ impl Images {
     }
 
     fn command(&self, owner: &Owner, script: &'static str, label: &str, wanted: &Wanted<'_>) -> Command {
-        let (reference, digest) = match &wanted.image.contents {
-            Contents::Archive(_) => (String::new(), String::new()),
+        let (reference, digest, id) = match &wanted.image.contents {
+            Contents::Archive(_) => (String::new(), String::new(), String::new()),
             Contents::Blobs(image) => {
                 let reference = image.names.first().map(payload::Reference::without_tag).unwrap_or_default();
                 let by = if self.store.is_docker { &image.config } else { &image.manifest };
-                (reference, format!("sha256:{}", by.digest))
+                (reference, format!("sha256:{}", by.digest), format!("sha256:{}", image.config.digest))
             }
         };
         let patience = Duration::from_secs(600 + wanted.needed / SLOWEST);
         let names = wanted.names.iter().copied();
-        recording(owner, script).label(label).arg(reference).arg(digest).args(names).timeout(patience)
+        recording(owner, script).label(label).args([reference, digest, id]).args(names).timeout(patience)
     }
 }
 
@@ -240,9 +261,7 @@ impl Work for Images {
             let (name, size) = (one.names.join(", "), HumanBytes(one.sent));
             cx.note(format!("image {} of {}: {name} ({size})", at + 1, wanted.len()));
             self.bring(host, owner, one, &mut source, &found.held)?;
-            if let Contents::Blobs(image) = &one.image.contents {
-                found.held.extend(image.blobs().map(|blob| format!("sha256:{}", blob.digest)));
-            }
+            found.held.extend(one.image.digests());
         }
         Ok(())
     }
@@ -250,5 +269,56 @@ impl Work for Images {
     /// All that is in its store because of a bundle: a run with another bundle may have loaded others.
     fn owns(&self) -> Vec<Owned> {
         vec![self.store.loaded()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use payload::Blob;
+
+    use super::*;
+
+    fn image(name: &str, layers: &[&str]) -> Image {
+        let blob = |what: &str, size| Blob { digest: Sha256::of(what.as_bytes()), size, media_type: String::new() };
+        Image {
+            names: vec![name.to_owned()],
+            contents: Contents::Blobs(payload::Image {
+                names: vec![name.parse().unwrap()],
+                manifest: blob(&format!("{name} manifest"), 1),
+                config: blob(&format!("{name} config"), 10),
+                layers: layers.iter().map(|layer| blob(layer, 100)).collect(),
+                unpacked: 1000,
+            }),
+        }
+    }
+
+    fn images(store: &'static Store) -> Images {
+        let images = vec![image("x.io/a:1", &["shared", "a"]), image("x.io/b:1", &["shared", "b"])];
+        let delivery = Delivery::new(None, crate::deliver::RouteChoice::Auto);
+        Images { images, store, folder: None, delivery }
+    }
+
+    #[test]
+    fn a_blob_that_two_images_share_is_sent_once_where_the_store_keeps_blobs() {
+        let missing = ["x.io/a:1", "x.io/b:1"].map(str::to_owned).into();
+        let found = Found { missing, ..Found::default() };
+        let sent = |images: &Images| images.wanted(&found).iter().map(|w| w.sent).collect::<Vec<_>>();
+        assert_eq!(sent(&images(&super::super::CONTAINERD)), [211, 111]);
+        assert_eq!(sent(&images(&super::super::DOCKER)), [211, 211]);
+        assert_eq!(room_for(&images(&super::super::CONTAINERD).images), 211 + 111 + 2000);
+    }
+
+    #[test]
+    fn only_what_is_missing_is_brought_and_must_have_room() {
+        let images = images(&super::super::CONTAINERD);
+        let held = [format!("sha256:{}", Sha256::of(b"shared"))].into();
+        let found = Found { missing: ["x.io/b:1".to_owned()].into(), held, room: Some(1110) };
+        let wanted = images.wanted(&found);
+        assert_eq!((wanted.len(), wanted[0].sent, wanted[0].needed), (1, 111, 1111));
+        let refused = images.check_room(&wanted, &found).unwrap_err().to_string();
+        assert!(
+            refused.contains("/var/lib/containerd has 1110 bytes free") && refused.ends_with(": 1 bytes are missing")
+        );
+        assert!(images.check_room(&wanted, &Found { room: Some(1111), ..found }).is_ok());
     }
 }

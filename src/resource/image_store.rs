@@ -44,15 +44,14 @@ pub struct Store {
     /// `FOLDER IMAGE…`: prints a line `name NAME` for each image that is not there, and with any `blob DIGEST` for each
     /// blob that is, and `room BYTES` for its folder.
     pub(super) look: &'static str,
-    /// The first line of standard input is an address; `REFERENCE DIGEST NAME…`: records the image's names, fetches and
+    /// The first line of standard input is an address; `REFERENCE DIGEST ID NAME…`: records the image's names, fetches and
     /// names it.
     pub(super) fetch: &'static str,
     /// Standard input is an archive; the same arguments.
     pub(super) feed: &'static str,
     /// Docker wants an archive of its own.
     pub(super) is_docker: bool,
-    /// Where it keeps them unless it is told otherwise.
-    pub(super) folder: &'static str,
+    folder: &'static str,
     pub(super) look_label: &'static str,
     pub(super) fetch_label: &'static str,
     pub(super) feed_label: &'static str,
@@ -61,7 +60,7 @@ pub struct Store {
 /// They are recorded before they are loaded: a run that is killed in between must not leave one that nobody knows of.
 macro_rules! recorded {
     ($kind:literal) => {
-        concat!("set -eu\nref=$1 digest=$2; shift 2\nfor i in \"$@\"; do note ", $kind, " \"$i\" -; done\n")
+        concat!("set -eu\nref=$1 digest=$2 id=$3; shift 3\nfor i in \"$@\"; do note ", $kind, " \"$i\" -; done\n")
     };
 }
 
@@ -100,11 +99,18 @@ for i in "$@"; do docker tag "$digest" "$i"; done"#
     };
 }
 
+/// The CRI plugin keeps every image under its id too, the digest of its configuration.
+macro_rules! id {
+    () => {
+        "[ -z \"$id\" ] || ctr -n k8s.io images ls -q | grep -qxF -- \"$id\" || note ctr-image \"$id\" -\n"
+    };
+}
+
 /// The room in a folder that may not be there yet.
 macro_rules! room {
     () => {
         "while [ ! -d \"$folder/\" ]; do folder=${folder%/*}; done\n\
-         df -P -k -- \"$folder/\" | while read -r _ _ _ k _; do case $k in *[!0-9]*) ;; *) echo \"room ${k}000\";; esac; done\n"
+         df -P -k -- \"$folder/\" | while read -r _ _ _ k _; do case $k in *[!0-9]*) ;; *) echo \"room $((k * 1024))\";; esac; done\n"
     };
 }
 
@@ -142,6 +148,7 @@ ctr -n k8s.io content ls -q 2>/dev/null | sed 's/^/blob /'
     ),
     fetch: concat!(
         recorded!("ctr-image"),
+        id!(),
         r#"read -r url
 note ctr-image "$ref@$digest" -
 umask 077
@@ -158,6 +165,7 @@ for i in "$ref@$digest" "$@"; do ctr -n k8s.io images label "$i" io.cri-containe
     ),
     feed: concat!(
         recorded!("ctr-image"),
+        id!(),
         r#"ctr -n k8s.io images import - >/dev/null
 for i in "$@"; do ctr -n k8s.io images label "$i" io.cri-containerd.pinned=pinned >/dev/null; done"#
     ),
@@ -169,6 +177,11 @@ for i in "$@"; do ctr -n k8s.io images label "$i" io.cri-containerd.pinned=pinne
 };
 
 impl Store {
+    /// Where it keeps them unless it is told otherwise.
+    pub fn folder(&self) -> &'static str {
+        self.folder
+    }
+
     /// Every image that was loaded into it.
     pub fn loaded(&self) -> Owned {
         self.kind.every()
@@ -183,6 +196,7 @@ mod tests {
     const NAMES: [&str; 2] = ["docker.io/library/a:1", "docker.io/library/a:12"];
     const REFERENCE: &str = "docker.io/library/a";
     const DIGEST: &str = "sha256:0123";
+    const ID: &str = "sha256:4567";
     /// A runtime that has the images in `images`, unless it is `down`.
     const CTR: &str = r#"[ ! -e "${at}down" ] || exit 1
 case "$3 $4" in
@@ -219,7 +233,7 @@ esac"#;
     }
 
     fn feed(trial: &Trial, store: &Store, archive: &str) -> bool {
-        trial.change_with(store.feed, &[&[REFERENCE, DIGEST], &NAMES[..]].concat(), archive).ok
+        trial.change_with(store.feed, &[&[REFERENCE, DIGEST, ID], &NAMES[..]].concat(), archive).ok
     }
 
     fn names(trial: &Trial, store: &Store) -> Vec<String> {
@@ -233,7 +247,8 @@ esac"#;
             assert_eq!(names(trial, store), NAMES);
             trial.write("down", "");
             assert!(!feed(trial, store, "archive"));
-            let recorded = NAMES.map(|name| format!("{kind} {name} -"));
+            let mut recorded = NAMES.map(|name| format!("{kind} {name} -")).to_vec();
+            recorded.extend((!store.is_docker).then(|| format!("{kind} {ID} -")));
             assert_eq!(trial.recorded(), recorded, "also when the load fails");
             std::fs::remove_file(trial.at("down")).unwrap();
             assert!(feed(trial, store, "archive") && trial.recorded() == recorded);
@@ -257,7 +272,7 @@ esac"#;
     #[test]
     fn what_is_fetched_is_known_by_its_digest_and_named_afterwards() {
         each(|trial, store, kind, _| {
-            let arguments = [&[REFERENCE, DIGEST], &NAMES[..]].concat();
+            let arguments = [&[REFERENCE, DIGEST, ID], &NAMES[..]].concat();
             let ran = trial.change_with(store.fetch, &arguments, "http://10.8.14.1:1/token/v2\n");
             assert!(ran.ok, "{ran:?}");
             assert!(names(trial, store).is_empty());
@@ -294,14 +309,14 @@ esac"#;
 
     #[test]
     fn an_image_that_cannot_be_removed_is_named_and_stays_in_the_record() {
-        each(|trial, store, kind, package| {
+        each(|trial, store, _, package| {
             assert!(feed(trial, store, "archive"));
             for (why, said) in [("used", "a container uses it"), ("down", "does not run")] {
                 trial.write(why, "");
                 let ran = trial.undo(&["all"]);
                 assert!(!ran.ok && ran.said.contains("image docker.io/library/a:1 cannot be removed"), "{ran:?}");
                 assert!(ran.said.contains(said), "{ran:?}");
-                assert_eq!(trial.recorded().iter().filter(|line| line.starts_with(kind)).count(), 2, "{package}");
+                assert_eq!(trial.recorded().iter().filter(|line| line.contains("/a:1")).count(), 2, "{package}");
             }
         });
     }

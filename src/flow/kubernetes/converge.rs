@@ -16,7 +16,7 @@ use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
 use crate::host::{HostId, Target};
 use crate::packages::Wanted;
-use crate::plan::{Plan, RunReport};
+use crate::plan::{Plan, RunHost, RunReport};
 use crate::resource::Image;
 
 use super::component::Supply;
@@ -24,7 +24,7 @@ use super::images;
 use super::manifest::{self, Manifest};
 use super::plan::{Hosts, RolesPackages, make_plan, wanted_packages};
 use super::state::{Cluster, EtcdAccess, Machine, Node};
-use super::{access, dns, endpoint, pod_network, preflight, state, version};
+use super::{access, dns, endpoint, pod_network, preflight, runtime, state, version};
 
 /// Brings a Kubernetes cluster to what it should be.
 #[derive(Debug)]
@@ -212,6 +212,24 @@ impl Converge {
         Hosts { masters, nodes }
     }
 
+    /// Hosts of this run that will run pods and whose disks are too small for the images.
+    fn check_room(&self, scene: &Scene<'_>) -> Vec<Problem> {
+        // Which file system another folder is on has not been asked.
+        if self.settings().data_root.is_some() {
+            return Vec::new();
+        }
+        let cluster = self.outline(self.before.as_ref(), scene.bundle);
+        let Hosts { masters, mut nodes } = self.hosts();
+        if cluster.distribution.rules().runs_control_plane() {
+            nodes.extend(masters);
+        }
+        let hosts = nodes.iter().filter_map(|host| scene.hosts.get(host));
+        let runtime = runtime::of(&cluster);
+        // A host without the runtime has none of the images; what another lacks is seen when they are brought.
+        let is_new = |host: &&RunHost| !runtime.packages().iter().any(|name| host.facts.packages.contains_key(*name));
+        hosts.filter(is_new).filter_map(|host| images::check_room(host, runtime.images(), &self.images)).collect()
+    }
+
     fn roles_packages(&self) -> RolesPackages<'_> {
         RolesPackages { control_plane: &self.master_packages, node: &self.node_packages }
     }
@@ -294,6 +312,7 @@ impl Flow for Converge {
         let minor = self.before.as_ref().map_or_else(|| asked().unwrap_or_else(state::today), |known| known.minor);
         let new_masters: Vec<HostId> = self.masters.iter().map(Target::id).collect();
         let mut problems = preflight::check_hosts(&self.targets(), &new_masters, &self.settings(), minor, scene);
+        problems.extend(self.check_room(scene));
         problems.extend(self.before.iter().flat_map(|known| preflight::check_taken(&self.targets(), known, scene)));
         Ok(problems)
     }

@@ -7,8 +7,9 @@ use payload::{Bundle, Member, MemberKind, Reference};
 use serde::Deserialize;
 
 use crate::flow::error::FlowError;
-use crate::plan::{Owned, Step};
-use crate::resource::{Contents, Image, Images};
+use crate::flow::problem::Problem;
+use crate::plan::{Owned, RunHost, Step};
+use crate::resource::{Contents, Image, Images, Store, room_for};
 
 use super::component::{Component, On};
 
@@ -75,6 +76,14 @@ fn tags(bundle: &Bundle, member: &Member) -> Result<Vec<String>, FlowError> {
     }
     let index = of_index.ok_or_else(|| bad("it has neither manifest.json nor index.json".to_owned()))?;
     Ok(index.manifests.into_iter().filter_map(|mut m| m.annotations.remove(IMAGE_NAME)).collect())
+}
+
+/// The disk of a host that has none of the images must have the room for all of them.
+pub(super) fn check_room(host: &RunHost, store: &Store, images: &[Image]) -> Option<Problem> {
+    let (folder, needed) = (store.folder(), room_for(images));
+    let free = host.facts.disk_free_of(folder).filter(|free| *free < needed)?;
+    let text = format!("{folder} has {free} bytes free, the images need {needed}: {} bytes are missing", needed - free);
+    Some(Problem::error(host.host.name(), text, "give that folder a larger disk, or choose another with --data-root"))
 }
 
 /// The component: the bundle's images on a node.

@@ -15,6 +15,9 @@ pub(super) trait ContainerRuntime: Sync {
     /// As an operator reads it.
     fn title(&self) -> &'static str;
 
+    /// Packages that bring it.
+    fn packages(&self) -> &'static [&'static str];
+
     /// Its unit.
     fn unit(&self) -> &'static str;
 
@@ -78,6 +81,10 @@ impl ContainerRuntime for Docker {
         "Docker"
     }
 
+    fn packages(&self) -> &'static [&'static str] {
+        &["docker", "docker-ce", "moby-engine"]
+    }
+
     fn unit(&self) -> &'static str {
         "docker"
     }
@@ -112,13 +119,17 @@ impl ContainerRuntime for Containerd {
         "containerd"
     }
 
+    fn packages(&self) -> &'static [&'static str] {
+        &[CONTAINERD_IO, "containerd"]
+    }
+
     fn unit(&self) -> &'static str {
         "containerd"
     }
 
     fn files(&self, on: &On<'_>) -> Files {
-        let major = [CONTAINERD_IO, "containerd"].into_iter().find_map(|package| {
-            let there = || on.facts.packages.get(package)?.version.split('.').next()?.parse().ok();
+        let major = self.packages().iter().find_map(|package| {
+            let there = || on.facts.packages.get(*package)?.version.split('.').next()?.parse().ok();
             on.supply.major(package).or_else(there)
         });
         let config = match major {
