@@ -54,8 +54,9 @@ pub(crate) fn required(args: &BuildArgs, rpms: &[Utf8PathBuf]) -> Result<Require
     let mut required = Required::default();
     for (name, path) in args.manifests.iter().chain(&args.addons) {
         let text = crate::build::read_text(path)?;
-        for image in named_in(&text) {
-            required.add(&image, name);
+        match named_in(&text) {
+            Ok(images) => images.iter().for_each(|image| required.add(image, name)),
+            Err(why) => required.notes.push(format!("the images that {path} names are not known: {why}")),
         }
     }
     let file = |path: &&Utf8PathBuf| path.file_name().is_some_and(|f| f.starts_with("kubeadm-"));
@@ -68,13 +69,12 @@ pub(crate) fn required(args: &BuildArgs, rpms: &[Utf8PathBuf]) -> Result<Require
     Ok(required)
 }
 
-/// Every `image:` of a manifest. One that is no YAML (it may be a template) names none.
-fn named_in(text: &str) -> Vec<String> {
+/// Every `image:` of a manifest. One that is no YAML may be a template.
+fn named_in(text: &str) -> Result<Vec<String>, String> {
+    let documents = Yaml::load_from_str(text).map_err(|e| format!("it is no YAML: {e}"))?;
     let mut found = Vec::new();
-    for document in Yaml::load_from_str(text).unwrap_or_default() {
-        collect(&document, &mut found);
-    }
-    found
+    documents.iter().for_each(|document| collect(document, &mut found));
+    Ok(found)
 }
 
 fn collect(node: &Yaml<'_>, found: &mut Vec<String>) {
@@ -126,8 +126,8 @@ mod tests {
     fn every_image_of_a_manifest_is_found() {
         let text = "kind: A\nspec:\n  initContainers:\n  - {image: a/b:1, name: x}\n  containers:\n  - name: y\n    \
                     image: \"c:2\"\n---\nkind: B\nimage: [not, one]\n";
-        assert_eq!(named_in(text), ["a/b:1", "c:2"]);
-        assert!(named_in("{{ template }}: [").is_empty());
+        assert_eq!(named_in(text).unwrap(), ["a/b:1", "c:2"]);
+        assert!(named_in("{{ template }}: [").unwrap_err().contains("no YAML"));
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(crate) fn pack(
             refused.push(error);
         }
     }
-    if refused.is_empty() { Ok(making.finish()) } else { Err(refused) }
+    if refused.is_empty() { making.finish().map_err(|e| vec![e]) } else { Err(refused) }
 }
 
 /// The names of all images.
@@ -113,7 +113,10 @@ impl Making {
         self.blobs.insert(config, Source::Bytes(draft.config.clone()));
         let (mut layers, mut unpacked) = (Vec::new(), 0);
         for raw in &draft.layers {
-            let Some(ready) = prepared.get(&(raw.diff_id, raw.digest)) else { continue };
+            let ready = prepared.get(&(raw.diff_id, raw.digest)).ok_or_else(|| BundleError::Unfit {
+                path: draft.input.clone(),
+                what: format!("its layer {} was not read to its end", raw.diff_id),
+            })?;
             self.blobs.insert(ready.digest, ready.source.clone());
             unpacked += ready.unpacked;
             layers.push(Descriptor::new(ready.media_type, &ready.digest, ready.size));
@@ -168,7 +171,7 @@ impl Making {
         }
     }
 
-    fn finish(self) -> Packed {
+    fn finish(self) -> Result<Packed, BundleError> {
         let mtime = self.mtime;
         let member = |name: String, kind, source, sha256| NewMember { name, kind, source, rpm: None, mtime, sha256 };
         let mut manifests = Vec::new();
@@ -181,8 +184,7 @@ impl Making {
             names.push(name);
         }
         let index = Index { schema_version: 2, media_type: Some(document::INDEX.to_owned()), manifests };
-        // Text that was made of text.
-        let index = encoded(&index).unwrap_or_default();
+        let index = encoded(&index)?;
         let mut members: Vec<NewMember> = self
             .blobs
             .into_iter()
@@ -190,11 +192,11 @@ impl Making {
             .collect();
         members.push(member(INDEX.to_owned(), MemberKind::Layout, Source::Bytes(index), None));
         members.push(member(LAYOUT.to_owned(), MemberKind::Layout, Source::Bytes(LAYOUT_TEXT.to_vec()), None));
-        Packed { members, names }
+        Ok(Packed { members, names })
     }
 }
 
 fn encoded(document: &impl serde::Serialize) -> Result<Vec<u8>, BundleError> {
     serde_json::to_vec(document)
-        .map_err(|e| BundleError::Unfit { path: "an image's manifest".into(), what: e.to_string() })
+        .map_err(|e| BundleError::Unfit { path: "the images' documents".into(), what: e.to_string() })
 }
