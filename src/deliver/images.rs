@@ -10,9 +10,9 @@ use crate::host::Host;
 
 use super::catalogue::EntryReader;
 use super::content::Entry;
+use super::delivery::Delivery;
 use super::error::DeliverError;
 use super::image_archive;
-use super::on_demand::Delivery;
 use super::reach::{Reached, reach};
 use super::route::{Route, RouteChoice};
 use super::server::Place;
@@ -94,7 +94,7 @@ impl ImageSource {
         self.reader(&image_archive::docker(self.place.stock.content(), image)?)
     }
 
-    /// An OCI image layout with those blobs that are missing, to be sent, and its bytes.
+    /// An OCI image layout with those blobs that are missing, to be sent.
     pub(crate) fn layout(
         &self,
         image: &Image,

@@ -6,6 +6,7 @@
 
 pub(crate) mod catalogue;
 mod content;
+mod delivery;
 mod error;
 mod http;
 mod image_archive;
@@ -13,7 +14,6 @@ pub(crate) mod images;
 mod kept;
 mod listener;
 mod local;
-mod on_demand;
 mod path;
 pub(crate) mod probe;
 pub(crate) mod push;
@@ -30,8 +30,8 @@ mod stream;
 #[cfg(test)]
 mod server_tests;
 
+pub use delivery::Delivery;
 pub use error::DeliverError;
 pub use listener::CONNECTIONS;
-pub use on_demand::Delivery;
 pub use route::{Route, RouteChoice};
 pub use server::{Place, Server};

@@ -5,7 +5,7 @@
 //! `/TOKEN/v2/pause/manifests/3.10?ns=registry.k8s.io`. Others know no path in front of `/v2/`: for them the token is the
 //! first part of the name, `HOST:PORT/TOKEN/registry.k8s.io/pause:3.10`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use hyper::StatusCode;
 use payload::{Image, Sha256, blob_member};
@@ -61,7 +61,7 @@ pub(super) struct Registry {
     /// Media types of manifests.
     manifests: HashMap<Sha256, String>,
     /// All blobs, manifests too.
-    blobs: HashMap<Sha256, ()>,
+    blobs: HashSet<Sha256>,
 }
 
 impl Registry {
@@ -69,7 +69,7 @@ impl Registry {
         let mut registry = Registry::default();
         for image in images {
             registry.manifests.insert(image.manifest.digest, image.manifest.media_type.clone());
-            registry.blobs.extend(image.blobs().map(|blob| (blob.digest, ())));
+            registry.blobs.extend(image.blobs().map(|blob| blob.digest));
             for name in &image.names {
                 let tags = registry.repositories.entry(name.without_tag()).or_default();
                 tags.insert(name.tag().to_owned(), image.manifest.digest);
@@ -108,7 +108,7 @@ impl Registry {
                 Ok(blob(&digest, media_type))
             }
             "blobs" => {
-                let digest = digest.filter(|digest| self.blobs.contains_key(digest)).ok_or(Refusal::BLOB)?;
+                let digest = digest.filter(|digest| self.blobs.contains(digest)).ok_or(Refusal::BLOB)?;
                 Ok(blob(&digest, "application/octet-stream"))
             }
             "tags" if last == "list" => {

@@ -65,7 +65,7 @@ impl Image {
 }
 
 /// Bytes that a store needs for all of these images when it has none of them.
-pub fn room_for(images: &[Image]) -> u64 {
+pub fn space_for(images: &[Image]) -> u64 {
     let mut held = BTreeSet::new();
     images.iter().map(|image| image.needs(&mut held)).sum()
 }
@@ -87,7 +87,7 @@ struct Found {
     /// Digests of blobs that it has.
     held: BTreeSet<String>,
     /// Bytes free in its folder.
-    room: Option<u64>,
+    free: Option<u64>,
 }
 
 /// An image that is to be brought: names that are missing, bytes to send, bytes needed.
@@ -111,7 +111,7 @@ impl Images {
             match line.split_once(' ') {
                 Some(("name", name)) => drop(found.missing.insert(name.to_owned())),
                 Some(("blob", digest)) => drop(found.held.insert(digest.to_owned())),
-                Some(("room", bytes)) => found.room = bytes.parse().ok(),
+                Some(("free", bytes)) => found.free = bytes.parse().ok(),
                 _ => {}
             }
         }
@@ -136,14 +136,14 @@ impl Images {
         all
     }
 
-    fn check_room(&self, wanted: &[Wanted<'_>], found: &Found) -> Result<(), StepError> {
+    fn check_space(&self, wanted: &[Wanted<'_>], found: &Found) -> Result<(), StepError> {
         let needed: u64 = wanted.iter().map(|wanted| wanted.needed).sum();
-        match found.room {
-            Some(room) if room < needed => Err(StepError::with_help(
+        match found.free {
+            Some(free) if free < needed => Err(StepError::with_help(
                 format!(
-                    "{} has {room} bytes free, the images need {needed}: {} bytes are missing",
+                    "{} has {free} bytes free, the images need {needed}: {} bytes are missing",
                     self.folder(),
-                    needed - room
+                    needed - free
                 ),
                 "free some space there, then run the same command again: it continues here",
             )),
@@ -254,7 +254,7 @@ impl Work for Images {
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         let mut found = self.look(cx)?;
         let wanted = self.wanted(&found);
-        self.check_room(&wanted, &found)?;
+        self.check_space(&wanted, &found)?;
         let mut source = ImageSource::new(&self.delivery)?;
         let (host, owner) = (cx.host()?, cx.owner()?);
         for (at, one) in wanted.iter().enumerate() {
@@ -305,20 +305,20 @@ mod tests {
         let sent = |images: &Images| images.wanted(&found).iter().map(|w| w.sent).collect::<Vec<_>>();
         assert_eq!(sent(&images(&super::super::CONTAINERD)), [211, 111]);
         assert_eq!(sent(&images(&super::super::DOCKER)), [211, 211]);
-        assert_eq!(room_for(&images(&super::super::CONTAINERD).images), 211 + 111 + 2000);
+        assert_eq!(space_for(&images(&super::super::CONTAINERD).images), 211 + 111 + 2000);
     }
 
     #[test]
-    fn only_what_is_missing_is_brought_and_must_have_room() {
+    fn only_what_is_missing_is_brought_and_must_have_space() {
         let images = images(&super::super::CONTAINERD);
         let held = [format!("sha256:{}", Sha256::of(b"shared"))].into();
-        let found = Found { missing: ["x.io/b:1".to_owned()].into(), held, room: Some(1110) };
+        let found = Found { missing: ["x.io/b:1".to_owned()].into(), held, free: Some(1110) };
         let wanted = images.wanted(&found);
         assert_eq!((wanted.len(), wanted[0].sent, wanted[0].needed), (1, 111, 1111));
-        let refused = images.check_room(&wanted, &found).unwrap_err().to_string();
+        let refused = images.check_space(&wanted, &found).unwrap_err().to_string();
         assert!(
             refused.contains("/var/lib/containerd has 1110 bytes free") && refused.ends_with(": 1 bytes are missing")
         );
-        assert!(images.check_room(&wanted, &Found { room: Some(1111), ..found }).is_ok());
+        assert!(images.check_space(&wanted, &Found { free: Some(1111), ..found }).is_ok());
     }
 }

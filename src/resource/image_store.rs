@@ -42,7 +42,7 @@ fn remove(name: &str) -> String {
 pub struct Store {
     pub(super) kind: &'static Kind,
     /// `FOLDER IMAGE…`: prints a line `name NAME` for each image that is not there, and with any `blob DIGEST` for each
-    /// blob that is, and `room BYTES` for its folder.
+    /// blob that is, and `free BYTES` for its folder.
     pub(super) look: &'static str,
     /// The first line of standard input is an address; `REFERENCE DIGEST ID NAME…`: records the image's names, fetches and
     /// names it.
@@ -106,11 +106,11 @@ macro_rules! id {
     };
 }
 
-/// The room in a folder that may not be there yet.
-macro_rules! room {
+/// The free space of a folder that may not be there yet.
+macro_rules! free {
     () => {
         "while [ ! -d \"$folder/\" ]; do folder=${folder%/*}; done\n\
-         df -P -k -- \"$folder/\" | while read -r _ _ _ k _; do case $k in *[!0-9]*) ;; *) echo \"room $((k * 1024))\";; esac; done\n"
+         df -P -k -- \"$folder/\" | while read -r _ _ _ k _; do case $k in *[!0-9]*) ;; *) echo \"free $((k * 1024))\";; esac; done\n"
     };
 }
 
@@ -122,7 +122,7 @@ pub const DOCKER: Store = Store {
         r#"for i in "$@"; do docker image inspect "$i" >/dev/null 2>&1 || { printf 'name %s\n' "$i"; missing=1; }; done
 [ -n "${missing-}" ] || exit 0
 "#,
-        room!()
+        free!()
     ),
     fetch: concat!(recorded!("image"), "read -r url\n", docker!(r#"fetch | docker load -q >/dev/null"#)),
     feed: concat!(recorded!("image"), docker!("docker load -q >/dev/null")),
@@ -144,7 +144,7 @@ for i in "$@"; do printf '%s\n' "$there" | grep -qxF -- "$i" || { printf 'name %
 [ -n "${missing-}" ] || exit 0
 ctr -n k8s.io content ls -q 2>/dev/null | sed 's/^/blob /'
 "#,
-        room!()
+        free!()
     ),
     fetch: concat!(
         recorded!("ctr-image"),

@@ -20,7 +20,7 @@ mod unit;
 
 pub use files::{Content, FileSpec, Files};
 pub use firewall::FirewallPorts;
-pub use image::{Contents, Image, Images, room_for};
+pub use image::{Contents, Image, Images, space_for};
 pub use image_store::{CONTAINERD, DOCKER, Store};
 pub use kernel::{Brings, Kernel, Module};
 pub use link::Link;

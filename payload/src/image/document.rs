@@ -28,7 +28,7 @@ pub(super) const FULL_NAME: &str = "io.containerd.image.name";
 /// The specification's own annotation for a name; in some layouts it is the tag alone.
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// Our own: bytes of an image's layers, unpacked, for who asks whether a disk has the room.
+/// Our own: bytes of an image's layers, unpacked, for checking the free space of a disk.
 pub(super) const UNPACKED: &str = "io.sunshine-installer.image.unpacked-bytes";
 
 /// One blob, named by its digest.

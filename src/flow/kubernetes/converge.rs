@@ -213,7 +213,7 @@ impl Converge {
     }
 
     /// Hosts of this run that will run pods and whose disks are too small for the images.
-    fn check_room(&self, scene: &Scene<'_>) -> Vec<Problem> {
+    fn check_space(&self, scene: &Scene<'_>) -> Vec<Problem> {
         // Which file system another folder is on has not been asked.
         if self.settings().data_root.is_some() {
             return Vec::new();
@@ -227,7 +227,7 @@ impl Converge {
         let runtime = runtime::of(&cluster);
         // A host without the runtime has none of the images; what another lacks is seen when they are brought.
         let is_new = |host: &&RunHost| !runtime.packages().iter().any(|name| host.facts.packages.contains_key(*name));
-        hosts.filter(is_new).filter_map(|host| images::check_room(host, runtime.images(), &self.images)).collect()
+        hosts.filter(is_new).filter_map(|host| images::check_space(host, runtime.images(), &self.images)).collect()
     }
 
     fn roles_packages(&self) -> RolesPackages<'_> {
@@ -312,7 +312,7 @@ impl Flow for Converge {
         let minor = self.before.as_ref().map_or_else(|| asked().unwrap_or_else(state::today), |known| known.minor);
         let new_masters: Vec<HostId> = self.masters.iter().map(Target::id).collect();
         let mut problems = preflight::check_hosts(&self.targets(), &new_masters, &self.settings(), minor, scene);
-        problems.extend(self.check_room(scene));
+        problems.extend(self.check_space(scene));
         problems.extend(self.before.iter().flat_map(|known| preflight::check_taken(&self.targets(), known, scene)));
         Ok(problems)
     }

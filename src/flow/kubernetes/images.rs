@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::flow::error::FlowError;
 use crate::flow::problem::Problem;
 use crate::plan::{Owned, RunHost, Step};
-use crate::resource::{Contents, Image, Images, Store, room_for};
+use crate::resource::{Contents, Image, Images, Store, space_for};
 
 use super::component::{Component, On};
 
@@ -78,9 +78,9 @@ fn tags(bundle: &Bundle, member: &Member) -> Result<Vec<String>, FlowError> {
     Ok(index.manifests.into_iter().filter_map(|mut m| m.annotations.remove(IMAGE_NAME)).collect())
 }
 
-/// The disk of a host that has none of the images must have the room for all of them.
-pub(super) fn check_room(host: &RunHost, store: &Store, images: &[Image]) -> Option<Problem> {
-    let (folder, needed) = (store.folder(), room_for(images));
+/// The disk of a host that has none of the images must have the space for all of them.
+pub(super) fn check_space(host: &RunHost, store: &Store, images: &[Image]) -> Option<Problem> {
+    let (folder, needed) = (store.folder(), space_for(images));
     let free = host.facts.disk_free_of(folder).filter(|free| *free < needed)?;
     let text = format!("{folder} has {free} bytes free, the images need {needed}: {} bytes are missing", needed - free);
     Some(Problem::error(host.host.name(), text, "give that folder a larger disk, or choose another with --data-root"))

@@ -10,19 +10,20 @@ use super::error::DeliverError;
 use super::route::RouteChoice;
 use super::server::{Place, Server};
 
-/// How what a run brings comes to its hosts.
+/// How what a run brings comes to its hosts. A clone is the same server.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    server: Arc<OnDemand>,
+    bundle: Option<Bundle>,
+    server: Arc<Mutex<Option<Server>>>,
     /// What `--repo-route` asks for.
     pub route: RouteChoice,
 }
 
 impl Delivery {
-    /// Of a run with this bundle.
+    /// Of a run with this bundle. Nothing is started yet.
     #[must_use]
     pub fn new(bundle: Option<Bundle>, route: RouteChoice) -> Delivery {
-        Delivery { server: Arc::new(OnDemand { bundle, server: Mutex::new(None) }), route }
+        Delivery { bundle, server: Arc::default(), route }
     }
 
     /// Starts the server with these rpms of the control host, which only who comes first can name.
@@ -30,27 +31,6 @@ impl Delivery {
     /// # Errors
     /// When it cannot listen, or a file cannot be served.
     pub(crate) fn start(&self, local_rpms: &[Utf8PathBuf]) -> Result<Place, DeliverError> {
-        self.server.start(local_rpms)
-    }
-
-    /// Where it serves the bundle.
-    ///
-    /// # Errors
-    /// As [`Delivery::start`].
-    pub(crate) fn place(&self) -> Result<Place, DeliverError> {
-        self.start(&[])
-    }
-}
-
-/// A server that may not have been started.
-#[derive(Debug)]
-struct OnDemand {
-    bundle: Option<Bundle>,
-    server: Mutex<Option<Server>>,
-}
-
-impl OnDemand {
-    fn start(&self, local_rpms: &[Utf8PathBuf]) -> Result<Place, DeliverError> {
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(server) = &*server {
             return Ok(server.place().clone());
@@ -60,5 +40,13 @@ impl OnDemand {
         let place = started.place().clone();
         *server = Some(started);
         Ok(place)
+    }
+
+    /// Where it serves the bundle.
+    ///
+    /// # Errors
+    /// As [`Delivery::start`].
+    pub(crate) fn place(&self) -> Result<Place, DeliverError> {
+        self.start(&[])
     }
 }
