@@ -60,6 +60,7 @@ fn flows_of(operation: &Operation, asked: &Asked<'_>) -> Result<Flows, FlowError
             flows
         }
         Operation::CertsRenew(also) => certs::flows(asked, also)?,
+        Operation::ImagesSync(also) => vec![Box::new(kubernetes::ImageSync::new(asked, also)?)],
         Operation::Ec2Create(request) => vec![Box::new(ec2::Create::new((**request).clone()))],
         Operation::Ec2Terminate(request) => vec![Box::new(ec2::Terminate::new(request.clone()))],
     })

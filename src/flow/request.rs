@@ -100,6 +100,8 @@ pub enum Operation {
     ClusterReset(ClusterReset),
     /// New certificates for the environment's clusters; hosts named for their credentials.
     CertsRenew(Vec<Target>),
+    /// The bundle's images, on these hosts of the environment's cluster, or on all that run pods.
+    ImagesSync(Vec<Target>),
     Ec2Create(Box<Ec2Create>),
     Ec2Terminate(Ec2Terminate),
 }
@@ -118,7 +120,7 @@ impl Operation {
                 c.masters.iter_mut().chain(&mut c.nodes).chain(&mut c.etcd).chain(&mut c.also).collect()
             }
             Self::ClusterReset(request) => request.hosts.iter_mut().collect(),
-            Self::CertsRenew(hosts) => hosts.iter_mut().collect(),
+            Self::CertsRenew(hosts) | Self::ImagesSync(hosts) => hosts.iter_mut().collect(),
             Self::Ec2Create(_) | Self::Ec2Terminate(_) => Vec::new(),
         }
     }

@@ -36,6 +36,7 @@ fn of(command: &[&str]) -> &'static [&'static [&'static str]] {
         | ["etcd", "create" | "add" | "remove"]
         | ["cluster", "apply" | "create" | "add" | "remove" | "reset"]
         | ["cluster", "certs", "renew"]
+        | ["cluster", "images", "sync"]
         | ["ec2", "create"] => &[ENVIRONMENT, DRY_RUN, HOSTS, PACKAGES, KEEP, LOGIN],
         ["hosts", _] => &[&["dry_run"], HOSTS, LOGIN],
         ["serve"] => &[HOSTS, PACKAGES, KEEP],

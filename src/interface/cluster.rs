@@ -38,6 +38,9 @@ pub(crate) enum ClusterCommand {
     /// The cluster's certificates
     #[command(subcommand)]
     Certs(CertsCommand),
+    /// The bundle's container images on the cluster's hosts
+    #[command(subcommand)]
+    Images(ImagesCommand),
 }
 
 /// What to do with certificates.
@@ -47,6 +50,22 @@ pub(crate) enum CertsCommand {
     Status,
     /// Make new ones; services are restarted on one etcd member, one control plane node at a time
     Renew(RenewArgs),
+}
+
+/// What to do with images.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImagesCommand {
+    /// Bring back what hosts lack; `cluster status` counts and names them
+    Sync(SyncArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SyncArgs {
+    /// Only to these [default: every host that runs pods]
+    #[arg(long = "host", value_name = "HOST", num_args = 1..)]
+    hosts: Vec<String>,
+    #[command(flatten)]
+    source: Source,
 }
 
 #[derive(Debug, Args)]
@@ -194,6 +213,7 @@ impl ClusterCommand {
             Self::Remove(args) => &args.source,
             Self::Reset(args) => &args.source,
             Self::Certs(CertsCommand::Renew(args)) => &args.source,
+            Self::Images(ImagesCommand::Sync(args)) => &args.source,
             Self::Apply(args) => &args.source,
             Self::Show(_) | Self::Schema | Self::Status | Self::Kubeconfig(_) | Self::Certs(CertsCommand::Status) => {
                 return None;
@@ -239,6 +259,9 @@ impl ClusterCommand {
             }
             Self::Certs(CertsCommand::Renew(args)) => {
                 Request { spec: named(&args.hosts, defaults)?, intent: Intent::Renew }
+            }
+            Self::Images(ImagesCommand::Sync(args)) => {
+                Request { spec: named(&args.hosts, defaults)?, intent: Intent::SyncImages }
             }
             // `apply` is more than one request.
             Self::Apply(_)

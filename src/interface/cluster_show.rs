@@ -45,9 +45,10 @@ pub(crate) fn status(global: &Global) -> Result<Exit, FlowError> {
     if global.json {
         terminal::print_json(&status);
     } else {
-        let mut nodes = table(&["NODE", "STATUS", "ROLES", "AGE", "VERSION", "ADDRESS"]);
+        let mut nodes = table(&["NODE", "STATUS", "ROLES", "AGE", "VERSION", "ADDRESS", "IMAGES"]);
         for (name, n) in &status.nodes {
-            let cells = [name, &n.status, &n.roles.join(","), &age(n.age_seconds), &n.version, &n.address];
+            let images = format!("{} of {}", n.images.present, n.images.wanted);
+            let cells = [name, &n.status, &n.roles.join(","), &age(n.age_seconds), &n.version, &n.address, &images];
             nodes.add_row(cells.map(String::as_str));
         }
         terminal::print(&format!("{nodes}\n\n"));
@@ -59,6 +60,12 @@ pub(crate) fn status(global: &Global) -> Result<Exit, FlowError> {
         terminal::print(&format!("{parts}\n"));
         for (name, n) in status.nodes.iter().filter(|(_, n)| !n.message.is_empty()) {
             terminal::print(&format!("\n{name}: {}\n", n.message));
+        }
+        for (name, n) in status.nodes.iter().filter(|(_, n)| !n.images.missing.is_empty()) {
+            let missing = n.images.missing.join("\n  ");
+            terminal::print(&format!(
+                "\n{name}: these images are missing (`cluster images sync` brings them back):\n  {missing}\n"
+            ));
         }
         if let Some(days) = status.certificates_days {
             let help = if days < 60 { " (`cluster certs renew` makes new ones)" } else { "" };

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use crate::plan::Owned;
 
 use super::record::UNDOES;
-use super::{firewall, image_store, kept, kernel, packages, selinux, unit};
+use super::{entries, firewall, image_store, kept, kernel, packages, selinux, unit};
 
 /// A kind of objects.
 #[derive(Debug)]
@@ -26,12 +26,14 @@ pub struct Kind {
 }
 
 /// All of them, in the order in which they are undone.
-pub const KINDS: [&Kind; 11] = [
+pub const KINDS: [&Kind; 12] = [
     // A runtime that was there before is stopped with the units, and only one that runs removes an image.
     &image_store::DOCKER_IMAGE,
     &image_store::CONTAINERD_IMAGE,
     // A unit is stopped while its files and its program are there.
     &unit::UNIT,
+    // Files of ours among them are restored behind it.
+    &entries::ENTRIES,
     // Before the packages: rpm leaves a file that was changed and a folder that is not empty.
     &kept::FILE,
     &kept::DIR,

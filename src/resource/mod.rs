@@ -2,6 +2,7 @@
 //! verifies itself, and brings the kinds of objects that it records with how they are undone. In flow what a component
 //! wants; out flow commands for a host.
 
+mod entries;
 mod files;
 mod firewall;
 mod image;
@@ -18,6 +19,7 @@ mod trial;
 mod undo;
 mod unit;
 
+pub use entries::Entries;
 pub use files::{Content, FileSpec, Files};
 pub use firewall::FirewallPorts;
 pub use image::{Contents, Image, Images, space_for};

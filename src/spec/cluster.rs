@@ -94,6 +94,8 @@ pub enum Intent {
     },
     /// New certificates; hosts are named for their credentials.
     Renew,
+    /// What the hosts named, or all that run pods, lack of the bundle's images is brought back.
+    SyncImages,
     /// The hosts named, or all of the environment, become what they were before.
     Reset {
         /// Addresses of hosts whose etcd data goes too.

@@ -31,6 +31,7 @@ pub fn operations(request: &Request) -> Vec<Operation> {
             }
         }],
         Intent::Renew => vec![Operation::CertsRenew(spec.named())],
+        Intent::SyncImages => vec![Operation::ImagesSync(spec.named())],
         Intent::Reset { wipe_data, wipe_all } => vec![Operation::ClusterReset(ClusterReset {
             hosts: spec.named(),
             wipe_data: wipe_data.clone(),

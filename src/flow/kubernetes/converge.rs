@@ -138,6 +138,7 @@ impl Converge {
             balanced: false,
             standing: false,
             dns: None,
+            images: BTreeSet::new(),
             masters: BTreeMap::new(),
             nodes: BTreeMap::new(),
         });
@@ -145,6 +146,10 @@ impl Converge {
         // Manifests are applied by a control plane node of this run.
         if !self.masters.is_empty() {
             cluster.dns = dns::address(&self.manifests).or(cluster.dns);
+        }
+        // A host that joins by another bundle says nothing of what the others are to have.
+        if !self.images.is_empty() && (self.settings.is_some() || cluster.images.is_empty()) {
+            cluster.images = images::names(&self.images);
         }
         if let Some(settings) = &self.settings {
             cluster.settings.registry_mirrors.clone_from(&settings.registry_mirrors);

@@ -1,6 +1,6 @@
 //! Container images of the bundle, brought to the hosts that need them, only if missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use payload::{Bundle, Member, MemberKind, Reference};
@@ -12,6 +12,7 @@ use crate::plan::{Owned, RunHost, Step};
 use crate::resource::{Contents, Image, Images, Store, space_for};
 
 use super::component::{Component, On};
+use super::state::Cluster;
 
 /// `manifest.json` of `docker save` (Docker image specification 1.2).
 #[derive(Deserialize)]
@@ -78,6 +79,21 @@ fn tags(bundle: &Bundle, member: &Member) -> Result<Vec<String>, FlowError> {
     Ok(index.manifests.into_iter().filter_map(|mut m| m.annotations.remove(IMAGE_NAME)).collect())
 }
 
+/// The names of all of them.
+pub(super) fn names(images: &[Image]) -> BTreeSet<String> {
+    images.iter().flat_map(|image| image.names.iter().cloned()).collect()
+}
+
+/// What kubeadm starts on control plane nodes, and nowhere else.
+const CONTROL_PLANE: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+
+/// Whether an image is the cluster's own control plane.
+pub(super) fn is_control_plane(name: &str, cluster: &Cluster) -> bool {
+    let tag = format!(":v{}", cluster.version);
+    let path = name.strip_suffix(&tag).filter(|_| cluster.distribution.rules().runs_control_plane());
+    path.and_then(|path| path.rsplit('/').next()).is_some_and(|last| CONTROL_PLANE.contains(&last))
+}
+
 /// The disk of a host that has none of the images must have the space for all of them.
 pub(super) fn check_space(host: &RunHost, store: &Store, images: &[Image]) -> Option<Problem> {
     let (folder, needed) = (store.folder(), space_for(images));
@@ -95,11 +111,14 @@ impl Component for NodeImages {
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
-        if on.supply.images.is_empty() {
+        let on_masters_only = |image: &Image| image.names.iter().all(|name| is_control_plane(name, on.cluster));
+        let needed = |image: &&Image| on.control_plane().is_some() || !on_masters_only(image);
+        let images: Vec<Image> = on.supply.images.iter().filter(needed).cloned().collect();
+        if images.is_empty() {
             return Vec::new();
         }
         let images = Images {
-            images: on.supply.images.to_vec(),
+            images,
             store: on.runtime().images(),
             folder: on.cluster.settings.data_root.clone(),
             delivery: on.supply.delivery.clone(),

@@ -17,6 +17,7 @@ mod dns;
 mod drain;
 mod endpoint;
 mod flannel;
+mod image_sync;
 mod images;
 mod keys;
 mod kubeadm;
@@ -42,6 +43,7 @@ mod vip;
 use crate::host::Probe;
 
 pub use converge::Converge;
+pub use image_sync::ImageSync;
 pub use kubeconfig::{kubeconfig, write_kubeconfig};
 pub use remove::Remove;
 pub use state::Cluster;

@@ -73,6 +73,10 @@ fn kubelet_config(cluster: &Cluster, cgroup_driver: &str) -> String {
         "nodeStatusUpdateFrequency": "2s",
         "nodeStatusReportFrequency": "5m",
     });
+    if cluster.minor >= 17 {
+        // All of them: `cluster status` says which are missing.
+        config["nodeStatusMaxImages"] = (-1).into();
+    }
     if !keeps_pinned_images(cluster) {
         config["imageGCHighThresholdPercent"] = IMAGES_STAY.into();
     }

@@ -3,6 +3,7 @@
 use crate::flow::request::Network;
 use crate::packages::Wanted;
 use crate::plan::Step;
+use crate::resource::Entries;
 
 use super::component::{Component, On};
 use super::direct::Direct;
@@ -67,5 +68,19 @@ impl Component for NodeNetwork {
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         on.network().steps(on)
+    }
+}
+
+/// The component: the folders of CNI, where the pods of a network write.
+pub(super) struct NetworkFolders;
+
+impl Component for NetworkFolders {
+    fn is_on(&self, on: &On<'_>) -> bool {
+        on.runs_pods() && matches!(on.cluster.network, Network::Manifest(_))
+    }
+
+    fn steps(&self, on: &On<'_>) -> Vec<Step> {
+        let folders = Entries(&["/etc/cni/net.d", "/opt/cni/bin"]);
+        vec![on.step("network.folders", "record what is in the folders of CNI", folders)]
     }
 }

@@ -11,6 +11,7 @@ use crate::flow::state::Environment;
 use crate::host::HostId;
 
 use super::distro::Distribution;
+use super::images;
 
 pub(super) const API_PORT: u16 = 6443;
 
@@ -42,6 +43,10 @@ pub struct Cluster {
     /// Where pods ask for names: the DNS service that an addon of the bundle brought.
     #[serde(default)]
     pub dns: Option<Ipv4Addr>,
+    /// Full names of the images that a bundle brought: every host that runs pods has those that it needs
+    /// ([`Cluster::images_of`]).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub images: BTreeSet<String>,
     /// By host.
     pub masters: BTreeMap<HostId, Machine>,
     pub nodes: BTreeMap<HostId, Node>,
@@ -91,6 +96,18 @@ impl Cluster {
 
     pub fn save(&self, environment: &Environment) -> Result<(), FlowError> {
         environment.save(Self::DOCUMENT, self)
+    }
+
+    /// The hosts that run pods: those of the control plane too, where it is made of pods.
+    pub(super) fn pod_hosts(&self) -> BTreeSet<&HostId> {
+        let masters = self.masters.keys().filter(|_| self.distribution.rules().runs_control_plane());
+        self.nodes.keys().chain(masters).collect()
+    }
+
+    /// The images that a host is to have.
+    pub(super) fn images_of(&self, host: &HostId) -> impl Iterator<Item = &String> {
+        let is_master = self.masters.contains_key(host);
+        self.images.iter().filter(move |name| is_master || !images::is_control_plane(name, self))
     }
 
     /// The pod subnet of a node, such as `10.244.3.0/24`.

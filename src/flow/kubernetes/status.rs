@@ -1,9 +1,10 @@
 //! How the cluster is now, asked from the live cluster: its nodes from the API, each component from itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use payload::Reference;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -44,6 +45,18 @@ pub struct NodeStatus {
     pub address: String,
     /// What the node says when it is not Ready.
     pub message: String,
+    pub images: ImagesStatus,
+}
+
+/// The bundle's images on one node, as its kubelet tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ImagesStatus {
+    /// How many the node is to have.
+    pub wanted: usize,
+    /// How many of them it has.
+    pub present: usize,
+    /// Those that it does not have. Of an image that is neither the kubelet has not told.
+    pub missing: Vec<String>,
 }
 
 /// One component.
@@ -66,9 +79,10 @@ impl ComponentStatus {
 }
 
 impl Status {
-    /// Every node Ready, every component healthy.
+    /// Every node Ready and with all images, every component healthy.
     pub fn is_whole(&self) -> bool {
-        self.nodes.values().all(|n| n.status.starts_with("Ready")) && self.components.values().all(|c| c.healthy)
+        self.nodes.values().all(|n| n.status.starts_with("Ready") && n.images.missing.is_empty())
+            && self.components.values().all(|c| c.healthy)
     }
 }
 
@@ -91,12 +105,11 @@ pub fn status(environment: &Environment) -> Result<Status, FlowError> {
     for name in ["kube-scheduler", "kube-controller-manager"] {
         components.insert(name.to_owned(), ComponentStatus::of(leader(&api, name)));
     }
-    let masters: Vec<&str> = cluster.masters.values().map(|m| m.name.as_str()).collect();
-    let nodes = nodes["items"].as_array().into_iter().flatten().map(|node| node_status(node, &masters)).collect();
+    let nodes = nodes["items"].as_array().into_iter().flatten().map(|node| node_status(node, &cluster)).collect();
     Ok(Status { nodes, components, certificates_days: pki::days_left(&environment.dir.join("pki")) })
 }
 
-fn node_status(node: &Value, masters: &[&str]) -> (String, NodeStatus) {
+fn node_status(node: &Value, cluster: &Cluster) -> (String, NodeStatus) {
     let name = node["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let conditions = node["status"]["conditions"].as_array();
     let ready = conditions.and_then(|c| c.iter().find(|c| c["type"] == "Ready"));
@@ -115,7 +128,7 @@ fn node_status(node: &Value, masters: &[&str]) -> (String, NodeStatus) {
     }
     let address = node["status"]["addresses"].as_array().and_then(|a| a.iter().find(|a| a["type"] == "InternalIP"));
     let mut roles = vec!["node".to_owned()];
-    if masters.contains(&name.as_str()) {
+    if cluster.masters.values().any(|master| master.name == name) {
         roles.insert(0, "master".to_owned());
     }
     let of_node = NodeStatus {
@@ -125,8 +138,29 @@ fn node_status(node: &Value, masters: &[&str]) -> (String, NodeStatus) {
         version: node["status"]["nodeInfo"]["kubeletVersion"].as_str().unwrap_or_default().to_owned(),
         address: address.and_then(|a| a["address"].as_str()).unwrap_or_default().to_owned(),
         message,
+        images: images_status(node, &name, cluster),
     };
     (name, of_node)
+}
+
+/// How many images a kubelet tells unless it is told otherwise, the largest ones (`nodeStatusMaxImages`).
+const TOLD: usize = 50;
+
+fn images_status(node: &Value, name: &str, cluster: &Cluster) -> ImagesStatus {
+    let masters = cluster.masters.iter();
+    let machines = masters.chain(cluster.nodes.iter().map(|(host, node)| (host, &node.machine)));
+    let Some((host, _)) = machines.into_iter().find(|(_, machine)| machine.name == name) else {
+        return ImagesStatus::default();
+    };
+    let told: Vec<&Value> = node["status"]["images"].as_array().into_iter().flatten().collect();
+    let names = told.iter().flat_map(|image| image["names"].as_array().into_iter().flatten());
+    let full = |name: &Value| Some(name.as_str()?.parse::<Reference>().ok()?.to_string());
+    let there: BTreeSet<String> = names.filter_map(full).collect();
+    let (present, others): (Vec<_>, Vec<_>) = cluster.images_of(host).cloned().partition(|name| there.contains(name));
+    let wanted = present.len() + others.len();
+    // A kubelet that has just started tells none yet; which are left out of a list that was cut short cannot be known.
+    let missing = if told.is_empty() || told.len() == TOLD { Vec::new() } else { others };
+    ImagesStatus { wanted, present: present.len(), missing }
 }
 
 fn seconds_since(time: &Value) -> Option<i64> {
@@ -173,4 +207,52 @@ fn etcd_members(environment: &Environment, cluster: &Cluster) -> Result<Vec<(Str
     let ask = |url: &str| ComponentStatus::of(etcd::health(&agent, url).map(|()| "ok".to_owned()));
     let host = |url: &str| url.split("://").last().unwrap_or(url).rsplit_once(':').map_or(url, |(h, _)| h).to_owned();
     Ok(cluster.etcd.endpoints.iter().map(|url| (host(url), ask(url))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn cluster() -> Cluster {
+        let machine = |name: &str| json!({"name": name, "address": "10.0.0.1"});
+        serde_json::from_value(json!({
+            "settings": {}, "network": {"manifest": "flannel"}, "minor": 36, "version": "1.36.3", "distribution": "kubeadm",
+            "containerd": true, "etcd": {"endpoints": [], "tls": true},
+            "images": ["registry.k8s.io/kube-apiserver:v1.36.3", "docker.io/library/busybox:1.36", "registry.k8s.io/pause:3.10.2"],
+            "masters": {"10.0.0.1": machine("host1")},
+            "nodes": {"10.0.0.2": {"name": "host2", "address": "10.0.0.2", "subnet": 0}},
+        }))
+        .unwrap()
+    }
+
+    /// A node that tells these names, each of an image of its own.
+    fn node(names: &[&str]) -> Value {
+        let images: Vec<Value> = names.iter().map(|name| json!({"names": [name], "sizeBytes": 1})).collect();
+        json!({"status": {"images": images}})
+    }
+
+    #[test]
+    fn what_a_node_lacks_is_named() {
+        let names = ["busybox:1.36", "registry.k8s.io/pause@sha256:00", "registry.k8s.io/pause:3.10.2"];
+        let of = |name: &str, node: &Value| images_status(node, name, &cluster());
+        let worker = of("host2", &node(&names));
+        assert_eq!((worker.wanted, worker.present, worker.missing.len()), (2, 2, 0), "a worker runs no API server");
+        let master = of("host1", &node(&names));
+        assert_eq!((master.wanted, master.present), (3, 2));
+        assert_eq!(master.missing, ["registry.k8s.io/kube-apiserver:v1.36.3"]);
+        assert_eq!(of("another", &node(&names)), ImagesStatus::default());
+    }
+
+    #[test]
+    fn a_list_that_was_cut_short_or_is_empty_proves_nothing() {
+        assert!(images_status(&node(&[]), "host2", &cluster()).missing.is_empty());
+        let others: Vec<String> = (0..50).map(|n| format!("x.io/{n}:1")).collect();
+        let others: Vec<&str> = others.iter().map(String::as_str).collect();
+        let status = images_status(&node(&others), "host2", &cluster());
+        assert_eq!((status.wanted, status.present, status.missing.len()), (2, 0, 0));
+        let more = images_status(&node(&[&others[..], &["x.io/51:1"]].concat()), "host2", &cluster());
+        assert_eq!(more.missing.len(), 2);
+    }
 }

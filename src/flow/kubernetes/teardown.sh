@@ -65,11 +65,7 @@ if docker_is_ours || containerd_is_ours; then
   rm -rf /run/docker /run/containerd /var/run/docker.sock
   rm -f /etc/docker/key.json
   rmdir /opt/containerd/bin /opt/containerd/lib /opt/containerd 2>/dev/null
-  # What a network's own pods wrote.
-  rm -rf /etc/cni/net.d/*; rmdir /etc/cni/net.d /etc/cni 2>/dev/null
-  if is_ours kubernetes-cni; then
-    for p in /opt/cni/bin/*; do rpm -qf "$p" >/dev/null 2>&1 || rm -f -- "$p"; done
-  fi
+  rmdir /etc/cni/net.d /etc/cni 2>/dev/null
 fi
 if is_ours chrony; then systemctl stop chronyd 2>/dev/null; rm -rf /var/lib/chrony/*; fi
 recorded dir /root/.kube && rm -rf /root/.kube/cache

@@ -12,6 +12,7 @@ use super::super::images::NodeImages;
 use super::super::kubeadm::{ApiPort, Authorities, Init, Join, KubeletUnit, NodeReady};
 use super::super::kubelet::NodePorts;
 use super::super::manifest::{Manifest, Manifests};
+use super::super::pod_network::NetworkFolders;
 use super::super::prepare::Kernel;
 use super::super::runtime::NodeRuntime;
 use super::Rules;
@@ -22,11 +23,12 @@ const PACKAGES: [&str; 5] = [PACKAGE, "kubelet", "kubectl", "cri-tools", "kubern
 pub(super) struct Kubeadm;
 
 /// Images come before kubeadm, which would pull them.
-const COMPONENTS: [&dyn Component; 12] = [
+const COMPONENTS: [&dyn Component; 13] = [
     &Clock,
     &Kernel,
     &ApiPort,
     &NodePorts,
+    &NetworkFolders,
     &NodeRuntime,
     &NodeImages,
     &KubeletUnit,

@@ -16,7 +16,7 @@ use super::super::flannel;
 use super::super::images::NodeImages;
 use super::super::kubelet::{KubeProxy, Kubelet, NodePorts, Ready};
 use super::super::manifest::{Manifest, Manifests};
-use super::super::pod_network::NodeNetwork;
+use super::super::pod_network::{NetworkFolders, NodeNetwork};
 use super::super::prepare::Kernel;
 use super::super::runtime::NodeRuntime;
 use super::super::vip::VirtualAddress;
@@ -29,7 +29,7 @@ const WITHOUT_DOCKER: u32 = 24;
 pub(super) struct Systemd;
 
 /// The network comes before the runtime: containerd makes the CNI folder on its own, and only what we make is recorded.
-const COMPONENTS: [&dyn Component; 16] = [
+const COMPONENTS: [&dyn Component; 17] = [
     &Clock,
     &ControlPlane,
     &VirtualAddress,
@@ -38,6 +38,7 @@ const COMPONENTS: [&dyn Component; 16] = [
     &Kernel,
     &NodePorts,
     &NodeNetwork,
+    &NetworkFolders,
     &NodeRuntime,
     &NodeImages,
     &ClusterSync,

@@ -75,6 +75,8 @@ pub(super) fn init(on: &On<'_>, machine: &Machine) -> String {
             "cgroupDriver": on.cgroup_driver(),
             // The kubelet of 1.35 and later starts on cgroup v1 only when it is told so.
             "failCgroupV1": false,
+            // All of them: `cluster status` says which are missing.
+            "nodeStatusMaxImages": -1,
         }),
         json!({
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
