@@ -8,6 +8,8 @@ import time
 
 import base
 import faults
+import gobuild
+import gopack
 import hosts
 import keys
 import net
@@ -91,6 +93,8 @@ def make_rpms(options):
         print(rpms.listing())
         return
     if not options.print:
+        missing = [group for group in options.groups or rpms.GROUPS if group in rpms.ALL and not rpms.fresh(group)]
+        gobuild.prefetch([build for group in missing for build in gopack.builds(group)])
         rpms.ensure(options.groups)
     print(rpms.report(options.groups) if options.json else "\n".join(rpms.paths(options.groups)))
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
 
 from common import CACHE, HERE, SYSTEM_PATH, locked, need_tools, read, say, sh, sweep, write
@@ -53,11 +54,44 @@ def digest(name, compiler):
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def place(name, folder):
+    """Where the programs of this name are kept, as this compiler makes them."""
+    compiler = sh(os.path.join(folder, "go"), "env", "GOVERSION", env={**os.environ, "GOTOOLCHAIN": "local"}).strip()
+    return os.path.join(STORE, f"{name}-{digest(name, compiler)}")
+
+
+# Builds whose modules are being fetched by a thread of this process: set when they are there.
+FETCHED = {}
+
+
+def prefetch(names):
+    """Fetches the modules of the builds that are missing, one after the other, while others are compiled: the network has
+    its own pace. What fails here fails again, with its reason, where it is compiled."""
+    names = [name for name in names if name in RECIPES]
+    if not names:
+        return
+    folder = toolchain()
+    names = [name for name in names if not os.path.isdir(place(name, folder))]
+    FETCHED.update({name: threading.Event() for name in names})
+
+    def work():
+        for name in names:
+            with tempfile.TemporaryDirectory(prefix="go-fetch-", dir=CACHE, ignore_cleanup_errors=True) as module:
+                try:
+                    fetch(name, module, folder)
+                except Exception:  # pylint: disable=broad-exception-caught
+                    pass
+                finally:
+                    FETCHED[name].set()
+
+    sweep("go-fetch-*", age=86400)
+    threading.Thread(target=work, daemon=True).start()
+
+
 def ensure(name):
     """Returns the folder with the programs of this name, compiled when they are missing."""
     folder = toolchain()
-    compiler = sh(os.path.join(folder, "go"), "env", "GOVERSION", env={**os.environ, "GOTOOLCHAIN": "local"}).strip()
-    final = os.path.join(STORE, f"{name}-{digest(name, compiler)}")
+    final = place(name, folder)
     if not os.path.isdir(final):
         with locked(f"go-{name}"):
             if not os.path.isdir(final):
@@ -76,29 +110,38 @@ def ensure(name):
     return final
 
 
-def compile_all(name, work, folder):
+def fetch(name, module, folder):
+    """Makes the module that a build is compiled in, which fetches all that it needs. Answers with the packages' sources in
+    `programs`, the environment, and every package that will be compiled."""
     recipe = RECIPES[name]
-    need_tools(recipe.get("debian", {}), path=SYSTEM_PATH)
     env = environment(recipe, folder)
-    module, out = os.path.join(work, "module"), os.path.join(work, "out")
-    os.makedirs(module)
-    os.makedirs(out)
     programs = dict(recipe.get("programs", {}))
     for binary, source in recipe.get("mains", {}).items():
         write(os.path.join(module, binary, "main.go"), source)
         programs[binary] = f"{MODULE}/{binary}"
     packages = list(programs.values()) + list(recipe.get("tests", {}).values())
-    say(f"{name}: fetching modules")
     wrap(recipe, module, env)
     if recipe.get("unserved"):
         vendor(recipe, module, env, packages)
+    needed = sh("go", "list", "-e", "-deps", *(["-test"] if recipe.get("tests") else []), *packages, cwd=module, env=env)
+    # With -test also the made-up packages that are compiled for a test only: `NAME [FOR.test]`, `FOR.test`.
+    return programs, env, sorted({line for line in needed.splitlines() if " " not in line and not line.endswith(".test")})
+
+
+def compile_all(name, work, folder):
+    recipe = RECIPES[name]
+    need_tools(recipe.get("debian", {}), path=SYSTEM_PATH)
+    module, out = os.path.join(work, "module"), os.path.join(work, "out")
+    os.makedirs(module)
+    os.makedirs(out)
+    say(f"{name}: fetching modules")
+    if name in FETCHED:
+        FETCHED[name].wait()
+    programs, env, needed = fetch(name, module, folder)
     # The linker drops what debuggers read (-s -w), so the compiler need not make it.
     flags = ["-gcflags=all=-dwarf=false", "-ldflags", " ".join(["-s", "-w"] + [f"-X {key}={value}" for key, value in recipe.get("values", {}).items()])]
     if recipe.get("tags"):
         flags += ["-tags", recipe["tags"]]
-    needed = sh("go", "list", "-e", "-deps", *(["-test"] if recipe.get("tests") else []), *packages, cwd=module, env=env)
-    # With -test also the made-up packages that are compiled for a test only: `NAME [FOR.test]`, `FOR.test`.
-    needed = sorted({line for line in needed.splitlines() if " " not in line and not line.endswith(".test")})
     commands = [["build", "-v", "-o", f"{out}/", *programs.values()]] if programs else []
     for binary, package in recipe.get("tests", {}).items():
         # `go test -c` names no package: what the test needs is compiled before, by a command that does.
