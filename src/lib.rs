@@ -6,6 +6,7 @@ pub mod host;
 pub mod interface;
 pub mod packages;
 pub mod plan;
+pub mod registry;
 pub mod resource;
 pub mod spec;
 pub mod store;

@@ -40,6 +40,7 @@ fn of(command: &[&str]) -> &'static [&'static [&'static str]] {
         | ["ec2", "create"] => &[ENVIRONMENT, DRY_RUN, HOSTS, PACKAGES, KEEP, LOGIN],
         ["hosts", _] => &[&["dry_run"], HOSTS, LOGIN],
         ["serve"] => &[HOSTS, PACKAGES, KEEP],
+        ["registry", "push"] => &[DRY_RUN],
         ["ec2", "terminate"] => &[ENVIRONMENT, DRY_RUN],
         ["cluster", "schema"] => &[],
         ["etcd" | "cluster" | "ec2", ..] => &[ENVIRONMENT],

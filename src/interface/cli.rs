@@ -19,6 +19,7 @@ use super::credentials::Credentials;
 use super::ec2::{self, Ec2Command};
 use super::etcd::EtcdCommand;
 use super::exit::Exit;
+use super::registry::{self, RegistryCommand};
 use super::repo::{self, RepoCommand};
 use super::terminal::{self, Manner};
 use super::{accepts, argv, ask, cluster_file, cluster_show, deploy, hosts, legacy, log, serve, start, support};
@@ -146,6 +147,9 @@ pub(crate) enum Command {
     /// The bundle's packages as a yum repository
     #[command(subcommand)]
     Repo(RepoCommand),
+    /// The bundle's images in a registry of the site
+    #[command(subcommand)]
+    Registry(RegistryCommand),
     /// Hosts on EC2: create, list and terminate them
     #[command(subcommand)]
     Ec2(Ec2Command),
@@ -229,6 +233,10 @@ fn run(cli: Cli) -> Exit {
         Command::SupportBundle(args) => support::run(&args, &global),
         Command::Bundle(command) => return bundle_main(&command, &global),
         Command::Repo(command) => return repo_main(&command, &global),
+        Command::Registry(command) => {
+            open_log(&global);
+            registry::run(&command, &global)
+        }
         Command::Hosts(command) => credentials.defaults().and_then(|defaults| hosts::run(&command, &defaults, &global)),
         Command::Deploy(args) => {
             credentials.defaults().and_then(|d| args.job(&d, &global)).map(|(job, bundle)| begin(&job, bundle, &global))

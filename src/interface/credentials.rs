@@ -111,7 +111,7 @@ pub(crate) fn is_locked(text: &str) -> bool {
 }
 
 /// The first line of a file, or what is typed at a prompt for `-`.
-fn from_file(file: Option<&Utf8PathBuf>, option: &str, prompt: &str) -> Result<Option<Secret>, FlowError> {
+pub(crate) fn from_file(file: Option<&Utf8PathBuf>, option: &str, prompt: &str) -> Result<Option<Secret>, FlowError> {
     let Some(path) = file else { return Ok(None) };
     if path == "-" {
         if !ask::is_possible() {

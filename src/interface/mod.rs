@@ -22,6 +22,7 @@ mod log;
 mod login;
 mod onekey;
 mod record;
+mod registry;
 pub mod repo;
 mod rest;
 mod serve;

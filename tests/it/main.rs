@@ -14,6 +14,7 @@ mod lab;
 mod lease;
 mod packed;
 mod pure;
+mod registry;
 mod repo;
 mod rest;
 mod site;

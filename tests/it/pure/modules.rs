@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Lowest first.
-const MODULES: [&str; 9] = ["host", "deliver", "packages", "plan", "resource", "store", "flow", "spec", "interface"];
+const MODULES: [&str; 10] =
+    ["host", "registry", "deliver", "packages", "plan", "resource", "store", "flow", "spec", "interface"];
 
 /// The components of a cluster: each a file, or a folder, of `src/flow/kubernetes`.
 const COMPONENTS: [&str; 12] = [

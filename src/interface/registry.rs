@@ -1,0 +1,270 @@
+//! `registry push|list`: the bundle's images in a registry of the site. A command flows in, a table or JSON flows out.
+
+use std::collections::HashMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::{Args, Subcommand};
+use indicatif::HumanBytes;
+use payload::{Bundle, BundleError, Image, Inputs, Reference, Source as From};
+
+use crate::flow::FlowError;
+use crate::registry::{Client, Destination, Login, Pushed, Registry, RegistryError, clashes, list, push};
+
+use super::cli::{Global, Source};
+use super::cluster_show::table;
+use super::credentials::from_file;
+use super::exit::Exit;
+use super::terminal;
+
+/// What to do with a registry.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistryCommand {
+    /// Push images of the bundle, or of archives, to a registry of the site; only what it lacks is sent
+    ///
+    /// An image keeps its name behind the registry's address and the prefix: registry.k8s.io/pause:3.10 becomes
+    /// HOST/PREFIX/pause:3.10. A push that was interrupted continues: run the same command again.
+    Push(PushArgs),
+    /// List repositories and tags of a registry
+    List(ListArgs),
+}
+
+/// Which registry, and how to get in.
+#[derive(Debug, Args)]
+pub(crate) struct At {
+    /// The registry, with what stands before the images' names there, such as the project of Harbor
+    #[arg(value_name = "HOST[:PORT][/PREFIX]", value_parser = place)]
+    registry: Place,
+    /// The authority that signs its certificate [default: those that this system trusts]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<Utf8PathBuf>,
+    /// User there
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    user: Option<String>,
+    /// File whose first line is the user's password; `-` asks for it
+    #[arg(long, value_name = "FILE|-", requires = "user")]
+    password_file: Option<Utf8PathBuf>,
+    /// The registry has no TLS
+    #[arg(long, conflicts_with = "ca")]
+    plain_http: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    #[command(flatten)]
+    at: At,
+    /// Only these images of the bundle, by their names
+    #[arg(long, value_name = "NAME", num_args = 1.., value_parser = image)]
+    image: Vec<Reference>,
+    /// Only the images of the bundle that this file names, one a line
+    #[arg(long, value_name = "FILE")]
+    image_list: Option<Utf8PathBuf>,
+    /// Images that are not in the bundle: archives of `docker save` or OCI image layouts, as a tar or a folder
+    #[arg(long, value_name = "FILE|DIR", num_args = 1..)]
+    file: Vec<Utf8PathBuf>,
+    #[command(flatten)]
+    source: Source,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    at: At,
+}
+
+/// `HOST[:PORT]` and what stands behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    address: String,
+    prefix: String,
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    let (address, prefix) = text.split_once('/').unwrap_or((text, ""));
+    let prefix = prefix.trim_end_matches('/');
+    let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+    if address.is_empty() || !address.chars().all(is_host) || text.contains("://") {
+        return Err("HOST, HOST:PORT or HOST:PORT/PREFIX is wanted, without https://".to_owned());
+    }
+    if !prefix.is_empty() {
+        format!("registry.example/{prefix}/x:1").parse::<Reference>().map_err(|e| e.why.to_owned())?;
+    }
+    Ok(Place { address: address.to_owned(), prefix: prefix.to_owned() })
+}
+
+fn image(text: &str) -> Result<Reference, String> {
+    text.parse::<Reference>().map_err(|e| e.to_string())
+}
+
+impl At {
+    fn client(&self) -> Result<Client, FlowError> {
+        let password = from_file(self.password_file.as_ref(), "--password-file", "the registry's password: ")?;
+        let login = self.user.clone().zip(password).map(|(user, password)| Login { user, password });
+        let (address, ca) = (self.registry.address.clone(), self.ca.clone());
+        Client::new(Registry { address, plain_http: self.plain_http, ca, login }).map_err(failed)
+    }
+}
+
+fn failed(error: RegistryError) -> FlowError {
+    match error {
+        RegistryError::Given(error) => FlowError::request(error),
+        RegistryError::Bundle(error) => error.into(),
+        error => FlowError::Failed { help: error.help(), error: error.to_string() },
+    }
+}
+
+/// Runs a command.
+pub(crate) fn run(command: &RegistryCommand, global: &Global) -> Result<Exit, FlowError> {
+    match command {
+        RegistryCommand::Push(args) => push_all(args, global),
+        RegistryCommand::List(args) => list_all(args, global),
+    }
+}
+
+fn push_all(args: &PushArgs, global: &Global) -> Result<Exit, FlowError> {
+    let scratch = tempfile::tempdir()
+        .map_err(|e| FlowError::Failed { error: format!("a folder for archives: {e}"), help: None })?;
+    let images = args.images(Utf8Path::from_path(scratch.path()))?;
+    let destination = Destination { prefix: args.at.registry.prefix.clone() };
+    let clashes = clashes(&images, &destination);
+    if !clashes.is_empty() {
+        return Err(FlowError::request_with_help(
+            format!("different images would get the same name there: {}", clashes.join("; ")),
+            "push them apart with --image, each to a prefix of its own",
+        ));
+    }
+    let mut client = args.at.client()?;
+    let (mut known, mut all) = (HashMap::new(), Vec::new());
+    for (bundle, image) in &images {
+        let pushed = push(&mut client, bundle, image, &destination, &mut known, global.dry_run).map_err(failed)?;
+        if !global.json && !global.quiet {
+            pushed.iter().for_each(|one| terminal::print(&line(one, global.dry_run)));
+        }
+        all.extend(pushed);
+    }
+    if global.json {
+        terminal::print_json(&all);
+    } else {
+        let sent: u64 = all.iter().map(|one| one.sent).sum();
+        let there = all.iter().filter(|one| one.there).count();
+        let word = if global.dry_run { "would be sent" } else { "sent" };
+        terminal::print(&format!("{} image(s), {there} there already, {} {word}\n", all.len(), HumanBytes(sent)));
+    }
+    Ok(Exit::Done)
+}
+
+fn line(one: &Pushed, dry_run: bool) -> String {
+    match (one.there, dry_run) {
+        (true, _) => format!("{}: is there already\n", one.name),
+        (false, true) => format!("{}: would be pushed, {}\n", one.name, HumanBytes(one.sent)),
+        (false, false) => format!("{}: pushed, {} sent\n", one.name, HumanBytes(one.sent)),
+    }
+}
+
+fn list_all(args: &ListArgs, global: &Global) -> Result<Exit, FlowError> {
+    let repositories = list(&mut args.at.client()?, &args.at.registry.prefix).map_err(failed)?;
+    if global.json {
+        terminal::print_json(&repositories);
+        return Ok(Exit::Done);
+    }
+    let mut rows = table(&["REPOSITORY", "TAGS"]);
+    for repository in &repositories {
+        rows.add_row([repository.name.as_str(), &repository.tags.join(" ")]);
+    }
+    terminal::print(&format!("{rows}\n"));
+    Ok(Exit::Done)
+}
+
+impl PushArgs {
+    /// What is to be pushed, each with the bundle that holds it.
+    fn images(&self, scratch: Option<&Utf8Path>) -> Result<Vec<(Bundle, Image)>, FlowError> {
+        let bundle = self.source.open()?;
+        let chosen = !self.image.is_empty() || self.image_list.is_some();
+        let mut all = Vec::new();
+        if chosen || self.file.is_empty() {
+            let Some(bundle) = &bundle else {
+                return Err(FlowError::request_with_help(
+                    "this program carries no bundle, and no archive is given: there is no image to push",
+                    "name a bundle with --bundle, or archives with --file",
+                ));
+            };
+            all.extend(self.of_bundle(bundle, chosen)?);
+        }
+        if let (false, Some(scratch)) = (self.file.is_empty(), scratch) {
+            let packed = pack(&self.file, bundle.as_ref(), scratch)?;
+            all.extend(packed.images()?.into_iter().map(|image| (packed.clone(), image)));
+        }
+        Ok(all)
+    }
+
+    fn of_bundle(&self, bundle: &Bundle, chosen: bool) -> Result<Vec<(Bundle, Image)>, FlowError> {
+        let mut wanted = self.image.clone();
+        if let Some(path) = &self.image_list {
+            wanted.extend(listed(path)?);
+        }
+        let mut images = bundle.images()?;
+        let missing = |name: &&Reference| images.iter().all(|image| !image.names.contains(name));
+        let missing: Vec<String> = wanted.iter().filter(missing).map(ToString::to_string).collect();
+        if !missing.is_empty() {
+            return Err(FlowError::request_with_help(
+                format!("not in the bundle: {}", missing.join(", ")),
+                "`bundle images` lists those that are; an archive is pushed with --file",
+            ));
+        }
+        if chosen {
+            images.iter_mut().for_each(|image| image.names.retain(|name| wanted.contains(name)));
+            images.retain(|image| !image.names.is_empty());
+        }
+        if images.is_empty() {
+            return Err(FlowError::request_with_help("the bundle holds no image", "push archives with --file"));
+        }
+        Ok(images.into_iter().map(|image| (bundle.clone(), image)).collect())
+    }
+}
+
+/// The names in a list: one a line, `#` begins a comment.
+fn listed(path: &Utf8Path) -> Result<Vec<Reference>, FlowError> {
+    let text = std::fs::read_to_string(path).map_err(|e| FlowError::request(format!("--image-list {path}: {e}")))?;
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    let names = lines.filter(|line| !line.is_empty()).map(str::parse::<Reference>);
+    names.map(|name| name.map_err(|e| FlowError::request(format!("--image-list {path}: {e}")))).collect()
+}
+
+/// A bundle of these archives alone: they are checked, and compressed, as those of every bundle.
+fn pack(files: &[Utf8PathBuf], bundle: Option<&Bundle>, scratch: &Utf8Path) -> Result<Bundle, FlowError> {
+    let deployer = match bundle {
+        Some(bundle) => From::Deployer(bundle.clone()),
+        None => From::File(Utf8PathBuf::from("/proc/self/exe")),
+    };
+    let path = scratch.join("images");
+    let mut inputs = Inputs::new(env!("CARGO_PKG_VERSION"), deployer, &path);
+    files.iter().for_each(|file| inputs.image(file, None));
+    let assembled = payload::assemble(inputs, &mut |_| ()).map_err(all_of)?;
+    payload::write(&assembled.recipe, &path, &mut |_| ())?;
+    Ok(Bundle::open(&path)?)
+}
+
+fn all_of(mut errors: Vec<BundleError>) -> FlowError {
+    if errors.len() == 1
+        && let Some(error) = errors.pop()
+    {
+        return error.into();
+    }
+    FlowError::request(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_is_named_with_or_without_port_and_prefix() {
+        let read = |text: &str| place(text).map(|place| (place.address, place.prefix));
+        let is = |a: &str, p: &str| Ok((a.to_owned(), p.to_owned()));
+        assert_eq!(read("harbor.corp"), is("harbor.corp", ""));
+        assert_eq!(read("harbor:5000/k8s/mirror/"), is("harbor:5000", "k8s/mirror"));
+        assert_eq!(read("[fd00::1]:5000"), is("[fd00::1]:5000", ""));
+        for wrong in ["", "/k8s", "https://harbor.corp", "harbor.corp/K8S", "harbor.corp/a b", "user@harbor.corp"] {
+            assert!(place(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! A registry of the site (Harbor, Nexus, the distribution server), spoken to as the OCI distribution specification 1.1 has
+//! it: images of a bundle are pushed there, and what is there is listed. Images and a [`Registry`] flow in, reports and
+//! errors that name the registry flow out.
+
+mod challenge;
+mod client;
+mod error;
+mod list;
+mod push;
+
+pub use client::{Client, Login, Registry};
+pub use error::RegistryError;
+pub use list::{Repository, list};
+pub use push::{Destination, Pushed, clashes, push};
