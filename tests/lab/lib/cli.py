@@ -124,6 +124,7 @@ def up(options):
                   "hosts": [hosts.plan(lab, index, distinct, options.port) for index in range(options.count)]}
         hosts.save(record)
         try:
+            hosts.allow_watchers()
             net.create(lab)
             for host in record["hosts"]:
                 hosts.seed(lab, host)

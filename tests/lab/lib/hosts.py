@@ -140,6 +140,17 @@ def boot(lab, host):
                          cwd="/", close_fds=True)
 
 
+# Instances of inotify of all hosts together, as they have one user: a kubelet and systemd itself need a dozen on each.
+WATCHERS, WATCHERS_FILE = 2048, "/proc/sys/fs/inotify/max_user_instances"
+
+
+def allow_watchers():
+    """Raises the machine's limit where it is too low for several labs: a kubelet beyond it ends at once."""
+    if int(read(WATCHERS_FILE)) < WATCHERS:
+        with open(WATCHERS_FILE, "w", encoding="ascii") as file:
+            file.write(f"{WATCHERS}\n")
+
+
 def ready(lab, hosts, seconds=60):
     """Waits until every sshd greets."""
     waiting, deadline = list(hosts), time.monotonic() + seconds
