@@ -2,11 +2,12 @@
 
 use std::io::{IsTerminal, Write};
 
+use camino::Utf8PathBuf;
 use indicatif::{ProgressBar, ProgressStyle};
-use payload::yum::{self, Assumed, Unmet};
-use payload::{BundleError, Inputs, Reference, Source, VerifyKey};
+use payload::{BundleError, Inputs, Platform, Reference, Source, VerifyKey};
 
 use crate::cli::BuildArgs;
+use crate::closed::{self, NotClosed, Systems};
 use crate::pull::{self, NotPulled};
 use crate::required::{self, Missing};
 use crate::{find, report};
@@ -25,7 +26,7 @@ pub(crate) enum Failure {
     ImagesMissing(Vec<Missing>),
     /// `--require-closed`.
     #[error("the set of packages is not closed")]
-    NotClosed(Vec<Unmet>),
+    NotClosed(Vec<NotClosed>),
 }
 
 impl From<BundleError> for Failure {
@@ -49,20 +50,17 @@ impl Failure {
 /// Builds the bundle that the arguments describe; the summary goes to `out`.
 pub(crate) fn run(args: &BuildArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let mut inputs = gather(args)?;
-    let rpms = find::rpms(&args.rpms)?;
-    let required = required::required(args, &rpms)?;
+    let found = find::rpms(&args.rpms)?;
+    let required = required::required(args, &found.rpms)?;
     pull_images(args, &mut inputs)?;
-    inputs.rpms = rpms.into_iter().map(Source::File).collect();
-    let assumed = match &args.assume_provided {
-        Some(path) => Assumed::parse(&read_text(path)?),
-        None => Assumed::default(),
-    };
-    let bar = bar(args, total(&inputs.rpms));
+    let systems = Systems::read(&args.assume_provided)?;
+    let bar = bar(args, total(&found.rpms));
+    found.rpms.into_iter().for_each(|(platform, path)| inputs.rpm(platform, Source::File(path)));
     let assembled = payload::assemble(inputs, &mut |done| bar.inc(done)).map_err(Failure::Problems)?;
-    let unmet = yum::unmet(&assembled.rpms, &assumed);
-    if args.require_closed && !unmet.is_empty() {
+    let not_closed = closed::not_closed(&assembled.rpms, &systems);
+    if args.require_closed && !not_closed.is_empty() {
         bar.finish_and_clear();
-        return Err(Failure::NotClosed(unmet));
+        return Err(Failure::NotClosed(not_closed));
     }
     let missing = required.missing(&assembled.images);
     if args.require_images && !missing.is_empty() {
@@ -79,9 +77,9 @@ pub(crate) fn run(args: &BuildArgs, out: &mut dyn Write) -> Result<(), Failure> 
         args,
         written: &written,
         same: &assembled.same,
-        unmet: &unmet,
+        not_closed: &not_closed,
         missing: &missing,
-        notes: &required.notes,
+        notes: &[found.notes, required.notes].concat(),
     };
     report.print(out).map_err(|source| BundleError::Io { action: "write", path: "standard output".into(), source })?;
     Ok(())
@@ -140,12 +138,8 @@ pub(crate) fn read_text(path: &camino::Utf8Path) -> Result<String, BundleError> 
 }
 
 /// Bytes of work: every package is read once to be checked and once to be packed.
-fn total(rpms: &[Source]) -> u64 {
-    let size = |source: &Source| match source {
-        Source::File(path) => fs_err::metadata(path).map_or(0, |m| m.len()),
-        _ => 0,
-    };
-    rpms.iter().map(size).sum::<u64>() * 2
+fn total(rpms: &[(Option<Platform>, Utf8PathBuf)]) -> u64 {
+    rpms.iter().map(|(_, path)| fs_err::metadata(path).map_or(0, |m| m.len())).sum::<u64>() * 2
 }
 
 fn bar(args: &BuildArgs, total: u64) -> ProgressBar {

@@ -2,8 +2,8 @@
 
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use payload::Reference;
 use payload::yum::Packing;
+use payload::{Platform, Reference};
 
 /// Packs a deployer, packages and settings into one bundle.
 #[derive(Debug, Parser)]
@@ -42,6 +42,9 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) deployer: Utf8PathBuf,
     /// Packages, and folders that are searched for *.rpm.
+    ///
+    /// What lies in a folder directly below DIR that is named like a platform (el8, el9, f41, suse15) is for hosts of that platform
+    /// only, all else is for all hosts. A host's platform is PLATFORM_ID in its /etc/os-release.
     #[arg(long, value_name = "DIR|FILE", num_args = 1..)]
     pub(crate) rpms: Vec<Utf8PathBuf>,
     /// Container images: what `docker save` writes, or OCI image layouts, as a tar (plain, gzip, zstd) or a folder.
@@ -88,9 +91,11 @@ pub(crate) struct BuildArgs {
     /// Refuse a set in which a package requires what no package provides.
     #[arg(long)]
     pub(crate) require_closed: bool,
-    /// What the target system has: lines as `rpm -qa --provides` prints them, or paths; * at the end, # comments.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) assume_provided: Option<Utf8PathBuf>,
+    /// What the target systems have: lines as `rpm -qa --provides` prints them, or paths; * at the end, # comments.
+    ///
+    /// With PLATFORM in front, such as el9, what those of that platform have.
+    #[arg(long, value_name = "[PLATFORM=]FILE", value_parser = crate::closed::assume)]
+    pub(crate) assume_provided: Vec<AssumeArg>,
     /// No progress bar, no summary.
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -118,6 +123,13 @@ impl From<Metadata> for Packing {
 #[derive(Clone, Debug)]
 pub(crate) struct ImageArg {
     pub(crate) name: Option<Reference>,
+    pub(crate) path: Utf8PathBuf,
+}
+
+/// A file that says what target systems have.
+#[derive(Clone, Debug)]
+pub(crate) struct AssumeArg {
+    pub(crate) platform: Option<Platform>,
     pub(crate) path: Utf8PathBuf,
 }
 

@@ -4,6 +4,7 @@
 
 mod build;
 mod cli;
+mod closed;
 mod find;
 mod metadata;
 mod pull;

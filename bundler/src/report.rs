@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use camino::Utf8PathBuf;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanBytes;
-use payload::yum::Unmet;
-use payload::{MemberKind, Written};
+use payload::{Manifest, MemberKind, Written};
 
 use crate::build::Failure;
 use crate::cli::BuildArgs;
+use crate::closed::NotClosed;
 use crate::required::Missing;
 
 /// Unmet requirements are shown up to this number; the rest is counted.
@@ -23,7 +23,7 @@ pub(crate) struct Report<'a> {
     pub(crate) args: &'a BuildArgs,
     pub(crate) written: &'a Written,
     pub(crate) same: &'a [Utf8PathBuf],
-    pub(crate) unmet: &'a [Unmet],
+    pub(crate) not_closed: &'a [NotClosed],
     pub(crate) missing: &'a [Missing],
     pub(crate) notes: &'a [String],
 }
@@ -42,6 +42,9 @@ impl Report<'_> {
             manifest.arch,
             manifest.members.len()
         )?;
+        if let Some(line) = platforms(manifest) {
+            writeln!(out, "{line}")?;
+        }
         for path in self.same {
             writeln!(out, "note: {path} is left out: the same package with the same contents is in the bundle")?;
         }
@@ -49,7 +52,7 @@ impl Report<'_> {
             writeln!(out, "warning: {note}")?;
         }
         warn_missing(self.missing, "warning", out)?;
-        warn_unmet(self.unmet, "warning", out)
+        warn_not_closed(self.not_closed, "warning", out)
     }
 
     fn table(&self) -> Table {
@@ -89,15 +92,28 @@ fn warn_missing(missing: &[Missing], word: &str, out: &mut dyn Write) -> io::Res
     writeln!(out, "help: add them with --image FILE, or --pull NAME where the registry can be reached")
 }
 
-fn warn_unmet(unmet: &[Unmet], word: &str, out: &mut dyn Write) -> io::Result<()> {
-    if unmet.is_empty() {
+/// How many packages are for whom, where that is a question.
+fn platforms(manifest: &Manifest) -> Option<String> {
+    let counts = manifest.package_counts();
+    let listed = counts.iter().map(|(platform, count)| format!("{count} for {}", platform.unwrap_or("all hosts")));
+    (counts.len() > 1).then(|| format!("packages: {}", listed.collect::<Vec<_>>().join(", ")))
+}
+
+fn warn_not_closed(sets: &[NotClosed], word: &str, out: &mut dyn Write) -> io::Result<()> {
+    sets.iter().try_for_each(|set| warn_unmet(set, word, out))?;
+    if sets.is_empty() {
         return Ok(());
     }
+    writeln!(out, "help: add those packages, or list what the target system has with --assume-provided")
+}
+
+fn warn_unmet(set: &NotClosed, word: &str, out: &mut dyn Write) -> io::Result<()> {
     let mut requirements: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for one in unmet {
+    for one in &set.unmet {
         requirements.entry(&one.requirement).or_default().push(&one.package.name);
     }
-    writeln!(out, "{word}: the set is not closed: no package in it provides")?;
+    let whose = set.platform.as_ref().map(|platform| format!(" for {platform}")).unwrap_or_default();
+    writeln!(out, "{word}: the set{whose} is not closed: no package in it provides")?;
     for (requirement, packages) in requirements.iter().take(SHOWN) {
         let more = if packages.len() > NAMED { format!(" and {} more", packages.len() - NAMED) } else { String::new() };
         let named = packages.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
@@ -106,7 +122,7 @@ fn warn_unmet(unmet: &[Unmet], word: &str, out: &mut dyn Write) -> io::Result<()
     if requirements.len() > SHOWN {
         writeln!(out, "  and {} more", requirements.len() - SHOWN)?;
     }
-    writeln!(out, "help: add those packages, or list what the target system has with --assume-provided")
+    Ok(())
 }
 
 /// The reasons why there is no bundle.
@@ -118,7 +134,7 @@ pub(crate) fn failure(failure: &Failure, out: &mut dyn Write) -> io::Result<()> 
             writeln!(out, "help: correct the names, or give the images as files: --image FILE")
         }
         Failure::ImagesMissing(missing) => warn_missing(missing, "error", out),
-        Failure::NotClosed(unmet) => warn_unmet(unmet, "error", out),
+        Failure::NotClosed(sets) => warn_not_closed(sets, "error", out),
         Failure::Problems(errors) => errors.iter().try_for_each(|error| {
             writeln!(out, "error: {error}")?;
             error.help().map_or(Ok(()), |help| writeln!(out, "help: {help}"))

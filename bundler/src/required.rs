@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use payload::{BundleError, Reference};
+use payload::{BundleError, Platform, Reference};
 use saphyr::{LoadableYamlNode, Yaml};
 
 use crate::cli::BuildArgs;
@@ -50,7 +50,7 @@ impl Required {
 }
 
 /// Reads the manifests of networks and addons, and asks the kubeadm that is among the packages.
-pub(crate) fn required(args: &BuildArgs, rpms: &[Utf8PathBuf]) -> Result<Required, BundleError> {
+pub(crate) fn required(args: &BuildArgs, rpms: &[(Option<Platform>, Utf8PathBuf)]) -> Result<Required, BundleError> {
     let mut required = Required::default();
     for (name, path) in args.manifests.iter().chain(&args.addons) {
         let text = crate::build::read_text(path)?;
@@ -60,7 +60,7 @@ pub(crate) fn required(args: &BuildArgs, rpms: &[Utf8PathBuf]) -> Result<Require
         }
     }
     let file = |path: &&Utf8PathBuf| path.file_name().is_some_and(|f| f.starts_with("kubeadm-"));
-    for path in rpms.iter().filter(file) {
+    for path in rpms.iter().map(|(_, path)| path).filter(file) {
         match listed_by(path) {
             Ok(images) => images.iter().filter(|i| !i.contains(NOT_NEEDED)).for_each(|i| required.add(i, KUBEADM)),
             Err(why) => required.notes.push(format!("the images that {path} needs are not known: {why}")),

@@ -1,6 +1,6 @@
 //! From the files that someone names to a recipe: packages are read and checked, metadata is made, names are given.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use crate::error::BundleError;
 use crate::image::{self, ImageInput, Reference};
 use crate::member::MemberKind;
 use crate::output::Spool;
+use crate::platform::{self, Platform};
 use crate::write::{NewMember, Recipe, Source};
 use crate::yum::{self, Check, Packing, RpmFile, Scan};
 
@@ -25,8 +26,8 @@ pub struct Inputs {
     pub pinned_key: Option<String>,
     /// How the yum metadata is packed.
     pub packing: Packing,
-    /// Packages.
-    pub rpms: Vec<Source>,
+    /// Packages: under `None` those for all hosts, else those for hosts of one platform. Each is a repository of its own.
+    pub rpms: BTreeMap<Option<Platform>, Vec<Source>>,
     /// Container images.
     pub(crate) images: Vec<ImageInput>,
     /// What has to be made on the way.
@@ -45,11 +46,16 @@ impl Inputs {
             deployer,
             pinned_key: None,
             packing: Packing::Gzip,
-            rpms: Vec::new(),
+            rpms: BTreeMap::new(),
             images: Vec::new(),
             spool: Arc::new(Spool::beside(output)),
             others: Vec::new(),
         }
+    }
+
+    /// Adds a package, for the hosts of one platform or for all.
+    pub fn rpm(&mut self, platform: Option<Platform>, source: Source) {
+        self.rpms.entry(platform).or_default().push(source);
     }
 
     /// Adds container images: an archive of `docker save` or an OCI image layout, as a tar (plain, gzip, zstd) or a
@@ -115,8 +121,8 @@ impl Inputs {
 pub struct Assembled {
     /// What to write.
     pub recipe: Recipe,
-    /// The packages.
-    pub rpms: Vec<RpmFile>,
+    /// The packages, under `None` those for all hosts.
+    pub rpms: BTreeMap<Option<Platform>, Vec<RpmFile>>,
     /// Files left out because they are copies of another.
     pub same: Vec<Utf8PathBuf>,
     /// The names of the container images.
@@ -128,33 +134,26 @@ pub struct Assembled {
 /// Reads and checks all inputs. Every file that cannot be packed is in the error's list.
 pub fn assemble(inputs: Inputs, progress: &mut dyn FnMut(u64)) -> Result<Assembled, Vec<BundleError>> {
     let arch = deployer_arch(&inputs.deployer).map_err(|e| vec![e])?;
-    let scan = yum::scan_sources(&inputs.rpms, "rpms/", inputs.packing, Check::All, progress).map_err(|e| vec![e])?;
-    let Scan { rpms, repodata, same, mut refused } = scan;
-    refused.extend(rpms.iter().filter(|rpm| !fits(&rpm.id.arch, arch)).map(|rpm| BundleError::Unfit {
-        path: rpm.path.clone(),
-        what: format!("{} is for {}, the deployer for {arch}", rpm.id, rpm.id.arch),
-    }));
-    if !refused.is_empty() {
-        return Err(refused);
-    }
-    let newest = rpms.iter().map(|rpm| rpm.build_time).max().unwrap_or_default();
-    let sources: HashMap<Utf8PathBuf, Source> = inputs.rpms.into_iter().map(|s| (s.path(), s)).collect();
+    let scans = scan_all(&inputs, arch, progress)?;
+    let newest = scans.values().flat_map(|scan| &scan.rpms).map(|rpm| rpm.build_time).max().unwrap_or_default();
+    let sources: HashMap<Utf8PathBuf, Source> =
+        inputs.rpms.into_values().flatten().map(|source| (source.path(), source)).collect();
+    let plain = |name, kind, source| NewMember { name, kind, source, rpm: None, mtime: newest, sha256: None };
     let mut members: Vec<NewMember> = Vec::new();
-    for rpm in &rpms {
-        members.push(NewMember {
-            name: format!("rpms/{}", rpm.path.file_name().unwrap_or_default()),
-            kind: MemberKind::Rpm,
-            source: sources.get(&rpm.path).cloned().unwrap_or_else(|| Source::File(rpm.path.clone())),
-            rpm: Some(rpm.id.clone()),
-            mtime: rpm.build_time,
-            sha256: Some(rpm.sha256),
-        });
+    let (mut rpms, mut same) = (BTreeMap::new(), Vec::new());
+    for (platform, scan) in scans {
+        let prefix = platform::prefix(platform.as_ref());
+        members.extend(scan.rpms.iter().map(|rpm| package(rpm, &prefix, &sources)));
+        let repodata = scan.repodata.into_iter();
+        let repodata =
+            repodata.map(|f| plain(format!("{prefix}{}", f.name), MemberKind::Repodata, Source::Bytes(f.bytes)));
+        members.extend(repodata);
+        rpms.insert(platform, scan.rpms);
+        same.extend(scan.same);
     }
     let spool = inputs.spool;
     let images = image::pack(&inputs.images, image::oci_architecture(arch), newest, &spool, progress)?;
     members.extend(images.members);
-    let plain = |name, kind, source| NewMember { name, kind, source, rpm: None, mtime: newest, sha256: None };
-    members.extend(repodata.into_iter().map(|f| plain(f.name, MemberKind::Repodata, Source::Bytes(f.bytes))));
     members.extend(inputs.others.into_iter().map(|(name, kind, source)| plain(name, kind, source)));
     let recipe = Recipe {
         product_version: inputs.product_version,
@@ -164,6 +163,42 @@ pub fn assemble(inputs: Inputs, progress: &mut dyn FnMut(u64)) -> Result<Assembl
         members,
     };
     Ok(Assembled { recipe, rpms, same, images: images.names, _spool: spool })
+}
+
+/// Reads the packages of every repository. That of the packages for all hosts is always there, so that what a bundle
+/// serves, and the folder that it is extracted to, begins with a repository even when all packages are for platforms.
+fn scan_all(
+    inputs: &Inputs,
+    arch: &str,
+    progress: &mut dyn FnMut(u64),
+) -> Result<BTreeMap<Option<Platform>, Scan>, Vec<BundleError>> {
+    let mut sources: BTreeMap<Option<Platform>, &[Source]> = BTreeMap::from([(None, &[][..])]);
+    sources.extend(inputs.rpms.iter().map(|(platform, sources)| (platform.clone(), sources.as_slice())));
+    let mut scans = BTreeMap::new();
+    let mut refused = Vec::new();
+    for (platform, sources) in sources {
+        let scan = yum::scan_sources(sources, "rpms/", inputs.packing, Check::All, progress);
+        let mut scan = scan.map_err(|e| vec![e])?;
+        refused.append(&mut scan.refused);
+        refused.extend(scan.rpms.iter().filter(|rpm| !fits(&rpm.id.arch, arch)).map(|rpm| BundleError::Unfit {
+            path: rpm.path.clone(),
+            what: format!("{} is for {}, the deployer for {arch}", rpm.id, rpm.id.arch),
+        }));
+        scans.insert(platform, scan);
+    }
+    if refused.is_empty() { Ok(scans) } else { Err(refused) }
+}
+
+/// A package as a member of the repository with this prefix.
+fn package(rpm: &RpmFile, prefix: &str, sources: &HashMap<Utf8PathBuf, Source>) -> NewMember {
+    NewMember {
+        name: format!("{prefix}rpms/{}", rpm.path.file_name().unwrap_or_default()),
+        kind: MemberKind::Rpm,
+        source: sources.get(&rpm.path).cloned().unwrap_or_else(|| Source::File(rpm.path.clone())),
+        rpm: Some(rpm.id.clone()),
+        mtime: rpm.build_time,
+        sha256: Some(rpm.sha256),
+    }
 }
 
 fn deployer_arch(deployer: &Source) -> Result<&'static str, BundleError> {

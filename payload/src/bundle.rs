@@ -173,10 +173,9 @@ impl Bundle {
         self.manifest().members.iter().find(|m| m.name == name)
     }
 
-    /// A package by its file name.
-    #[must_use]
-    pub fn find_rpm_file(&self, file_name: &str) -> Option<&Member> {
-        self.manifest().members.iter().find(|m| m.kind == MemberKind::Rpm && m.file_name() == file_name)
+    /// The packages of this file name: several when different platforms have one.
+    pub fn rpm_files<'a>(&'a self, file_name: &'a str) -> impl Iterator<Item = &'a Member> {
+        self.manifest().members.iter().filter(move |m| m.kind == MemberKind::Rpm && m.file_name() == file_name)
     }
 
     /// A network's manifest by the network's name, such as `calico`.

@@ -88,7 +88,7 @@ impl Member {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MemberKind {
-    /// A package: `rpms/FILE`.
+    /// A package: `rpms/FILE`, or `PLATFORM/rpms/FILE`.
     Rpm,
     /// A container image as `docker save` writes it: `images/FILE`. Only bundles of format 1 have them.
     Image,
@@ -102,7 +102,7 @@ pub enum MemberKind {
     NetworkManifest,
     /// An addon's manifest: `addons/NAME.yaml`.
     Addon,
-    /// Yum metadata: `repodata/FILE`.
+    /// Yum metadata: `repodata/FILE`, or `PLATFORM/repodata/FILE`.
     Repodata,
     /// A public key that packages are signed with: `keys/FILE`.
     Key,

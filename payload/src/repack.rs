@@ -7,6 +7,7 @@ use crate::bundle::Bundle;
 use crate::error::BundleError;
 use crate::image::{Image, ImageInput, Reference};
 use crate::member::{Member, MemberKind, Stored};
+use crate::platform::Platform;
 use crate::write::Source;
 use crate::yum::Packing;
 
@@ -15,6 +16,8 @@ use crate::yum::Packing;
 pub struct Changes {
     /// Packages to add.
     pub rpms: Vec<Utf8PathBuf>,
+    /// The platform that they are for; without one they are for all hosts.
+    pub platform: Option<Platform>,
     /// Container images to add.
     pub images: Vec<Utf8PathBuf>,
     /// Networks' manifests to add or replace: name and file.
@@ -60,11 +63,11 @@ pub fn repack(
             MemberKind::Image => {
                 inputs.images.push(ImageInput::Archive { source: archive(bundle, member), name: None })
             }
-            MemberKind::Rpm => inputs.rpms.push(source),
+            MemberKind::Rpm => inputs.rpm(member.platform().and_then(|name| name.parse().ok()), source),
             kind => inputs.others.push((member.name.clone(), kind, source)),
         }
     }
-    inputs.rpms.extend(changes.rpms.iter().cloned().map(Source::File));
+    changes.rpms.iter().for_each(|path| inputs.rpm(changes.platform.clone(), Source::File(path.clone())));
     for mut image in images {
         image.names.retain(|name| !dropped.contains(&name.to_string()));
         if !image.names.is_empty() {

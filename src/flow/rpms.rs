@@ -40,11 +40,23 @@ fn find(path: &str, bundle: Option<&Bundle>) -> Result<Option<Wanted>, FlowError
         let absolute = local.canonicalize_utf8().unwrap_or_else(|_| Utf8PathBuf::from(path));
         return Ok(Some(Wanted::Rpm { file_name, id, local: Some(absolute) }));
     }
-    let Some(bundle) = bundle else { return Ok(None) };
-    let Some(member) = bundle.find_rpm_file(&file_name) else { return Ok(None) };
     // Its bytes are checked with all of the bundle, before any host is connected to.
-    let id = member.rpm.clone();
+    let id = bundle.map(|bundle| id_in(bundle, &file_name)).transpose()?.flatten();
     Ok(id.map(|id| Wanted::Rpm { file_name, id, local: None }))
+}
+
+/// Which package a file of the bundle is. Platforms may have files of the same name: which of them a host gets is seen where
+/// hosts are, what matters here is that all of them are one package.
+fn id_in(bundle: &Bundle, file_name: &str) -> Result<Option<RpmId>, FlowError> {
+    let mut files = bundle.rpm_files(file_name).filter_map(|member| Some((member, member.rpm.as_ref()?)));
+    let Some((first, id)) = files.next() else { return Ok(None) };
+    match files.find(|(_, other)| *other != id) {
+        None => Ok(Some(id.clone())),
+        Some((other, another)) => Err(FlowError::request_with_help(
+            format!("{file_name} means several packages: {} is {id}, {} is {another}", first.name, other.name),
+            "give them file names of their own in the bundle, or leave the option away to install by name",
+        )),
+    }
 }
 
 fn read_id(path: &Utf8Path) -> Result<RpmId, FlowError> {

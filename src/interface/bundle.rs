@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, Subcommand};
-use payload::{Bundle, BundleError, Changes, Member, SignKey, VerifyKey};
+use payload::{Bundle, BundleError, Changes, Member, Platform, SignKey, VerifyKey};
 
 use super::bundle_text as text;
 
@@ -99,6 +99,9 @@ pub struct RepackArgs {
     /// Packages (.rpm) and container images to add: a .tar, .tar.gz, .tgz or .tar.zst, or the folder of an OCI image layout.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub add: Vec<Utf8PathBuf>,
+    /// The packages of --add are for hosts of this platform only, such as el9: PLATFORM_ID in their /etc/os-release.
+    #[arg(long, value_name = "PLATFORM", requires = "add")]
+    pub platform: Option<Platform>,
     /// Members to leave out: by member name, file name, package name, or an image's name.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub drop: Vec<String>,
@@ -304,6 +307,7 @@ fn repack(args: &RepackArgs, console: &mut Console<'_>) -> Done {
         conf: args.conf.clone(),
         install_conf: args.install_conf.clone(),
         product_version: args.product_version.clone(),
+        platform: args.platform.clone(),
         ..Changes::default()
     };
     changes.pinned_key = match args.pin_key.as_deref() {

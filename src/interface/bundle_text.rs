@@ -5,7 +5,7 @@ use std::io;
 
 use camino::Utf8Path;
 use indicatif::HumanBytes;
-use payload::{Bundle, FOOTER_SIZE, Image, Member, Parts, Reference, VerifyKey, Written};
+use payload::{Bundle, FOOTER_SIZE, Image, Member, MemberKind, Parts, Reference, VerifyKey, Written};
 use serde_json::{Value, json};
 
 use super::bundle::Console;
@@ -31,6 +31,7 @@ pub(super) fn info(bundle: &Bundle, console: &mut Console<'_>) -> io::Result<()>
     let size = footer.manifest.offset + footer.manifest.size + FOOTER_SIZE;
     let tail_from = footer.archive.offset + 1;
     let kinds = kinds(&manifest.members);
+    let packages = manifest.package_counts();
     let json = json!({
         "path": bundle.path(), "extracted": bundle.is_folder(), "product": manifest.product,
         "product_version": manifest.product_version, "format": manifest.format, "arch": manifest.arch, "size": size,
@@ -38,6 +39,8 @@ pub(super) fn info(bundle: &Bundle, console: &mut Console<'_>) -> io::Result<()>
         "archive": {"offset": footer.archive.offset, "size": footer.archive.size, "tail_from": tail_from},
         "manifest": {"offset": footer.manifest.offset, "size": footer.manifest.size, "sha256": footer.manifest_sha256},
         "members": kinds.iter().map(|(kind, (count, size))| (kind.clone(), json!({"count": count, "size": size})))
+            .collect::<serde_json::Map<_, _>>(),
+        "packages": packages.iter().map(|(platform, count)| (platform.unwrap_or("all").to_owned(), json!(count)))
             .collect::<serde_json::Map<_, _>>(),
         "signed": !footer.signature.is_empty(), "pinned_key": bundle.pinned_key(),
     });
@@ -49,7 +52,7 @@ pub(super) fn info(bundle: &Bundle, console: &mut Console<'_>) -> io::Result<()>
         (false, Some(key)) => format!("there, of pinned key {key} (check it: bundle verify)"),
     };
     let place = if bundle.is_folder() { "extracted to " } else { "" };
-    let lines = [
+    let mut lines = vec![
         format!("product    {} {} for {}", manifest.product, manifest.product_version, manifest.arch),
         format!("bundle     {place}{}, {} bytes, format {}", bundle.path(), size, manifest.format),
         format!("deployer   {} bytes, sha256 {}", manifest.deployer.size, manifest.deployer.sha256),
@@ -58,6 +61,11 @@ pub(super) fn info(bundle: &Bundle, console: &mut Console<'_>) -> io::Result<()>
         format!("members    {}", members.collect::<Vec<_>>().join(", ")),
         format!("signature  {signature}"),
     ];
+    if packages.len() > 1 {
+        let packages =
+            packages.iter().map(|(platform, count)| format!("{count} for {}", platform.unwrap_or("all hosts")));
+        lines.insert(6, format!("packages   {}", packages.collect::<Vec<_>>().join(", ")));
+    }
     say(console, &json, &lines.join("\n"))
 }
 
@@ -152,7 +160,7 @@ pub(super) fn signed(bundle: &Bundle, key: &VerifyKey, console: &mut Console<'_>
 /// CycloneDX 1.5, without time and serial number: the same bundle gives the same document.
 pub(super) fn sbom(bundle: &Bundle, images: &[Image], console: &mut Console<'_>) -> io::Result<()> {
     let manifest = bundle.manifest();
-    let members = manifest.members.iter().filter(|m| m.kind != payload::MemberKind::Repodata).map(component);
+    let members = manifest.members.iter().filter(|m| m.kind != MemberKind::Repodata).map(component);
     let images = images.iter().flat_map(|image| image.names.iter().map(|name| container(image, name)));
     let components: Vec<Value> = members.chain(images).collect();
     let document = json!({
@@ -184,10 +192,11 @@ fn component(member: &Member) -> Value {
     match &member.rpm {
         Some(id) => {
             let epoch = if id.epoch == 0 { String::new() } else { format!("&epoch={}", id.epoch) };
+            let distro = member.platform().map(|platform| format!("&distro={platform}")).unwrap_or_default();
             json!({
                 "type": "library", "bom-ref": member.name, "name": id.name,
                 "version": format!("{}-{}", id.version, id.release),
-                "purl": format!("pkg:rpm/{}@{}-{}?arch={}{epoch}", id.name, id.version, id.release, id.arch),
+                "purl": format!("pkg:rpm/{}@{}-{}?arch={}{distro}{epoch}", id.name, id.version, id.release, id.arch),
                 "hashes": hashes,
             })
         }

@@ -169,6 +169,50 @@ fn a_set_that_is_not_closed_is_told() {
 }
 
 #[test]
+fn folders_named_like_platforms_are_repositories_of_their_own() {
+    let scratch = Scratch::new();
+    let out = scratch.path("x.bin");
+    let rpms = lab_rpms(&["docker", "etcd"]);
+    let copy = |prefix: &str, to: &str| {
+        let rpm = rpms.iter().map(Utf8Path::new).find(|rpm| rpm.file_name().unwrap().starts_with(prefix)).unwrap();
+        let to = scratch.path(&format!("install_rpm/{to}/{}", rpm.file_name().unwrap()));
+        fs_err::create_dir_all(to.parent().unwrap()).unwrap();
+        fs_err::copy(rpm, to).unwrap();
+    };
+    copy("tini-", "");
+    copy("etcd-", "el9");
+    copy("docker-", "el8");
+    copy("runc-", "centos7");
+    let folder = [scratch.path("install_rpm").into_string()];
+    let (code, stdout, stderr) = build(&folder, &[], &out);
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    let names: Vec<String> = Bundle::open(&out).unwrap().manifest().members.iter().map(|m| m.name.clone()).collect();
+    for prefix in ["el8/rpms/docker-", "el9/rpms/etcd-", "rpms/tini-", "rpms/runc-"] {
+        assert_eq!(names.iter().filter(|name| name.starts_with(prefix)).count(), 1, "{prefix}: {names:?}");
+    }
+    for says in [
+        "packages: 2 for all hosts, 1 for el8, 1 for el9\n",
+        "install_rpm/centos7 is for all hosts, as its name is no platform's",
+        "warning: the set for el8 is not closed: no package in it provides\n",
+    ] {
+        assert!(stdout.contains(says), "{says}: {stdout}");
+    }
+    let el9 = stdout.split("the set for el9 is not closed").nth(1).unwrap_or_default();
+    assert!(!el9.contains("required by docker"), "{stdout}");
+    // What the hosts of one platform have says nothing of another's.
+    fs_err::remove_file(&out).unwrap();
+    let assumed = scratch.file("assumed", b"*\n");
+    let el8 = format!("el8={assumed}");
+    let (code, _, stderr) = build(&folder, &["--require-closed", "--assume-provided", &el8], &out);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("error: the set for el9 is not closed") && !stderr.contains("for el8"), "{stderr}");
+    let both = ["--require-closed", "--assume-provided", &el8, "--assume-provided", assumed.as_str()];
+    let (code, stdout, stderr) = build(&folder, &both, &out);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(!stdout.contains("not closed"), "{stdout}");
+}
+
+#[test]
 fn an_interrupt_leaves_nothing() {
     let scratch = Scratch::new();
     let hole = scratch.path("hole.tar");

@@ -63,7 +63,7 @@ impl Assumed {
 
 /// The requirements of these packages that neither they nor the target system meet, in order, each once per package.
 #[must_use]
-pub fn unmet(rpms: &[RpmFile], assumed: &Assumed) -> Vec<Unmet> {
+pub fn unmet(rpms: &[&RpmFile], assumed: &Assumed) -> Vec<Unmet> {
     let mut world = World { provides: HashMap::new(), files: HashSet::new(), assumed };
     for provide in rpms.iter().flat_map(|rpm| &rpm.needs.provides).chain(&assumed.provides) {
         world.provides.entry(&provide.name).or_default().push(provide);

@@ -24,7 +24,7 @@ fn extracted(scratch: &Scratch, packing: Packing) -> Utf8PathBuf {
     inputs.packing = packing;
     let made = fs_err::read_dir(&dir).unwrap().map(|e| Utf8PathBuf::from_path_buf(e.unwrap().path()).unwrap());
     let wanted = |p: &Utf8PathBuf| p.file_name().is_some_and(|n| n.starts_with("etcd-") || n.starts_with("tini-"));
-    inputs.rpms = made.chain(lab_rpms().into_iter().filter(wanted)).map(Source::File).collect();
+    made.chain(lab_rpms().into_iter().filter(wanted)).for_each(|path| inputs.rpm(None, Source::File(path)));
     let assembled = payload::assemble(inputs, &mut |_| ()).unwrap();
     payload::write(&assembled.recipe, &bin, &mut |_| ()).unwrap();
     let out = scratch.path("extracted");

@@ -10,6 +10,7 @@ mod damage;
 mod images;
 mod install;
 mod metadata;
+mod platforms;
 mod roundtrip;
 mod space;
 mod split;

@@ -201,7 +201,7 @@ fn requirements_that_nothing_meets_are_named() {
         .tag("Requires: plain >= 0.5\nRequires: /usr/bin/plain\nRequires: plain > 7\nRequires: /bin/zsh\nRequires: (plain or nothing)\nRequires: (absent and plain)\nRequires: bash")
         .build(&scratch, &dir);
     let scan = yum::scan(&rpms_in(&dir), "rpms/", Packing::Gzip, &mut |_| ()).unwrap();
-    let unmet = yum::unmet(&scan.rpms, &yum::Assumed::parse("bash"));
+    let unmet = yum::unmet(&scan.rpms.iter().collect::<Vec<_>>(), &yum::Assumed::parse("bash"));
     let unmet: Vec<String> = unmet.iter().map(ToString::to_string).collect();
     let needy = "needy-1.0-1.noarch requires";
     assert_eq!(

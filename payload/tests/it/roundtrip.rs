@@ -34,7 +34,7 @@ fn every_member_comes_out_as_it_went_in() {
     let mut last = 0;
     bundle.verify(&mut |done| last = done).unwrap();
     assert_eq!(last, bundle.verify_size());
-    assert_eq!(bundle.find_rpm_file("big.rpm").unwrap().name, "rpms/big.rpm");
+    assert_eq!(bundle.rpm_files("big.rpm").next().unwrap().name, "rpms/big.rpm");
     assert!(bundle.network("calico").is_some() && bundle.network("weave").is_none());
 }
 

@@ -37,7 +37,8 @@ impl Scratch {
         let out = self.path("test.bin");
         let mut inputs = Inputs::new("0.1.0", Source::File(deployer.to_owned()), &out);
         inputs.pinned_key = pinned_key.map(str::to_owned);
-        inputs.rpms = vec![Source::File(self.rpm("first", "1")), Source::File(self.rpm("second", "1"))];
+        inputs.rpm(None, Source::File(self.rpm("first", "1")));
+        inputs.rpm(None, Source::File(self.rpm("second", "1")));
         inputs.conf(&self.file("conf.ini", b"[etcd-cluster]\n10.8.14.200:111111\n"));
         inputs.network("calico", &self.file("calico.yaml", "kind: DaemonSet\n".repeat(1000).as_bytes()));
         let assembled = payload::assemble(inputs, &mut |_| ()).unwrap();
@@ -168,7 +169,7 @@ fn damage_in_an_extracted_folder_is_named_and_its_ini_files_are_the_sites() {
 fn a_damaged_bundle_is_not_extracted_nor_repacked() {
     let scratch = Scratch::new();
     let bin = scratch.bundle();
-    let rpm = Bundle::open(&bin).unwrap().find_rpm_file("second-1.0-1.noarch.rpm").unwrap().clone();
+    let rpm = Bundle::open(&bin).unwrap().rpm_files("second-1.0-1.noarch.rpm").next().unwrap().clone();
     let mut bytes = fs_err::read(&bin).unwrap();
     bytes[usize::try_from(rpm.offset + rpm.size - 5).unwrap()] ^= 4;
     fs_err::write(&bin, bytes).unwrap();
@@ -318,6 +319,35 @@ fn the_bill_of_materials_lists_every_package() {
     let purls: Vec<&str> = components.iter().filter_map(|c| c["purl"].as_str()).collect();
     assert_eq!(purls, ["pkg:rpm/first@1.0-1?arch=noarch", "pkg:rpm/second@1.0-1?arch=noarch"]);
     assert_eq!(sbom["bomFormat"], "CycloneDX");
+}
+
+#[test]
+fn packages_for_a_platform_are_added_listed_and_named() {
+    let scratch = Scratch::new();
+    let bin = scratch.bundle();
+    assert!(!bundle(&["info", bin.as_str()]).contains("packages "));
+    let (added, new) = (scratch.rpm("third", "2"), scratch.path("el9.bin"));
+    bundle(&["repack", bin.as_str(), "--add", added.as_str(), "--platform", "el9", "-o", new.as_str()]);
+    let list = bundle(&["list", new.as_str()]);
+    for name in
+        ["  el9/repodata/repomd.xml\n", "  el9/rpms/third-1.0-2.noarch.rpm\n", "  rpms/first-1.0-1.noarch.rpm\n"]
+    {
+        assert!(list.contains(name), "{name} in {list}");
+    }
+    let info = bundle(&["info", new.as_str()]);
+    assert!(info.contains("\npackages   2 for all hosts, 1 for el9\n"), "{info}");
+    assert_eq!(json(&["info", new.as_str()])["packages"], serde_json::json!({"all": 2, "el9": 1}));
+    let sbom = bundle(&["sbom", new.as_str()]);
+    assert!(sbom.contains("pkg:rpm/third@1.0-2?arch=noarch&distro=el9\""), "{sbom}");
+    // Another one for all hosts, and what was for el9 stays so.
+    let again = scratch.path("again.bin");
+    bundle(&["repack", new.as_str(), "--add", added.as_str(), "-o", again.as_str()]);
+    let list = bundle(&["list", again.as_str()]);
+    assert!(list.contains("  el9/rpms/third-1.0-2.noarch.rpm\n") && list.contains("  rpms/third-1.0-2.noarch.rpm\n"));
+    let wrong = ["bundle", "repack", new.as_str(), "--add", "x.rpm", "--platform", "centos8", "-o", "x"];
+    let error = Line::try_parse_from(wrong).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("\"centos8\" is no platform, such as el9"), "{error}");
+    assert!(Line::try_parse_from(["bundle", "repack", new.as_str(), "--platform", "el9", "-o", "x"]).is_err());
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn repo_a_damaged_bundle_is_found_before_the_host_is_changed() {
     let lab = Lab::up(1);
     let scratch = Scratch::new();
     let bundle = scratch.bundle(&[scratch.rpm("alpha", "1", "", 50_000)]);
-    let member = bundle.find_rpm_file("alpha-1-1.noarch.rpm").unwrap().clone();
+    let member = bundle.rpm_files("alpha-1-1.noarch.rpm").next().unwrap().clone();
     let path = bundle.path().to_owned();
     let mut bytes = fs_err::read(&path).unwrap();
     bytes[usize::try_from(member.offset).unwrap() + 30_000] ^= 1;

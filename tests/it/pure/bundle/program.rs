@@ -62,7 +62,7 @@ fn a_bundle_that_lost_its_payload_says_so() {
 fn a_damaged_bundle_deploys_nothing() {
     let scratch = Scratch::new();
     let bin = scratch.bundle();
-    let rpm = Bundle::open(&bin).unwrap().find_rpm_file("first-1.0-1.noarch.rpm").unwrap().clone();
+    let rpm = Bundle::open(&bin).unwrap().rpm_files("first-1.0-1.noarch.rpm").next().unwrap().clone();
     let mut bytes = fs_err::read(&bin).unwrap();
     bytes[usize::try_from(rpm.offset + 1000).unwrap()] ^= 1;
     fs_err::write(&bin, bytes).unwrap();
