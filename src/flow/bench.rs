@@ -69,11 +69,11 @@ impl Site {
         let first = |n: usize| self.targets.iter().take(n).cloned().collect::<Vec<_>>();
         let etcd = EtcdCreate { members: first(ETCD), rpms: Vec::new(), tls: true, wipe_data: Vec::new() };
         let cluster = ClusterCreate {
-            masters: first(CONTROL_PLANE),
-            nodes: self.targets.clone(),
+            control_plane: first(CONTROL_PLANE),
+            workers: self.targets.clone(),
             etcd: Vec::new(),
-            master_rpms: Vec::new(),
-            node_rpms: Vec::new(),
+            control_plane_rpms: Vec::new(),
+            worker_rpms: Vec::new(),
             settings: ClusterSettings { pod_cidr: POD_CIDR.to_owned(), ..ClusterSettings::default() },
         };
         let (plan, flows) = self.plan(&[Operation::EtcdCreate(etcd), Operation::ClusterCreate(Box::new(cluster))])?;
@@ -89,8 +89,8 @@ impl Site {
     /// # Errors
     /// When it is refused.
     pub fn remove(&self) -> Result<Plan, FlowError> {
-        let nodes = self.targets.iter().skip(CONTROL_PLANE).cloned().collect();
-        Ok(self.plan(&[Operation::ClusterRemove(ClusterRemove { nodes, ..ClusterRemove::default() })])?.0)
+        let workers = self.targets.iter().skip(CONTROL_PLANE).cloned().collect();
+        Ok(self.plan(&[Operation::ClusterRemove(ClusterRemove { workers, ..ClusterRemove::default() })])?.0)
     }
 
     fn plan(&self, operations: &[Operation]) -> Result<(Plan, Flows), FlowError> {

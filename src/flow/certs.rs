@@ -22,8 +22,8 @@ pub(super) fn flows(asked: &Asked<'_>, also: &[Target]) -> Result<Vec<Box<dyn Fl
         flows.push(Box::new(etcd::Converge::refresh(members, "renew etcd's certificates")));
     }
     if let Some(cluster) = kubernetes::Cluster::load(asked.environment)? {
-        let nodes = cluster.nodes.keys().filter(|host| !cluster.masters.contains_key(*host));
-        let hosts = asked.logins(cluster.masters.keys().chain(nodes), also, why)?;
+        let workers = cluster.workers.keys().filter(|host| !cluster.control_plane.contains_key(*host));
+        let hosts = asked.logins(cluster.control_plane.keys().chain(workers), also, why)?;
         flows.push(Box::new(kubernetes::Converge::refresh(hosts, "renew Kubernetes' certificates")));
     }
     if flows.len() == 1 {

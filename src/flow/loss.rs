@@ -36,7 +36,7 @@ fn of_reset(reset: &ClusterReset, state_root: &Utf8Path, environment: &str) -> R
     if let Some(found) = Environment::find(state_root, environment).ok().filter(|_| hosts.is_empty()) {
         hosts.extend(etcd::Cluster::load(&found)?.into_iter().flat_map(|c| c.members.into_keys()));
         if let Some(cluster) = kubernetes::Cluster::load(&found)? {
-            hosts.extend(cluster.masters.into_keys().chain(cluster.nodes.into_keys()));
+            hosts.extend(cluster.control_plane.into_keys().chain(cluster.workers.into_keys()));
         }
     }
     if hosts.is_empty() {
@@ -63,8 +63,8 @@ fn of_remove(change: &ClusterRemove) -> Vec<String> {
             lines.push(format!("  {} ({role}): {lost}", names(targets)));
         }
     };
-    line(&change.masters, "control plane", "its services are removed");
-    line(&change.nodes, "node", "its pods are evicted; their local data is lost");
+    line(&change.control_plane, "control plane", "its services are removed");
+    line(&change.workers, "node", "its pods are evicted; their local data is lost");
     line(&change.etcd, "etcd", MEMBER);
     lines
 }
@@ -108,7 +108,7 @@ mod tests {
             (Operation::ClusterReset(reset(false)), "etcd's data is kept"),
             (Operation::ClusterReset(reset(true)), "10.8.14.200: etcd's data is deleted"),
             (
-                Operation::ClusterRemove(ClusterRemove { nodes: host(), ..ClusterRemove::default() }),
+                Operation::ClusterRemove(ClusterRemove { workers: host(), ..ClusterRemove::default() }),
                 "10.8.14.200 (node): its pods are evicted",
             ),
             (

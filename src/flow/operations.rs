@@ -35,7 +35,7 @@ fn flows_of(operation: &Operation, asked: &Asked<'_>) -> Result<Flows, FlowError
                 return Ok(vec![Box::new(cluster)]);
             }
             let etcd = EtcdChange { members: change.etcd.clone(), rpms: change.etcd_rpms.clone(), force: false };
-            let staying = control_plane(asked, &change.also, &change.masters)?;
+            let staying = control_plane(asked, &change.also, &change.control_plane)?;
             vec![Box::new(etcd::Converge::add(etcd)), Box::new(cluster.and_refresh(staying))]
         }
         Operation::ClusterRemove(change) if change.etcd.is_empty() => {
@@ -71,7 +71,7 @@ fn with_new_etcd(asked: &Asked<'_>, change: &ClusterRemove) -> Result<Option<Box
     if kubernetes::Cluster::load(asked.environment)?.is_none() {
         return Ok(None);
     }
-    let staying = control_plane(asked, &change.also, &change.masters)?;
+    let staying = control_plane(asked, &change.also, &change.control_plane)?;
     let reason = "update the API servers' list of etcd members";
     Ok(Some(Box::new(kubernetes::Converge::refresh(staying, reason))))
 }
@@ -79,6 +79,6 @@ fn with_new_etcd(asked: &Asked<'_>, change: &ClusterRemove) -> Result<Option<Box
 /// The control plane nodes of the environment's cluster without `others`: their API servers must know etcd's members.
 fn control_plane(asked: &Asked<'_>, also: &[Target], others: &[Target]) -> Result<Vec<Target>, FlowError> {
     let Some(cluster) = kubernetes::Cluster::load(asked.environment)? else { return Ok(Vec::new()) };
-    let staying = cluster.masters.keys().filter(|host| others.iter().all(|t| t.id() != **host));
+    let staying = cluster.control_plane.keys().filter(|host| others.iter().all(|t| t.id() != **host));
     asked.logins(staying, also, "their API servers must be updated with the etcd members")
 }

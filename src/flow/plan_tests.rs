@@ -95,18 +95,19 @@ impl Site {
     }
 
     /// A Kubernetes cluster is kept, beside etcd on its control plane nodes.
-    fn cluster(self, masters: &[u8], nodes: &[u8], more: &Value) -> Self {
+    fn cluster(self, control_plane: &[u8], workers: &[u8], more: &Value) -> Self {
         let machine = |n: u8| json!({"name": format!("host{n}"), "address": address(n)});
         let node = |(subnet, n): (usize, &u8)| {
             let mut node = machine(*n);
             node["subnet"] = subnet.into();
             (address(*n), node)
         };
-        let masters: serde_json::Map<String, Value> = masters.iter().map(|n| (address(*n), machine(*n))).collect();
-        let nodes: serde_json::Map<String, Value> = nodes.iter().enumerate().map(node).collect();
+        let control_plane: serde_json::Map<String, Value> =
+            control_plane.iter().map(|n| (address(*n), machine(*n))).collect();
+        let workers: serde_json::Map<String, Value> = workers.iter().enumerate().map(node).collect();
         let mut cluster = json!({
             "settings": {}, "network": "direct", "minor": 20, "balanced": true, "standing": true,
-            "etcd": {"endpoints": ["https://10.0.0.1:2379"], "tls": true}, "masters": masters, "nodes": nodes,
+            "etcd": {"endpoints": ["https://10.0.0.1:2379"], "tls": true}, "control_plane": control_plane, "workers": workers,
         });
         cluster.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.keep("kubernetes", &cluster)
@@ -247,26 +248,36 @@ fn members(hosts: impl IntoIterator<Item = u8>) -> EtcdChange {
     EtcdChange { members: targets(hosts), rpms: Vec::new(), force: false }
 }
 
-fn cluster(masters: &[u8], nodes: &[u8], settings: ClusterSettings) -> Operation {
+fn cluster(control_plane: &[u8], workers: &[u8], settings: ClusterSettings) -> Operation {
     Operation::ClusterCreate(Box::new(ClusterCreate {
-        masters: targets(masters.iter().copied()),
-        nodes: targets(nodes.iter().copied()),
+        control_plane: targets(control_plane.iter().copied()),
+        workers: targets(workers.iter().copied()),
         etcd: Vec::new(),
-        master_rpms: Vec::new(),
-        node_rpms: Vec::new(),
+        control_plane_rpms: Vec::new(),
+        worker_rpms: Vec::new(),
         settings,
     }))
 }
 
-fn add(masters: &[u8], nodes: &[u8], etcd: &[u8]) -> Operation {
+fn add(control_plane: &[u8], workers: &[u8], etcd: &[u8]) -> Operation {
     let of = |hosts: &[u8]| targets(hosts.iter().copied());
-    let change = ClusterChange { masters: of(masters), nodes: of(nodes), etcd: of(etcd), ..ClusterChange::default() };
+    let change = ClusterChange {
+        control_plane: of(control_plane),
+        workers: of(workers),
+        etcd: of(etcd),
+        ..ClusterChange::default()
+    };
     Operation::ClusterAdd(change)
 }
 
-fn remove(masters: &[u8], nodes: &[u8], etcd: &[u8]) -> Operation {
+fn remove(control_plane: &[u8], workers: &[u8], etcd: &[u8]) -> Operation {
     let of = |hosts: &[u8]| targets(hosts.iter().copied());
-    let change = ClusterRemove { masters: of(masters), nodes: of(nodes), etcd: of(etcd), ..ClusterRemove::default() };
+    let change = ClusterRemove {
+        control_plane: of(control_plane),
+        workers: of(workers),
+        etcd: of(etcd),
+        ..ClusterRemove::default()
+    };
     Operation::ClusterRemove(change)
 }
 
@@ -291,6 +302,16 @@ const KUBEADM: [&str; 6] = [
     "kubernetes-cni-1.10.0",
     "containerd.io-2.4.2",
 ];
+const FLANNEL: [(&str, MemberKind, &str); 1] = [("flannel.yaml", MemberKind::NetworkManifest, "kind: DaemonSet\n")];
+
+/// A cluster that kubeadm made, behind a load balancer.
+fn of_kubeadm() -> Value {
+    json!({
+        "distribution": "kubeadm", "version": "1.36.3", "minor": 36, "containerd": true, "balanced": false,
+        "network": {"manifest": "flannel"}, "settings": {"api_endpoint": "lb.example:6443"},
+    })
+}
+
 const KUBERNETES: [&str; 3] = ["kubernetes-master-1.20.2", "kubernetes-node-1.20.2", "kubernetes-client-1.20.2"];
 
 plans! {
@@ -333,12 +354,21 @@ plans! {
     cluster_new_of_kubeadm: Site::new(3).etcd([1], true).bundle(
             &KUBEADM,
             &["registry.k8s.io/pause:3.10.2"],
-            &[("flannel.yaml", MemberKind::NetworkManifest, "kind: DaemonSet\n")],
+            &FLANNEL,
         ), [cluster(&[1], &[2, 3], usual())];
     cluster_of_kubeadm_without_a_network: Site::new(1).etcd([1], true).bundle(&KUBEADM, &[], &[]),
         [cluster(&[1], &[1], usual())];
     cluster_of_kubeadm_with_two_control_planes: Site::new(2).etcd([1], true).bundle(&KUBEADM, &[], &[]),
         [cluster(&[1, 2], &[1], usual())];
+    cluster_of_kubeadm_with_endpoint: Site::new(3).etcd([1], true).bundle(&KUBEADM, &["registry.k8s.io/pause:3.10.2"], &FLANNEL),
+        [cluster(&[1, 2], &[1, 3], ClusterSettings { api_endpoint: Some("lb.example:6443".into()), ..usual() })];
+    cluster_of_kubeadm_grown: Site::new(4).etcd([1], true).cluster(&[1], &[3], &of_kubeadm()), [add(&[2], &[4], &[])];
+    cluster_of_kubeadm_host_given_another_role: Site::new(2).etcd([1], true).cluster(&[1], &[2], &of_kubeadm()),
+        [add(&[2], &[1], &[])];
+    cluster_of_kubeadm_control_plane_removed: Site::new(3).etcd([3], true).cluster(&[1, 2], &[1, 3], &of_kubeadm()),
+        [remove(&[1], &[1], &[])];
+    cluster_of_kubeadm_one_role_removed: Site::new(2).etcd([1], true).cluster(&[1, 2], &[1], &of_kubeadm()),
+        [remove(&[1], &[], &[])];
     cluster_again: Site::new(2).etcd([1], true).cluster(&[1], &[1, 2], &json!({})), [cluster(&[1], &[1, 2], usual())];
     cluster_without_etcd: Site::new(1), [cluster(&[1], &[1], usual())];
     cluster_node_added: Site::new(3).etcd([1], true).cluster(&[1], &[1, 2], &json!({})), [add(&[], &[3], &[])];

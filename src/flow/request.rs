@@ -112,12 +112,12 @@ impl Operation {
         match self {
             Self::EtcdCreate(request) => request.members.iter_mut().collect(),
             Self::EtcdAdd(change) | Self::EtcdRemove(change) => change.members.iter_mut().collect(),
-            Self::ClusterCreate(r) => r.masters.iter_mut().chain(&mut r.nodes).chain(&mut r.etcd).collect(),
+            Self::ClusterCreate(r) => r.control_plane.iter_mut().chain(&mut r.workers).chain(&mut r.etcd).collect(),
             Self::ClusterAdd(c) => {
-                c.masters.iter_mut().chain(&mut c.nodes).chain(&mut c.etcd).chain(&mut c.also).collect()
+                c.control_plane.iter_mut().chain(&mut c.workers).chain(&mut c.etcd).chain(&mut c.also).collect()
             }
             Self::ClusterRemove(c) => {
-                c.masters.iter_mut().chain(&mut c.nodes).chain(&mut c.etcd).chain(&mut c.also).collect()
+                c.control_plane.iter_mut().chain(&mut c.workers).chain(&mut c.etcd).chain(&mut c.also).collect()
             }
             Self::ClusterReset(request) => request.hosts.iter_mut().collect(),
             Self::CertsRenew(hosts) | Self::ImagesSync(hosts) => hosts.iter_mut().collect(),
@@ -162,12 +162,12 @@ pub struct EtcdChange {
 /// A Kubernetes cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterCreate {
-    pub masters: Vec<Target>,
-    pub nodes: Vec<Target>,
+    pub control_plane: Vec<Target>,
+    pub workers: Vec<Target>,
     /// Members of an etcd cluster that stands (`-enl`); empty: the one created on the same line, else the environment's.
     pub etcd: Vec<Target>,
-    pub master_rpms: Vec<String>,
-    pub node_rpms: Vec<String>,
+    pub control_plane_rpms: Vec<String>,
+    pub worker_rpms: Vec<String>,
     pub settings: ClusterSettings,
 }
 
@@ -248,11 +248,11 @@ impl Network {
 /// Hosts to add to a cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterChange {
-    pub masters: Vec<Target>,
-    pub nodes: Vec<Target>,
+    pub control_plane: Vec<Target>,
+    pub workers: Vec<Target>,
     pub etcd: Vec<Target>,
-    pub master_rpms: Vec<String>,
-    pub node_rpms: Vec<String>,
+    pub control_plane_rpms: Vec<String>,
+    pub worker_rpms: Vec<String>,
     pub etcd_rpms: Vec<String>,
     /// Hosts of the cluster that the line names for their credentials only.
     pub also: Vec<Target>,
@@ -261,8 +261,8 @@ pub struct ClusterChange {
 /// Hosts to take out of a cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterRemove {
-    pub masters: Vec<Target>,
-    pub nodes: Vec<Target>,
+    pub control_plane: Vec<Target>,
+    pub workers: Vec<Target>,
     pub etcd: Vec<Target>,
     /// Go on when a drain does not end in time.
     pub force: bool,

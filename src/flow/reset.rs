@@ -52,7 +52,7 @@ impl Flow for Reset {
         self.etcd = etcd::Cluster::load(asked.environment)?;
         self.cluster = kubernetes::Cluster::load(asked.environment)?;
         self.known.extend(self.etcd.iter().flat_map(|c| c.members.keys().cloned()));
-        self.known.extend(self.cluster.iter().flat_map(|c| c.masters.keys().chain(c.nodes.keys()).cloned()));
+        self.known.extend(self.cluster.iter().flat_map(|c| c.control_plane.keys().chain(c.workers.keys()).cloned()));
         if self.request.hosts.is_empty() {
             if self.known.is_empty() {
                 return Err(FlowError::request_with_help(

@@ -87,19 +87,19 @@ enum RuntimeName {
 pub(crate) struct CreateArgs {
     /// Control plane nodes
     #[arg(long = "master", value_name = "HOST", num_args = 1.., required = true)]
-    masters: Vec<String>,
+    control_plane: Vec<String>,
     /// Worker nodes [default: the control plane nodes]
     #[arg(long = "node", value_name = "HOST", num_args = 1..)]
-    nodes: Vec<String>,
+    workers: Vec<String>,
     /// Members of the etcd cluster to use [default: the environment's]
     #[arg(long = "etcd", value_name = "HOST", num_args = 1..)]
     etcd: Vec<String>,
     /// Packages of control plane nodes from these files
-    #[arg(long, value_name = "RPM", num_args = 1..)]
-    master_rpm: Vec<String>,
+    #[arg(long = "master-rpm", value_name = "RPM", num_args = 1..)]
+    control_plane_rpm: Vec<String>,
     /// Packages of worker nodes from these files
-    #[arg(long, value_name = "RPM", num_args = 1..)]
-    node_rpm: Vec<String>,
+    #[arg(long = "node-rpm", value_name = "RPM", num_args = 1..)]
+    worker_rpm: Vec<String>,
     /// flannel, direct, or a network manifest in the bundle [default: flannel when at hand, else direct]
     #[arg(long, value_name = "NAME")]
     cni: Option<String>,
@@ -140,10 +140,10 @@ pub(crate) struct CreateArgs {
 pub(crate) struct Roles {
     /// Control plane nodes
     #[arg(long = "master", value_name = "HOST", num_args = 1..)]
-    masters: Vec<String>,
+    control_plane: Vec<String>,
     /// Worker nodes
     #[arg(long = "node", value_name = "HOST", num_args = 1..)]
-    nodes: Vec<String>,
+    workers: Vec<String>,
     /// Members of its etcd cluster
     #[arg(long = "etcd", value_name = "HOST", num_args = 1..)]
     etcd: Vec<String>,
@@ -157,11 +157,11 @@ pub(crate) struct AddArgs {
     #[arg(long, value_name = "HOST", num_args = 1..)]
     also: Vec<String>,
     /// Packages of control plane nodes from these files
-    #[arg(long, value_name = "RPM", num_args = 1..)]
-    master_rpm: Vec<String>,
+    #[arg(long = "master-rpm", value_name = "RPM", num_args = 1..)]
+    control_plane_rpm: Vec<String>,
     /// Packages of worker nodes from these files
-    #[arg(long, value_name = "RPM", num_args = 1..)]
-    node_rpm: Vec<String>,
+    #[arg(long = "node-rpm", value_name = "RPM", num_args = 1..)]
+    worker_rpm: Vec<String>,
     /// etcd packages from these files
     #[arg(long, value_name = "RPM", num_args = 1..)]
     etcd_rpm: Vec<String>,
@@ -238,8 +238,8 @@ impl ClusterCommand {
                 let mut spec = args.roles.spec(&args.also, defaults)?;
                 spec.etcd = EtcdSpec { rpms: args.etcd_rpm.clone(), ..EtcdSpec::default() };
                 spec.kubernetes = Some(KubernetesSpec {
-                    control_plane_rpms: args.master_rpm.clone(),
-                    worker_rpms: args.node_rpm.clone(),
+                    control_plane_rpms: args.control_plane_rpm.clone(),
+                    worker_rpms: args.worker_rpm.clone(),
                     ..KubernetesSpec::default()
                 });
                 Request { spec, intent: Intent::Add }
@@ -285,7 +285,7 @@ impl Roles {
     fn spec(&self, also: &[String], defaults: &TargetDefaults) -> Result<ClusterSpec, FlowError> {
         let mut spec = named(also, defaults)?;
         for (role, hosts) in
-            [(Role::ControlPlane, &self.masters), (Role::Worker, &self.nodes), (Role::Etcd, &self.etcd)]
+            [(Role::ControlPlane, &self.control_plane), (Role::Worker, &self.workers), (Role::Etcd, &self.etcd)]
         {
             spec.add(role, targets(hosts, defaults)?)?;
         }
@@ -312,13 +312,13 @@ impl CreateArgs {
             insecure_registries: self.insecure_registry.clone(),
         };
         let mut spec = ClusterSpec::default();
-        spec.add(Role::ControlPlane, targets(&self.masters, defaults)?)?;
-        spec.add(Role::Worker, targets(&self.nodes, defaults)?)?;
+        spec.add(Role::ControlPlane, targets(&self.control_plane, defaults)?)?;
+        spec.add(Role::Worker, targets(&self.workers, defaults)?)?;
         spec.kubernetes = Some(KubernetesSpec {
             settings,
             external_etcd: targets(&self.etcd, defaults)?,
-            control_plane_rpms: self.master_rpm.clone(),
-            worker_rpms: self.node_rpm.clone(),
+            control_plane_rpms: self.control_plane_rpm.clone(),
+            worker_rpms: self.worker_rpm.clone(),
         });
         Ok(Request { spec, intent: Intent::converge() })
     }

@@ -86,11 +86,11 @@ fn request(conf: &Sections, install: Option<&Sections>, defaults: &TargetDefault
         let lines = install.and_then(|i| i.lines(section)).unwrap_or_default();
         lines.into_iter().map(|l| l.text.clone()).collect()
     };
-    let (members, mut masters, nodes) = (hosts(ETCD)?, hosts(MASTER)?, hosts(CLUSTER)?);
-    if masters.is_empty() {
-        masters.extend(nodes.first().cloned());
+    let (members, mut control_plane, workers) = (hosts(ETCD)?, hosts(MASTER)?, hosts(CLUSTER)?);
+    if control_plane.is_empty() {
+        control_plane.extend(workers.first().cloned());
     }
-    if members.is_empty() && masters.is_empty() {
+    if members.is_empty() && control_plane.is_empty() {
         return Err(FlowError::request_with_help(
             "conf.ini names no host",
             "put hosts under [etcd-cluster] and [k8s-cluster], a line each: address:password",
@@ -100,12 +100,12 @@ fn request(conf: &Sections, install: Option<&Sections>, defaults: &TargetDefault
     if !members.is_empty() {
         spec.etcd = EtcdSpec { rpms: rpms(ETCD), ..EtcdSpec::default() };
     }
-    spec.kubernetes = (!masters.is_empty()).then(|| KubernetesSpec {
+    spec.kubernetes = (!control_plane.is_empty()).then(|| KubernetesSpec {
         control_plane_rpms: rpms(MASTER),
         worker_rpms: rpms(CLUSTER),
         ..KubernetesSpec::default()
     });
-    for (role, hosts) in [(Role::Etcd, members), (Role::ControlPlane, masters), (Role::Worker, nodes)] {
+    for (role, hosts) in [(Role::Etcd, members), (Role::ControlPlane, control_plane), (Role::Worker, workers)] {
         spec.add(role, hosts)?;
     }
     Ok(Request { spec, intent: Intent::converge() })
@@ -164,9 +164,9 @@ mod tests {
         let from_line = onekey::parse(&line, |_| None).unwrap().operations(&defaults).unwrap();
         assert_eq!(from_ini, from_line);
         let etcd = ["etcd", "create", "--host", HOSTS[0], HOSTS[1], "--rpm", "etcd-3.4.23-1.el9.x86_64.rpm"];
-        let masters = ["cluster", "create", "--master", HOSTS[0], "--master-rpm", "master.rpm"];
-        let nodes = ["--node", HOSTS[0], HOSTS[1], "--node-rpm", "node a.rpm"];
-        assert_eq!(from_ini, [today(&etcd), today(&[&masters[..], &nodes[..]].concat())]);
+        let control_plane = ["cluster", "create", "--master", HOSTS[0], "--master-rpm", "master.rpm"];
+        let workers = ["--node", HOSTS[0], HOSTS[1], "--node-rpm", "node a.rpm"];
+        assert_eq!(from_ini, [today(&etcd), today(&[&control_plane[..], &workers[..]].concat())]);
     }
 
     const FILE: &str = "\

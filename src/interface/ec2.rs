@@ -230,8 +230,8 @@ impl Joining {
         let addresses = reach(&instances, global)?;
         let hosts = targets(&addresses, &options.login)?;
         let change = match role {
-            Role::Node => ClusterChange { nodes: hosts, ..ClusterChange::default() },
-            Role::Master => ClusterChange { masters: hosts, ..ClusterChange::default() },
+            Role::Node => ClusterChange { workers: hosts, ..ClusterChange::default() },
+            Role::Master => ClusterChange { control_plane: hosts, ..ClusterChange::default() },
         };
         Ok(begin(&Job { operations: vec![Operation::ClusterAdd(change)], options }, bundle, global))
     }

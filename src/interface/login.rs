@@ -97,8 +97,8 @@ fn hosts(operation: &Operation) -> Vec<&Target> {
         Operation::EtcdAdd(etcd) => etcd.members.iter().collect(),
         Operation::ClusterRemove(c) => c.also.iter().collect(),
         Operation::CertsRenew(hosts) | Operation::ImagesSync(hosts) => hosts.iter().collect(),
-        Operation::ClusterCreate(c) => c.masters.iter().chain(&c.nodes).chain(&c.etcd).collect(),
-        Operation::ClusterAdd(c) => c.masters.iter().chain(&c.nodes).chain(&c.etcd).chain(&c.also).collect(),
+        Operation::ClusterCreate(c) => c.control_plane.iter().chain(&c.workers).chain(&c.etcd).collect(),
+        Operation::ClusterAdd(c) => c.control_plane.iter().chain(&c.workers).chain(&c.etcd).chain(&c.also).collect(),
         _ => Vec::new(),
     }
 }

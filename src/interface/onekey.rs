@@ -298,8 +298,8 @@ fn request(words: &Words, defaults: &TargetDefaults) -> Result<Request, FlowErro
 fn create_cluster(words: &Words, defaults: &TargetDefaults) -> Result<Request, FlowError> {
     words.refuse(&[ADD_MASTERS, ADD_NODES], "-cp add_nodes")?;
     words.refuse(&[DEL_MASTERS, DEL_NODES], "-cp del_nodes")?;
-    let masters = words.hosts("master-host-list", defaults)?;
-    if masters.is_empty() {
+    let control_plane = words.hosts("master-host-list", defaults)?;
+    if control_plane.is_empty() {
         return Err(FlowError::request_with_help(
             "-create_k8s_cluster names no control plane node",
             "--master-host-list HOST…",
@@ -307,7 +307,7 @@ fn create_cluster(words: &Words, defaults: &TargetDefaults) -> Result<Request, F
     }
     let network = words.one("k8s-cni-module")?.map_or(Network::Auto, |word| Network::parse(&word));
     let mut spec = ClusterSpec::default();
-    spec.add(Role::ControlPlane, masters)?;
+    spec.add(Role::ControlPlane, control_plane)?;
     spec.add(Role::Worker, words.hosts("node-host-list", defaults)?)?;
     spec.kubernetes = Some(KubernetesSpec {
         settings: ClusterSettings { network, ..ClusterSettings::default() },
@@ -353,10 +353,10 @@ sunshine-installer -K onekey_deploy_ctl [OPERATION OPTION…]… [--json] [-v] [
       --host-list HOST…           its members (also --hosts)
       -f RPM…                     install from these files (also --force-reinstall)
   -create_k8s_cluster         make a Kubernetes cluster; on one line with the other it comes second
-      --master-host-list HOST…    masters (also --master-hosts)
-      --node-host-list HOST…      nodes (also --node-hosts)
+      --master-host-list HOST…    control plane nodes (also --master-hosts)
+      --node-host-list HOST…      worker nodes (also --node-hosts)
       --etcd-node-list HOST…      an etcd cluster that stands (also -enl)
-      -fm RPM…, -fn RPM…          packages of masters, of nodes
+      -fm RPM…, -fn RPM…          packages of control plane nodes, of worker nodes
       -cni NAME                   flannel, direct, or a network manifest in the bundle
       -cp create|add_nodes|del_nodes
       --add-master-host-list, --add-node-host-list, --del-master-host-list, --del-node-host-list HOST…

@@ -41,7 +41,7 @@ fn the_contracts_line() {
     };
     assert_eq!(etcd.members.len(), 2);
     assert_eq!(etcd.rpms, ["/home/install_rpm/etcd-3.2.18-1.el7.x86_64.rpm"]);
-    assert_eq!((cluster.master_rpms.len(), cluster.node_rpms.len()), (2, 1));
+    assert_eq!((cluster.control_plane_rpms.len(), cluster.worker_rpms.len()), (2, 1));
 }
 
 #[test]
@@ -93,10 +93,10 @@ fn every_option_by_every_name_with_one_dash_two_and_an_equals_sign() {
 fn nodes_are_added_and_removed() {
     let add = read(&["-create_k8s_cluster", "-cp", "add_nodes", "--add-node-hosts", "a:b:c@d@10.0.0.1"]).unwrap();
     let [Operation::ClusterAdd(add)] = add.as_slice() else { panic!("{add:?}") };
-    assert_eq!(add.nodes[0].auth.password.as_ref().unwrap().expose(), "b:c@d");
+    assert_eq!(add.workers[0].auth.password.as_ref().unwrap().expose(), "b:c@d");
     let del = read(&["--create_k8s_cluster", "--cp=del_nodes", "-del-master-hosts", "[fe80::1]:2222"]).unwrap();
     let [Operation::ClusterRemove(del)] = del.as_slice() else { panic!("{del:?}") };
-    assert_eq!(del.masters[0].to_string(), "root@[fe80::1]:2222");
+    assert_eq!(del.control_plane[0].to_string(), "root@[fe80::1]:2222");
 }
 
 #[test]

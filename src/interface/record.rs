@@ -39,21 +39,21 @@ fn describe(operation: &Operation, params: &mut Map<String, Value>) {
         Operation::EtcdCreate(etcd) => put("etcd-host-list", &etcd.members),
         Operation::EtcdAdd(etcd) | Operation::EtcdRemove(etcd) => put("etcd-host-list", &etcd.members),
         Operation::ClusterCreate(cluster) => {
-            put("master-host-list", &cluster.masters);
-            put("node-host-list", &cluster.nodes);
+            put("master-host-list", &cluster.control_plane);
+            put("node-host-list", &cluster.workers);
             put("etcd-host-list", &cluster.etcd);
             if cluster.settings.network != Network::Auto {
                 params.insert("cni".to_owned(), json!(network_word(&cluster.settings.network)));
             }
         }
         Operation::ClusterAdd(change) => {
-            put("master-host-list", &change.masters);
-            put("node-host-list", &change.nodes);
+            put("master-host-list", &change.control_plane);
+            put("node-host-list", &change.workers);
             put("etcd-host-list", &change.etcd);
         }
         Operation::ClusterRemove(change) => {
-            put("master-host-list", &change.masters);
-            put("node-host-list", &change.nodes);
+            put("master-host-list", &change.control_plane);
+            put("node-host-list", &change.workers);
             put("etcd-host-list", &change.etcd);
         }
         Operation::Ec2Create(request) => describe_ec2(request, params),

@@ -87,16 +87,6 @@ impl<'a> Cx<'a> {
         Ok(&self.run_host()?.owner)
     }
 
-    /// The connection to another host of the run.
-    ///
-    /// # Errors
-    /// When that host is not part of the run.
-    pub fn other(&self, name: &str) -> Result<&'a Host, StepError> {
-        let found =
-            self.hosts.get(name).ok_or_else(|| StepError::failed(format!("{name} is not a host of this run")))?;
-        Ok(&found.host)
-    }
-
     /// A dry run prints what would change; any other run has no use for diffs.
     pub fn wants_detail(&self) -> bool {
         self.dry_run

@@ -19,8 +19,8 @@ pub fn operations(request: &Request) -> Vec<Operation> {
         Intent::Add => vec![add(spec)],
         Intent::Remove { force, drain_timeout } => vec![match spec.kubernetes {
             Some(_) => Operation::ClusterRemove(ClusterRemove {
-                masters: spec.hosts(Role::ControlPlane),
-                nodes: spec.hosts(Role::Worker),
+                control_plane: spec.hosts(Role::ControlPlane),
+                workers: spec.hosts(Role::Worker),
                 etcd: spec.hosts(Role::Etcd),
                 force: *force,
                 drain_timeout: *drain_timeout,
@@ -54,11 +54,11 @@ fn converge(spec: &ClusterSpec, wipe_data: &[String]) -> Vec<Operation> {
     }
     if let Some(kubernetes) = &spec.kubernetes {
         operations.push(Operation::ClusterCreate(Box::new(ClusterCreate {
-            masters: spec.hosts(Role::ControlPlane),
-            nodes: spec.hosts(Role::Worker),
+            control_plane: spec.hosts(Role::ControlPlane),
+            workers: spec.hosts(Role::Worker),
             etcd: kubernetes.external_etcd.clone(),
-            master_rpms: kubernetes.control_plane_rpms.clone(),
-            node_rpms: kubernetes.worker_rpms.clone(),
+            control_plane_rpms: kubernetes.control_plane_rpms.clone(),
+            worker_rpms: kubernetes.worker_rpms.clone(),
             settings: kubernetes.settings.clone(),
         })));
     }
@@ -68,11 +68,11 @@ fn converge(spec: &ClusterSpec, wipe_data: &[String]) -> Vec<Operation> {
 fn add(spec: &ClusterSpec) -> Operation {
     match &spec.kubernetes {
         Some(kubernetes) => Operation::ClusterAdd(ClusterChange {
-            masters: spec.hosts(Role::ControlPlane),
-            nodes: spec.hosts(Role::Worker),
+            control_plane: spec.hosts(Role::ControlPlane),
+            workers: spec.hosts(Role::Worker),
             etcd: spec.hosts(Role::Etcd),
-            master_rpms: kubernetes.control_plane_rpms.clone(),
-            node_rpms: kubernetes.worker_rpms.clone(),
+            control_plane_rpms: kubernetes.control_plane_rpms.clone(),
+            worker_rpms: kubernetes.worker_rpms.clone(),
             etcd_rpms: spec.etcd.rpms.clone(),
             also: spec.named(),
         }),

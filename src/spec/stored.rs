@@ -25,8 +25,8 @@ pub fn stored(environment: &Environment) -> Result<Option<ClusterFile>, FlowErro
     let mut hosts: BTreeMap<HostId, Vec<Role>> = BTreeMap::new();
     let mut add = |host: &HostId, role: Role| hosts.entry(host.clone()).or_default().push(role);
     etcd.iter().flat_map(|c| c.members.keys()).for_each(|host| add(host, Role::Etcd));
-    cluster.iter().flat_map(|c| c.masters.keys()).for_each(|host| add(host, Role::ControlPlane));
-    cluster.iter().flat_map(|c| c.nodes.keys()).for_each(|host| add(host, Role::Worker));
+    cluster.iter().flat_map(|c| c.control_plane.keys()).for_each(|host| add(host, Role::ControlPlane));
+    cluster.iter().flat_map(|c| c.workers.keys()).for_each(|host| add(host, Role::Worker));
     let logins = Logins::load(environment)?;
     // By address, as a person would count them.
     let mut hosts: Vec<(HostId, Vec<Role>)> = hosts.into_iter().collect();

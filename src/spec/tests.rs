@@ -128,7 +128,7 @@ fn a_file_is_one_cluster_in_two_operations() {
     let [Operation::EtcdCreate(etcd), Operation::ClusterCreate(cluster)] = operations.as_slice() else {
         panic!("{operations:?}")
     };
-    assert!(etcd.tls && etcd.members.len() == 1 && cluster.masters.len() == 1 && cluster.nodes.len() == 1);
+    assert!(etcd.tls && etcd.members.len() == 1 && cluster.control_plane.len() == 1 && cluster.workers.len() == 1);
     let etcd_only =
         read("schema: 1\nhosts: [{address: h, roles: [etcd]}]\netcd: {tls: false, rpms: [a.rpm]}\n").unwrap();
     assert_eq!(etcd_only.spec.kubernetes, None);
@@ -262,19 +262,19 @@ fn environment(root: &Utf8Path) -> Environment {
     environment
         .save("etcd", &json!({"token": "t", "tls": true, "standing": true, "members": {"10.8.14.200": member}}))
         .unwrap();
-    let mut nodes = serde_json::Map::new();
+    let mut workers = serde_json::Map::new();
     for (subnet, (name, address)) in [("b", "10.8.14.201:2222"), ("c", "10.8.14.9")].into_iter().enumerate() {
         let mut node = machine(name, address.trim_end_matches(":2222"));
         node["subnet"] = json!(subnet);
-        nodes.insert(address.to_owned(), node);
+        workers.insert(address.to_owned(), node);
     }
     let cluster = json!({
         "settings": {"pod_cidr": "10.50.0.0/16", "registry_mirrors": ["https://r.example:5000"]},
         "network": "direct",
         "etcd": {"endpoints": ["https://10.8.14.200:2379"], "tls": true},
         "standing": true,
-        "masters": {"10.8.14.200": machine("a", "10.8.14.200")},
-        "nodes": nodes,
+        "control_plane": {"10.8.14.200": machine("a", "10.8.14.200")},
+        "workers": workers,
     });
     environment.save("kubernetes", &cluster).unwrap();
     let mut logins = ["root@10.8.14.200", "maint@10.8.14.201:2222"]
@@ -325,8 +325,8 @@ fn what_a_file_no_longer_names_is_found_and_removed_on_request_only() {
     let request = removal(&leaving, &described, &stored, &login).unwrap();
     let operations = operations(&request);
     let [Operation::ClusterRemove(remove)] = operations.as_slice() else { panic!("{operations:?}") };
-    assert_eq!(remove.nodes[0].to_string(), "root@10.8.14.9");
-    assert!(remove.masters.is_empty() && remove.etcd.is_empty() && !remove.force);
+    assert_eq!(remove.workers[0].to_string(), "root@10.8.14.9");
+    assert!(remove.control_plane.is_empty() && remove.etcd.is_empty() && !remove.force);
     assert_eq!(remove.also.len(), 2);
 
     let none = read("schema: 1\nhosts: [{address: 10.8.14.200, roles: [etcd]}]\n").unwrap();

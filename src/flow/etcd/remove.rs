@@ -99,7 +99,7 @@ impl Flow for Remove {
             ));
         }
         if let Some(cluster) = kubernetes::Cluster::load(asked.environment)? {
-            self.in_use = cluster.masters.into_keys().chain(cluster.nodes.into_keys()).collect();
+            self.in_use = cluster.control_plane.into_keys().chain(cluster.workers.into_keys()).collect();
         }
         let hosts = self.request.members.iter().map(Target::id);
         let gone = hosts.filter(|h| !known.members.contains_key(h));

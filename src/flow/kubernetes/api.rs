@@ -11,8 +11,8 @@ use ureq::Agent;
 use ureq::http::Request;
 
 use crate::flow::error::FlowError;
+use crate::flow::pki::Pki;
 use crate::flow::retry::{self, Patience, Transient, noted};
-use crate::flow::state::Environment;
 use crate::flow::tlsclient::{self, NoAnswer};
 
 use super::endpoint;
@@ -86,16 +86,12 @@ impl<'a> Api<'a> {
     ///
     /// # Errors
     /// When the administrator's certificate cannot be made or read.
-    pub(super) fn open(
-        environment: &Environment,
-        cluster: &Cluster,
-        patience: Patience<'a>,
-    ) -> Result<Self, FlowError> {
-        let keys = ClusterKeys::new(environment.pki(), cluster);
+    pub(super) fn open(pki: &Pki, cluster: &Cluster, patience: Patience<'a>) -> Result<Self, FlowError> {
+        let keys = ClusterKeys::new(pki.clone(), cluster);
         let (ca, admin) = (keys.ca.issue()?, keys.admin_keys().issue()?);
         let agent = tlsclient::agent(&ca.cert, &admin, TIMEOUT)
             .map_err(|e| FlowError::Failed { error: format!("the administrator's certificate: {e}"), help: None })?;
-        let mut servers: Vec<String> = cluster.masters.values().map(endpoint::of_master).collect();
+        let mut servers: Vec<String> = cluster.control_plane.values().map(endpoint::of_machine).collect();
         let people = endpoint::for_people(cluster);
         if !servers.contains(&people) {
             servers.push(people);
@@ -199,6 +195,7 @@ mod tests {
 
     use super::*;
     use crate::flow::pki::{CertRequest, KeyPairPem, Purpose, Usage};
+    use crate::flow::state::Environment;
     use crate::flow::wrong_server::{Answer, WrongServer};
 
     /// A certificate for 127.0.0.1 by the cluster's authority in this environment.
@@ -214,8 +211,8 @@ mod tests {
     fn cluster(server: &WrongServer) -> Cluster {
         serde_json::from_value(json!({
             "settings": {"api_endpoint": server.address().to_string()}, "network": "direct", "balanced": true,
-            "etcd": {"endpoints": [], "tls": false}, "nodes": {},
-            "masters": {"h": {"name": "host0", "address": "127.0.0.1"}},
+            "etcd": {"endpoints": [], "tls": false}, "workers": {},
+            "control_plane": {"h": {"name": "host0", "address": "127.0.0.1"}},
         }))
         .unwrap()
     }
@@ -241,7 +238,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let environment = environment(&folder);
         let server = wrong_four_times(&environment);
-        let api = Api::open(&environment, &cluster(&server), Patience::SHORT).unwrap();
+        let api = Api::open(&environment.pki(), &cluster(&server), Patience::SHORT).unwrap();
         assert_eq!(api.get("/api/v1/nodes/a").unwrap()["kind"], "Node");
         assert_eq!(api.patch("/api/v1/nodes/a", &json!({"spec": {}})).unwrap()["kind"], "Node");
         assert_eq!(api.delete("/api/v1/nodes/a").unwrap()["kind"], "Node");
@@ -254,7 +251,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let environment = environment(&folder);
         let server = wrong_four_times(&environment);
-        let api = Api::open(&environment, &cluster(&server), Patience::SHORT).unwrap();
+        let api = Api::open(&environment.pki(), &cluster(&server), Patience::SHORT).unwrap();
         assert_eq!(api.get("/healthz").unwrap()["kind"], "Node");
         for try_number in 0..4 {
             let error = api.post_once("/api/v1/pods", &json!({})).unwrap_err();
@@ -271,14 +268,14 @@ mod tests {
             "/refused" => Answer::json(404, &json!({"message": "no such node"})),
             _ => Answer::json(500, &json!({"message": "boom"})),
         });
-        let api = Api::open(&environment, &cluster(&server), Patience::SHORT).unwrap();
+        let api = Api::open(&environment.pki(), &cluster(&server), Patience::SHORT).unwrap();
         assert!(api.get("/refused").unwrap_err().is_not_found());
         assert_eq!(server.seen().len(), 1);
         let patience = Patience::SHORT.at_most(Duration::from_millis(600));
-        let api = Api::open(&environment, &cluster(&server), patience).unwrap();
+        let api = Api::open(&environment.pki(), &cluster(&server), patience).unwrap();
         let error = api.get("/boom").unwrap_err().to_string();
         assert!(error.contains("the API says 500: boom (") && error.contains(" tries in "), "{error}");
-        let api = Api::open(&environment, &cluster(&server), Patience::ONCE).unwrap();
+        let api = Api::open(&environment.pki(), &cluster(&server), Patience::ONCE).unwrap();
         let before = server.seen().len();
         assert!(!api.get("/boom").unwrap_err().to_string().contains("tries"));
         assert_eq!(server.seen().len(), before + 1);
@@ -290,8 +287,8 @@ mod tests {
         let [own, other] = [environment(&folders[0]), environment(&folders[1])];
         let server = WrongServer::start(Some(&certificate(&other)), |_| Answer::text(200, "{}"));
         let mut cluster = cluster(&server);
-        cluster.masters.clear();
-        let api = Api::open(&own, &cluster, Patience::SHORT).unwrap();
+        cluster.control_plane.clear();
+        let api = Api::open(&own.pki(), &cluster, Patience::SHORT).unwrap();
         let error = api.get("/api/v1/nodes").unwrap_err();
         assert!(!error.is_transient(), "{error}");
         assert!(!error.to_string().contains("tries"), "{error}");

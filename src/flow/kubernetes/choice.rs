@@ -35,21 +35,21 @@ impl Converge {
 
     pub(super) fn choose_packages(&mut self, bundle: Option<&Bundle>) -> Result<(), FlowError> {
         let rules = self.rules(bundle);
-        let (control_plane, mut node) = (rules.control_plane_packages().to_vec(), rules.node_packages().to_vec());
-        self.master_packages = packages(&self.master_rpms, "-fm", &control_plane, bundle)?;
-        need(&self.master_packages, control_plane.first(), "-fm")?;
+        let (control_plane, mut node) = (rules.control_plane_packages().to_vec(), rules.worker_packages().to_vec());
+        self.control_plane_packages = packages(&self.control_plane_rpms, "-fm", &control_plane, bundle)?;
+        need(&self.control_plane_packages, control_plane.first(), "-fm")?;
         // A control plane of images needs a runtime as well.
         let runtime = runtime::package(self.containerd(bundle), bundle);
-        if rules.runs_control_plane() && self.master_rpms.is_empty() {
-            self.master_packages.extend(rpms::by_name([runtime]));
+        if rules.runs_control_plane() && self.control_plane_rpms.is_empty() {
+            self.control_plane_packages.extend(rpms::by_name([runtime]));
         }
         let first_of_node = node.first().copied();
         node.insert(0, runtime);
-        self.node_packages = packages(&self.node_rpms, "-fn", &node, bundle)?;
-        need(&self.node_packages, first_of_node.as_ref(), "-fn")?;
+        self.worker_packages = packages(&self.worker_rpms, "-fn", &node, bundle)?;
+        need(&self.worker_packages, first_of_node.as_ref(), "-fn")?;
         // With a bundle at hand what it lacks would come from the internet, which is not there: said before any host is
         // touched.
-        for (wanted, option) in [(&self.master_packages, "-fm"), (&self.node_packages, "-fn")] {
+        for (wanted, option) in [(&self.control_plane_packages, "-fm"), (&self.worker_packages, "-fn")] {
             let by_name = wanted.iter().filter(|w| matches!(w, Wanted::Name(name) if rules.must_be_at_hand(name)));
             for package in by_name {
                 if bundle.is_some() && !rpms::in_bundle(bundle, package.name()) {
@@ -65,7 +65,7 @@ impl Converge {
 
     pub(super) fn containerd(&self, bundle: Option<&Bundle>) -> bool {
         let rules = self.rules(bundle);
-        let version = || version::named(rules.key_package(), &self.master_packages, bundle);
+        let version = || version::named(rules.key_package(), &self.control_plane_packages, bundle);
         match (&self.before, self.settings().runtime) {
             (Some(known), _) => known.containerd,
             (None, Runtime::Docker) => false,
@@ -86,9 +86,9 @@ impl Converge {
             Some(known) if self.settings.is_none() => known.balanced,
             Some(known) if known.balanced => true,
             known => {
-                let masters = self.masters.iter().map(Target::id);
+                let control_plane = self.control_plane.iter().map(Target::id);
                 let all: BTreeSet<HostId> =
-                    masters.chain(known.iter().flat_map(|k| k.masters.keys().cloned())).collect();
+                    control_plane.chain(known.iter().flat_map(|k| k.control_plane.keys().cloned())).collect();
                 all.len() > 1 || rpms::in_bundle(bundle, cluster_sync::BALANCER_PACKAGE)
             }
         }

@@ -91,11 +91,11 @@ pub(super) struct On<'a> {
 
 impl<'a> On<'a> {
     pub(super) fn control_plane(&self) -> Option<&'a Machine> {
-        self.cluster.masters.get(self.host)
+        self.cluster.control_plane.get(self.host)
     }
 
     pub(super) fn node(&self) -> Option<&'a Node> {
-        self.cluster.nodes.get(self.host)
+        self.cluster.workers.get(self.host)
     }
 
     /// Whether pods run on it: those of the control plane too, where it is made of pods.

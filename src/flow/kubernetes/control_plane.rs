@@ -5,8 +5,8 @@ use crate::plan::{Step, StepId};
 use crate::resource::{Files, FirewallPorts, Reads};
 
 use super::component::{Component, On, unit};
+use super::control_plane_files::ControlPlaneFiles;
 use super::endpoint;
-use super::master::MasterFiles;
 use super::state::API_PORT;
 use super::verify::{Leads, MasterAnswers};
 
@@ -32,18 +32,18 @@ impl Component for ControlPlane {
         let mut steps = Vec::new();
         if on.facts.firewalld() {
             let ports = FirewallPorts(vec![format!("{API_PORT}/tcp")]);
-            steps.push(on.step("master.firewall", "open the API's port in firewalld", ports));
+            steps.push(on.step("control-plane.firewall", "open the API's port in firewalld", ports));
         }
-        let files = MasterFiles::new(on.cluster, on.keys, on.host, machine);
+        let files = ControlPlaneFiles::new(on.cluster, on.keys, on.host, machine);
         let configure = "write the control plane's configuration and certificates";
-        steps.push(on.step("master.configure", configure, files.all()));
+        steps.push(on.step("control-plane.configure", configure, files.all()));
         let start = |name: &str, title: &str, read: &Files, weight| {
             let unit = unit(name, Reads::Files(read.clone()));
             on.step(&format!("{name}.start"), format!("start {title}"), unit).weight(weight)
         };
         let api = start("kube-apiserver", "the API server", &files.api_server, 4);
         steps.push(api.after_if_present(on.waits.etcd.iter().cloned()).after(on.waits.before.clone()));
-        let server = endpoint::of_master(machine);
+        let server = endpoint::of_machine(machine);
         let wait = MasterAnswers { server: server.clone() };
         steps.push(on.step("kubernetes.answers", "wait for the API", wait).weight(4));
         // Not before: the API gives them their permissions (RBAC) in the last part of its own start.

@@ -29,8 +29,8 @@ use super::{access, dns, endpoint, pod_network, preflight, runtime, state, versi
 /// Brings a Kubernetes cluster to what it should be.
 #[derive(Debug)]
 pub struct Converge {
-    pub(super) masters: Vec<Target>,
-    nodes: Vec<Target>,
+    pub(super) control_plane: Vec<Target>,
+    pub(super) workers: Vec<Target>,
     /// Hosts that keep their roles, and are part of the run because something that they use has changed.
     refresh: Vec<Target>,
     /// Why they are; nothing when hosts are named for their own sake.
@@ -39,10 +39,10 @@ pub struct Converge {
     pub(super) settings: Option<ClusterSettings>,
     /// Members of an etcd cluster of the site.
     etcd: Vec<Target>,
-    pub(super) master_rpms: Vec<String>,
-    pub(super) node_rpms: Vec<String>,
-    pub(super) master_packages: Vec<Wanted>,
-    pub(super) node_packages: Vec<Wanted>,
+    pub(super) control_plane_rpms: Vec<String>,
+    pub(super) worker_rpms: Vec<String>,
+    pub(super) control_plane_packages: Vec<Wanted>,
+    pub(super) worker_packages: Vec<Wanted>,
     images: Vec<Image>,
     manifests: Vec<Manifest>,
     /// As the control host knows the cluster and its etcd before the run, and the cluster as it is to be.
@@ -54,15 +54,15 @@ pub struct Converge {
 impl Converge {
     /// The cluster with these settings and hosts.
     pub fn create(request: ClusterCreate) -> Self {
-        let ClusterCreate { masters, nodes, etcd, master_rpms, node_rpms, settings } = request;
-        let nodes = if nodes.is_empty() { masters.clone() } else { nodes };
-        Self { settings: Some(settings), etcd, ..Self::new(masters, nodes, master_rpms, node_rpms) }
+        let ClusterCreate { control_plane, workers, etcd, control_plane_rpms, worker_rpms, settings } = request;
+        let workers = if workers.is_empty() { control_plane.clone() } else { workers };
+        Self { settings: Some(settings), etcd, ..Self::new(control_plane, workers, control_plane_rpms, worker_rpms) }
     }
 
     /// The cluster that stands, with these hosts beside its own.
     pub fn add(change: &ClusterChange) -> Self {
-        let ClusterChange { masters, nodes, master_rpms, node_rpms, .. } = change.clone();
-        Self::new(masters, nodes, master_rpms, node_rpms)
+        let ClusterChange { control_plane, workers, control_plane_rpms, worker_rpms, .. } = change.clone();
+        Self::new(control_plane, workers, control_plane_rpms, worker_rpms)
     }
 
     /// The cluster that stands, on these hosts of it.
@@ -74,23 +74,28 @@ impl Converge {
     /// With these hosts of it too.
     #[must_use]
     pub fn and_refresh(self, hosts: Vec<Target>) -> Self {
-        let named = |t: &Target| self.masters.iter().all(|m| !m.same_host(t));
+        let named = |t: &Target| self.control_plane.iter().all(|m| !m.same_host(t));
         let refresh = hosts.into_iter().filter(named).collect();
         Self { refresh, ..self }
     }
 
-    fn new(masters: Vec<Target>, nodes: Vec<Target>, master_rpms: Vec<String>, node_rpms: Vec<String>) -> Self {
+    fn new(
+        control_plane: Vec<Target>,
+        workers: Vec<Target>,
+        control_plane_rpms: Vec<String>,
+        worker_rpms: Vec<String>,
+    ) -> Self {
         Self {
-            masters,
-            nodes,
+            control_plane,
+            workers,
             refresh: Vec::new(),
             reason: None,
             settings: None,
             etcd: Vec::new(),
-            master_rpms,
-            node_rpms,
-            master_packages: Vec::new(),
-            node_packages: Vec::new(),
+            control_plane_rpms,
+            worker_rpms,
+            control_plane_packages: Vec::new(),
+            worker_packages: Vec::new(),
             images: Vec::new(),
             manifests: Vec::new(),
             before: None,
@@ -103,26 +108,6 @@ impl Converge {
     pub(super) fn settings(&self) -> ClusterSettings {
         let kept = self.before.as_ref().map(|known| &known.settings);
         kept.or(self.settings.as_ref()).cloned().unwrap_or_default()
-    }
-
-    /// Hosts that are in the cluster already are said; a second control plane node needs an endpoint that nodes find it by.
-    fn check_joining(&self, known: &Cluster) -> Result<Vec<Problem>, FlowError> {
-        let new = |t: &&Target| !known.masters.contains_key(&t.id());
-        let settings = &known.settings;
-        let shared = known.balanced || settings.api_endpoint.is_some() || settings.api_vip.is_some();
-        if !shared && self.masters.iter().any(|t| new(&t)) {
-            return Err(FlowError::request_with_help(
-                "the nodes of this cluster reach its only control plane node directly, so another would be of no use",
-                "put haproxy into the bundle (`bundle repack --add FILE`) and run `cluster create` again with all hosts",
-            ));
-        }
-        let there = |hosts: &[Target], is: &dyn Fn(&str) -> bool, what: &str| -> Vec<Problem> {
-            let hosts = hosts.iter().map(Target::id).filter(|h| is(h));
-            hosts.map(|h| Problem::info(&h, format!("is a {what} of the cluster already"))).collect()
-        };
-        let mut problems = there(&self.masters, &|h| known.masters.contains_key(h), "control plane node");
-        problems.extend(there(&self.nodes, &|h| known.nodes.contains_key(h), "worker node"));
-        Ok(problems)
     }
 
     /// The cluster as far as it follows from the request: a place for every host, before any host has been asked.
@@ -139,12 +124,12 @@ impl Converge {
             standing: false,
             dns: None,
             images: BTreeSet::new(),
-            masters: BTreeMap::new(),
-            nodes: BTreeMap::new(),
+            control_plane: BTreeMap::new(),
+            workers: BTreeMap::new(),
         });
         cluster.balanced = self.balanced(bundle);
         // Manifests are applied by a control plane node of this run.
-        if !self.masters.is_empty() {
+        if !self.control_plane.is_empty() {
             cluster.dns = dns::address(&self.manifests).or(cluster.dns);
         }
         // A host that joins by another bundle says nothing of what the others are to have.
@@ -156,14 +141,14 @@ impl Converge {
             cluster.settings.insecure_registries.clone_from(&settings.insecure_registries);
         }
         let unknown = |host: &str| Machine { name: host.to_owned(), address: Ipv4Addr::UNSPECIFIED.into() };
-        for host in self.masters.iter().map(Target::id) {
+        for host in self.control_plane.iter().map(Target::id) {
             let machine = unknown(&host);
-            cluster.masters.entry(host).or_insert(machine);
+            cluster.control_plane.entry(host).or_insert(machine);
         }
         let mut free = cluster.free_subnets();
-        for host in self.nodes.iter().map(Target::id) {
+        for host in self.workers.iter().map(Target::id) {
             let machine = unknown(&host);
-            cluster.nodes.entry(host).or_insert_with(|| Node { machine, subnet: free.next().unwrap_or_default() });
+            cluster.workers.entry(host).or_insert_with(|| Node { machine, subnet: free.next().unwrap_or_default() });
         }
         cluster
     }
@@ -179,19 +164,20 @@ impl Converge {
                 cluster.etcd = access::first(&self.etcd, own_etcd, &seen.environment.name)?;
                 let facts = seen.facts.values().copied();
                 let key = self.rules(seen.bundle).key_package();
-                cluster.version = version::of(key, &self.master_packages, seen.bundle, facts).unwrap_or_default();
+                cluster.version =
+                    version::of(key, &self.control_plane_packages, seen.bundle, facts).unwrap_or_default();
                 cluster.minor = version::minor(&cluster.version).unwrap_or_else(state::today);
             }
         }
-        for target in &self.masters {
-            cluster.masters.insert(target.id(), machine(target, seen)?);
+        for target in &self.control_plane {
+            cluster.control_plane.insert(target.id(), machine(target, seen)?);
         }
-        for target in &self.nodes {
-            if let Some(node) = cluster.nodes.get_mut(&target.id()) {
+        for target in &self.workers {
+            if let Some(node) = cluster.workers.get_mut(&target.id()) {
                 node.machine = machine(target, seen)?;
             }
         }
-        if cluster.nodes.values().any(|n| n.subnet >= cluster.room()) {
+        if cluster.workers.values().any(|n| n.subnet >= cluster.room()) {
             return Err(FlowError::request(format!(
                 "the pod network {} has room for {} nodes only",
                 cluster.settings.pod_cidr,
@@ -204,17 +190,17 @@ impl Converge {
     /// The hosts of this run by their roles: what a host was before this run it stays.
     fn hosts(&self) -> Hosts {
         let names = |targets: &[Target]| -> BTreeSet<HostId> { targets.iter().map(Target::id).collect() };
-        let (mut masters, mut nodes) = (names(&self.masters), names(&self.nodes));
+        let (mut control_plane, mut workers) = (names(&self.control_plane), names(&self.workers));
         for host in self.targets().iter().map(Target::id) {
             let known = self.before.as_ref();
-            if known.is_some_and(|k| k.masters.contains_key(&host)) {
-                masters.insert(host.clone());
+            if known.is_some_and(|k| k.control_plane.contains_key(&host)) {
+                control_plane.insert(host.clone());
             }
-            if known.is_some_and(|k| k.nodes.contains_key(&host)) {
-                nodes.insert(host);
+            if known.is_some_and(|k| k.workers.contains_key(&host)) {
+                workers.insert(host);
             }
         }
-        Hosts { masters, nodes }
+        Hosts { control_plane, workers }
     }
 
     /// Hosts of this run that will run pods and whose disks are too small for the images.
@@ -224,11 +210,11 @@ impl Converge {
             return Vec::new();
         }
         let cluster = self.outline(self.before.as_ref(), scene.bundle);
-        let Hosts { masters, mut nodes } = self.hosts();
+        let Hosts { control_plane, mut workers } = self.hosts();
         if cluster.distribution.rules().runs_control_plane() {
-            nodes.extend(masters);
+            workers.extend(control_plane);
         }
-        let hosts = nodes.iter().filter_map(|host| scene.hosts.get(host));
+        let hosts = workers.iter().filter_map(|host| scene.hosts.get(host));
         let runtime = runtime::of(&cluster);
         // A host without the runtime has none of the images; what another lacks is seen when they are brought.
         let is_new = |host: &&RunHost| !runtime.packages().iter().any(|name| host.facts.packages.contains_key(*name));
@@ -236,7 +222,7 @@ impl Converge {
     }
 
     fn roles_packages(&self) -> RolesPackages<'_> {
-        RolesPackages { control_plane: &self.master_packages, node: &self.node_packages }
+        RolesPackages { control_plane: &self.control_plane_packages, worker: &self.worker_packages }
     }
 
     fn supply<'a>(&'a self, bundle: Option<&'a Bundle>, delivery: &'a Delivery) -> Supply<'a> {
@@ -259,20 +245,22 @@ fn machine(target: &Target, seen: &Seen<'_>) -> Result<Machine, FlowError> {
 
 impl Flow for Converge {
     fn title(&self) -> String {
-        let (masters, nodes) = (self.masters.len(), self.nodes.len());
+        let (control_plane, workers) = (self.control_plane.len(), self.workers.len());
         match (&self.settings, self.reason) {
             (Some(_), _) => {
-                format!("create the Kubernetes cluster of {masters} control plane node(s), {nodes} worker node(s)")
+                format!(
+                    "create the Kubernetes cluster of {control_plane} control plane node(s), {workers} worker node(s)"
+                )
             }
             (None, Some(reason)) => reason.to_owned(),
             (None, None) => {
-                format!("add {masters} control plane node(s), {nodes} worker node(s) to the Kubernetes cluster")
+                format!("add {control_plane} control plane node(s), {workers} worker node(s) to the Kubernetes cluster")
             }
         }
     }
 
     fn targets(&self) -> Vec<Target> {
-        let all = self.masters.iter().chain(&self.nodes).chain(&self.refresh);
+        let all = self.control_plane.iter().chain(&self.workers).chain(&self.refresh);
         let mut seen = BTreeSet::new();
         all.filter(|target| seen.insert(target.id())).cloned().collect()
     }
@@ -283,23 +271,26 @@ impl Flow for Converge {
         self.own_etcd = etcd::Cluster::load(asked.environment)?;
         match (&self.before, &self.settings) {
             (None, None) => return Err(no_cluster(asked.environment)),
-            (_, Some(settings)) => preflight::check_request(&self.masters, settings, bundle)?,
+            (_, Some(settings)) => preflight::check_request(&self.control_plane, settings, bundle)?,
             (Some(_), None) => {}
         }
         self.images = images::in_bundle(bundle)?;
         let network = self.network(bundle);
         self.manifests = manifest::in_bundle(bundle, &network)?;
         if self.before.is_none() {
-            self.rules(bundle).check(&self.masters, &self.settings(), &network, &self.manifests)?;
+            self.rules(bundle).check(&self.control_plane, &self.settings(), &network, &self.manifests)?;
         }
         self.choose_packages(bundle)?;
-        let mut problems = Vec::new();
-        match (&self.before, &self.settings) {
-            (Some(known), Some(settings)) => problems.extend(preflight::check_kept(&known.settings, settings)),
-            (Some(known), None) => problems.extend(self.check_joining(known)?),
-            (None, _) => {}
+        let Some(known) = &self.before else { return Ok(Vec::new()) };
+        self.check_roles(known)?;
+        // With a new balancer on every node another control plane node is of use: all hosts are named then.
+        if self.settings.is_none() || !known.distribution.rules().balances() {
+            self.check_endpoint(known)?;
         }
-        Ok(problems)
+        Ok(match &self.settings {
+            Some(settings) => preflight::check_kept(&known.settings, settings),
+            None => self.there_already(known),
+        })
     }
 
     fn packages(&self, scene: &Scene<'_>) -> Result<BTreeMap<HostId, Vec<Wanted>>, FlowError> {
@@ -312,11 +303,11 @@ impl Flow for Converge {
         let key = self.rules(scene.bundle).key_package();
         let asked = || {
             let facts = scene.hosts.values().map(|h| &h.facts);
-            version::of(key, &self.master_packages, scene.bundle, facts).and_then(|v| version::minor(&v))
+            version::of(key, &self.control_plane_packages, scene.bundle, facts).and_then(|v| version::minor(&v))
         };
         let minor = self.before.as_ref().map_or_else(|| asked().unwrap_or_else(state::today), |known| known.minor);
-        let new_masters: Vec<HostId> = self.masters.iter().map(Target::id).collect();
-        let mut problems = preflight::check_hosts(&self.targets(), &new_masters, &self.settings(), minor, scene);
+        let new_control_plane: Vec<HostId> = self.control_plane.iter().map(Target::id).collect();
+        let mut problems = preflight::check_hosts(&self.targets(), &new_control_plane, &self.settings(), minor, scene);
         problems.extend(self.check_space(scene));
         problems.extend(self.before.iter().flat_map(|known| preflight::check_taken(&self.targets(), known, scene)));
         Ok(problems)
@@ -339,17 +330,17 @@ impl Flow for Converge {
 
     fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError> {
         let Some(cluster) = &mut self.after else { return Ok(Vec::new()) };
-        if !cluster.standing && cluster.masters.keys().any(|host| report.succeeded(host)) {
+        if !cluster.standing && cluster.control_plane.keys().any(|host| report.succeeded(host)) {
             cluster.standing = true;
             cluster.save(scene.environment)?;
         }
         if report.any_failed() {
             return Ok(Vec::new());
         }
-        let (masters, nodes) = (cluster.masters.len(), cluster.nodes.len());
+        let (control_plane, workers) = (cluster.control_plane.len(), cluster.workers.len());
         let (url, network) = (endpoint::for_people(cluster), pod_network::of(&cluster.network).name(cluster));
         Ok(vec![
-            format!("Kubernetes: {masters} control plane node(s), {nodes} worker node(s), API at {url}"),
+            format!("Kubernetes: {control_plane} control plane node(s), {workers} worker node(s), API at {url}"),
             format!("Kubernetes: pod network {network}"),
             "Kubernetes: log in to any control plane node as root, and `kubectl get nodes` answers".to_owned(),
         ])

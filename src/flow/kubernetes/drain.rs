@@ -38,7 +38,7 @@ impl Access {
     fn api<'a>(&self, cx: &Cx<'a>) -> Result<Api<'a>, StepError> {
         let patience = Patience::of_step(cx);
         let patience = if self.force { patience.at_most(FORCED) } else { patience };
-        Api::open(&self.environment, &self.cluster, patience).map_err(|e| StepError::failed(e.to_string()))
+        Api::open(&self.environment.pki(), &self.cluster, patience).map_err(|e| StepError::failed(e.to_string()))
     }
 }
 
@@ -249,7 +249,7 @@ mod tests {
         let server = api(&environment);
         let cluster: Cluster = serde_json::from_value(json!({
             "settings": {"api_endpoint": server.address().to_string()}, "network": "direct", "balanced": true,
-            "etcd": {"endpoints": [], "tls": false}, "nodes": {}, "masters": {},
+            "etcd": {"endpoints": [], "tls": false}, "control_plane": {}, "workers": {},
         }))
         .unwrap();
         let access = Arc::new(Access { environment, cluster, force: false });

@@ -12,8 +12,8 @@ use super::state::{API_PORT, Cluster, Machine};
 pub(super) const LOCAL_PORT: u16 = 8443;
 
 /// A control plane node's own API.
-pub(super) fn of_master(master: &Machine) -> String {
-    format!("https://{}", SocketAddr::new(master.address, API_PORT))
+pub(super) fn of_machine(machine: &Machine) -> String {
+    format!("https://{}", SocketAddr::new(machine.address, API_PORT))
 }
 
 /// `https://HOST:PORT` for what runs on a node.
@@ -21,20 +21,20 @@ pub(super) fn for_nodes(cluster: &Cluster) -> String {
     match shared(cluster) {
         Some(url) => url,
         None if cluster.balanced => format!("https://127.0.0.1:{LOCAL_PORT}"),
-        None => cluster.masters.values().next().map_or_else(String::new, of_master),
+        None => cluster.control_plane.values().next().map_or_else(String::new, of_machine),
     }
 }
 
 /// `https://HOST:PORT` for people and programs outside the cluster: the shared endpoint, else the first control plane node.
 pub(super) fn for_people(cluster: &Cluster) -> String {
-    shared(cluster).unwrap_or_else(|| cluster.masters.values().next().map_or_else(String::new, of_master))
+    shared(cluster).unwrap_or_else(|| cluster.control_plane.values().next().map_or_else(String::new, of_machine))
 }
 
 /// For root on a host of the cluster: what survives the loss of a control plane node where there is such a thing.
 pub(super) fn for_root(cluster: &Cluster, host: &str) -> String {
-    match cluster.masters.get(host) {
-        Some(own) if shared(cluster).is_none() && !(cluster.balanced && cluster.nodes.contains_key(host)) => {
-            of_master(own)
+    match cluster.control_plane.get(host) {
+        Some(own) if shared(cluster).is_none() && !(cluster.balanced && cluster.workers.contains_key(host)) => {
+            of_machine(own)
         }
         _ => for_nodes(cluster),
     }

@@ -36,18 +36,23 @@ impl ClusterKeys {
         }
     }
 
+    /// What makes them.
+    pub(super) fn pki(&self) -> &Pki {
+        &self.pki
+    }
+
     fn issued(&self, request: CertRequest) -> Material {
         self.pki.material(Purpose::Kubernetes, Ask::Certificate(request))
     }
 
     /// The API server of this control plane node: every name and address by which it may be called.
-    pub(super) fn api_server(&self, cluster: &Cluster, master: &Machine) -> Material {
+    pub(super) fn api_server(&self, cluster: &Cluster, machine: &Machine) -> Material {
         let domain = &cluster.settings.cluster_domain;
         let mut dns: Vec<String> =
             ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"].map(str::to_owned).to_vec();
         dns.push(format!("kubernetes.default.svc.{domain}"));
-        dns.push(master.name.clone());
-        let mut ips = vec![master.address, cluster.service_ip(), IpAddr::from([127, 0, 0, 1])];
+        dns.push(machine.name.clone());
+        let mut ips = vec![machine.address, cluster.service_ip(), IpAddr::from([127, 0, 0, 1])];
         for given in
             [cluster.settings.api_endpoint.as_deref(), cluster.settings.api_vip.as_deref()].into_iter().flatten()
         {
@@ -61,7 +66,7 @@ impl ClusterKeys {
         dns.dedup();
         ips.dedup();
         self.issued(CertRequest {
-            name: format!("apiserver-{}", master.name),
+            name: format!("apiserver-{}", machine.name),
             common_name: "kube-apiserver".to_owned(),
             organizations: Vec::new(),
             dns,

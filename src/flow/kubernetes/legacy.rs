@@ -9,10 +9,10 @@ use super::state::{API_PORT, Cluster, Machine};
 const PKI: &str = "/etc/kubernetes/pki";
 
 /// kube-apiserver's.
-pub(super) fn api_server(cluster: &Cluster, master: &Machine, etcd_tls: bool) -> Vec<String> {
+pub(super) fn api_server(cluster: &Cluster, machine: &Machine, etcd_tls: bool) -> Vec<String> {
     let pki = |name: &str| format!("{PKI}/{name}");
     let mut args = vec![
-        format!("--advertise-address={}", master.address),
+        format!("--advertise-address={}", machine.address),
         "--bind-address=0.0.0.0".to_owned(),
         format!("--secure-port={API_PORT}"),
         "--insecure-bind-address=127.0.0.1".to_owned(),
@@ -24,7 +24,7 @@ pub(super) fn api_server(cluster: &Cluster, master: &Machine, etcd_tls: bool) ->
         "--anonymous-auth=false".to_owned(),
         "--authorization-mode=AlwaysAllow".to_owned(),
         "--admission-control=NamespaceLifecycle,LimitRanger,ServiceAccount,ResourceQuota".to_owned(),
-        format!("--apiserver-count={}", cluster.masters.len()),
+        format!("--apiserver-count={}", cluster.control_plane.len()),
         format!("--client-ca-file={}", pki("ca.crt")),
         format!("--tls-cert-file={}", pki("apiserver.crt")),
         format!("--tls-private-key-file={}", pki("apiserver.key")),
@@ -92,8 +92,8 @@ mod tests {
         serde_json::from_value(serde_json::json!({
             "settings": {}, "network": "direct", "minor": 5, "balanced": true,
             "etcd": {"endpoints": ["https://10.8.14.200:2379"], "tls": true},
-            "masters": {"10.8.14.200": machine("host0", "10.8.14.200"), "10.8.14.201": machine("host1", "10.8.14.201")},
-            "nodes": {},
+            "control_plane": {"10.8.14.200": machine("host0", "10.8.14.200"), "10.8.14.201": machine("host1", "10.8.14.201")},
+            "workers": {},
         }))
         .unwrap()
     }
@@ -120,9 +120,9 @@ mod tests {
     fn nothing_is_asked_of_1_5_that_came_later() {
         let cluster = cluster();
         assert!(cluster.is_legacy());
-        let master = cluster.masters.values().next().unwrap();
+        let machine = cluster.control_plane.values().next().unwrap();
         let all = [
-            api_server(&cluster, master, true),
+            api_server(&cluster, machine, true),
             controller_manager(&cluster, "/etc/kubernetes/kube-controller-manager.kubeconfig"),
             scheduler("/etc/kubernetes/kube-scheduler.kubeconfig"),
             kubelet(&cluster, "systemd", "https://127.0.0.1:8443"),

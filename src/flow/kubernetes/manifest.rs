@@ -64,7 +64,7 @@ impl Component for Manifests {
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
-        let server = on.control_plane().map_or_else(String::new, endpoint::of_master);
+        let server = on.control_plane().map_or_else(String::new, endpoint::of_machine);
         let apply = |manifest: &Manifest| {
             let title = format!("apply {} of the bundle", manifest.name);
             let apply = Apply { manifest: manifest.clone(), server: server.clone() };

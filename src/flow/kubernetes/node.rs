@@ -3,10 +3,10 @@
 use crate::resource::{FileSpec, Files};
 
 use super::component::On;
+use super::control_plane_files::{common, never_gives_up, options, variables};
 use super::endpoint;
 use super::keys::ClusterKeys;
 use super::legacy;
-use super::master::{common, never_gives_up, options, variables};
 use super::state::{Cluster, Machine};
 
 const PKI: &str = "/etc/kubernetes/pki";
@@ -112,7 +112,7 @@ mod tests {
     fn config(minor: u32, dns: Option<&str>) -> String {
         let cluster: Cluster = serde_json::from_value(serde_json::json!({
             "settings": {"cluster_domain": "corp.example"}, "network": "direct", "minor": minor, "dns": dns,
-            "etcd": {"endpoints": [], "tls": false}, "masters": {}, "nodes": {},
+            "etcd": {"endpoints": [], "tls": false}, "control_plane": {}, "workers": {},
         }))
         .unwrap();
         if cluster.is_legacy() {

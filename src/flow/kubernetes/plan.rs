@@ -23,15 +23,15 @@ pub(super) const START: Duration = Duration::from_secs(120);
 /// The hosts of a run, by role.
 #[derive(Debug)]
 pub(super) struct Hosts {
-    pub masters: BTreeSet<HostId>,
-    pub nodes: BTreeSet<HostId>,
+    pub control_plane: BTreeSet<HostId>,
+    pub workers: BTreeSet<HostId>,
 }
 
 /// The packages of each role.
 #[derive(Debug)]
 pub(super) struct RolesPackages<'a> {
     pub control_plane: &'a [Wanted],
-    pub node: &'a [Wanted],
+    pub worker: &'a [Wanted],
 }
 
 /// The packages of each host of the run: those of its roles, then those of its components.
@@ -46,14 +46,14 @@ pub(super) fn wanted_packages(
     let keys = ClusterKeys::new(Pki::new("".into(), true), cluster);
     let (waits, none, list) = (Waits::default(), Facts::default(), no_list());
     let mut all = BTreeMap::new();
-    for host in hosts.masters.union(&hosts.nodes) {
+    for host in hosts.control_plane.union(&hosts.workers) {
         let mut wanted: Vec<Wanted> = Vec::new();
         let facts = known.get(host).copied().unwrap_or(&none);
         let on = On { cluster, host, facts, keys: &keys, supply, waits: &waits, list: &list, publishes: false };
         let of_role = |yes: bool, packages: &[Wanted]| if yes { packages.to_vec() } else { Vec::new() };
         let more = [
-            of_role(hosts.masters.contains(host), roles.control_plane),
-            of_role(hosts.nodes.contains(host), roles.node),
+            of_role(hosts.control_plane.contains(host), roles.control_plane),
+            of_role(hosts.workers.contains(host), roles.worker),
             component::packages(cluster.distribution.rules().components(), &on),
         ];
         for package in more.into_iter().flatten() {
@@ -74,13 +74,14 @@ pub(super) fn make_plan(
     standing: bool,
     seen: &Seen<'_>,
 ) -> Plan {
-    let keys = ClusterKeys::new(seen.pki.clone(), cluster);
-    let masters: Vec<&HostId> = cluster.masters.keys().filter(|h| packages.contains_key(*h)).collect();
-    let nodes = cluster.nodes.keys().filter(|h| packages.contains_key(*h) && !cluster.masters.contains_key(*h));
-    let hosts: Vec<&HostId> = masters.iter().copied().chain(nodes).collect();
+    let (keys, rules) = (ClusterKeys::new(seen.pki.clone(), cluster), cluster.distribution.rules());
+    let control_plane: Vec<&HostId> = cluster.control_plane.keys().filter(|h| packages.contains_key(*h)).collect();
+    let workers =
+        cluster.workers.keys().filter(|h| packages.contains_key(*h) && !cluster.control_plane.contains_key(*h));
+    let hosts: Vec<&HostId> = control_plane.iter().copied().chain(workers).collect();
     let mut waits = Waits {
         etcd: etcd_answers(seen),
-        api: masters.iter().map(|h| control_plane::answers(h)).collect(),
+        api: control_plane.iter().map(|h| control_plane::answers(h)).collect(),
         before: None,
     };
     let list = cluster_sync::list(cluster).into_bytes().into();
@@ -90,9 +91,9 @@ pub(super) fn make_plan(
         let on = On { cluster, host, facts, keys: &keys, supply, waits: &waits, list: &list, publishes: place == 0 };
         let install = Packages { wanted: packages.remove(host).unwrap_or_default(), options: seen.install.clone() };
         plan.push(Step::on(host, "kubernetes.install", "install Kubernetes and what it needs", install).weight(15));
-        plan.steps.extend(component::steps(cluster.distribution.rules().components(), &on));
-        if standing && cluster.masters.contains_key(host) {
-            waits.before = Some(control_plane::works(host));
+        plan.steps.extend(component::steps(rules.components(), &on));
+        if cluster.control_plane.contains_key(host) {
+            waits.before = rules.turn_ends(host, standing);
         }
     }
     make_first("kubernetes.certificates", "make Kubernetes' keys and certificates", plan)

@@ -19,11 +19,11 @@ use super::state::{API_PORT, Cluster, overlap, parse_cidr};
 
 /// What can be said without a host.
 pub(super) fn check_request(
-    masters: &[Target],
+    control_plane: &[Target],
     settings: &ClusterSettings,
     bundle: Option<&Bundle>,
 ) -> Result<(), FlowError> {
-    if masters.is_empty() {
+    if control_plane.is_empty() {
         return Err(FlowError::request("a cluster needs at least one control plane node (--master-host-list)"));
     }
     let cidr = |what: &str, text: &str| {
@@ -78,7 +78,7 @@ pub(super) fn check_kept(kept: &ClusterSettings, asked: &ClusterSettings) -> Vec
 /// What the hosts themselves say.
 pub(super) fn check_hosts(
     targets: &[Target],
-    masters: &[HostId],
+    control_plane: &[HostId],
     settings: &ClusterSettings,
     minor: u32,
     scene: &Scene<'_>,
@@ -88,10 +88,10 @@ pub(super) fn check_hosts(
     for host in &hosts {
         problems.extend(check_networks(host, settings));
         problems.extend(check_cgroup(host, minor));
-        let master = masters.iter().any(|name| name == host.host.name());
+        let is_control_plane = control_plane.iter().any(|name| name == host.host.name());
         let foreign =
             |l: &&crate::host::Listening| l.port == API_PORT && l.process.as_deref() != Some("kube-apiserver");
-        if master && let Some(taken) = host.facts.listening.iter().find(foreign) {
+        if is_control_plane && let Some(taken) = host.facts.listening.iter().find(foreign) {
             let by = taken.process.as_deref().unwrap_or("another program");
             let text = format!("port {API_PORT} is taken by {by}");
             problems.push(Problem::error(host.host.name(), text, "stop that service, or choose another host"));
@@ -105,8 +105,8 @@ pub(super) fn check_taken(targets: &[Target], known: &Cluster, scene: &Scene<'_>
     let mut problems = Vec::new();
     for host in targets.iter().filter_map(|t| scene.hosts.get(&t.id())) {
         let name = host.facts.hostname.to_ascii_lowercase();
-        let masters = known.masters.iter().map(|(h, m)| (h, &m.name));
-        let mut all = masters.chain(known.nodes.iter().map(|(h, n)| (h, &n.machine.name)));
+        let control_plane = known.control_plane.iter().map(|(h, m)| (h, &m.name));
+        let mut all = control_plane.chain(known.workers.iter().map(|(h, n)| (h, &n.machine.name)));
         if let Some((other, _)) = all.find(|(other, taken)| *other != host.host.name() && **taken == name) {
             let text = format!("its hostname {name} is that of {other}, which is in the cluster");
             problems.push(Problem::error(

@@ -16,7 +16,7 @@ use crate::resource::{Undo, lost};
 use super::converge::no_cluster;
 use super::drain::{Access, DeleteNode, Drain, TellOfHosts};
 use super::plan::owned;
-use super::state::Cluster;
+use super::state::{Cluster, Machine};
 use super::teardown::Teardown;
 
 /// How long a drain may take when nothing is said.
@@ -38,11 +38,8 @@ impl Remove {
 
     /// The hosts that lose a role in this run, with their credentials.
     fn leaving(&self) -> Vec<&Target> {
-        let Some(known) = &self.known else { return Vec::new() };
         let mut targets: Vec<&Target> = Vec::new();
-        let masters = self.request.masters.iter().filter(|t| known.masters.contains_key(&t.id()));
-        let nodes = self.request.nodes.iter().filter(|t| known.nodes.contains_key(&t.id()));
-        for target in masters.chain(nodes) {
+        for target in self.known.iter().flat_map(|known| self.leaving_of(known)) {
             if targets.iter().all(|t| !t.same_host(target)) {
                 targets.push(target);
             }
@@ -50,35 +47,51 @@ impl Remove {
         targets
     }
 
+    fn leaving_of<'a>(&'a self, known: &'a Cluster) -> impl Iterator<Item = &'a Target> {
+        let control_plane = self.request.control_plane.iter().filter(|t| known.control_plane.contains_key(&t.id()));
+        let workers = self.request.workers.iter().filter(|t| known.workers.contains_key(&t.id()));
+        control_plane.chain(workers)
+    }
+
     /// The cluster without them.
     fn rest(&self, known: &Cluster) -> Cluster {
         let mut rest = known.clone();
-        for target in &self.request.masters {
-            rest.masters.remove(&target.id());
+        for target in &self.request.control_plane {
+            rest.control_plane.remove(&target.id());
         }
-        for target in &self.request.nodes {
-            rest.nodes.remove(&target.id());
+        for target in &self.request.workers {
+            rest.workers.remove(&target.id());
         }
         rest
     }
 
     /// What is removed from one host: everything when it keeps no role, else what none of its other roles has.
     fn undo(&self, known: &Cluster, rest: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Undo {
-        let keeps_role = rest.masters.contains_key(host) || rest.nodes.contains_key(host);
+        let keeps_role = rest.control_plane.contains_key(host) || rest.workers.contains_key(host);
         if !keeps_role && !self.members.iter().any(|m| m == host) {
             return Undo::All { wipe: Vec::new() };
         }
         Undo::Some(lost(owned(known, host, facts, seen), &owned(rest, host, facts, seen)))
     }
 
+    /// What the API knows the host as, where it leaves as a node: pods of the control plane make one of it too.
+    fn node<'c>(&self, known: &'c Cluster, host: &HostId) -> Option<&'c Machine> {
+        let worker = || known.workers.get(host).map(|node| &node.machine);
+        let named = |targets: &[Target]| targets.iter().any(|t| t.id() == *host);
+        if known.distribution.rules().runs_control_plane() {
+            return known.control_plane.get(host).or_else(worker);
+        }
+        worker().filter(|_| named(&self.request.workers))
+    }
+
     fn push_host(&self, plan: &mut Plan, known: &Cluster, access: &Arc<Access>, host: &HostId, seen: &Seen<'_>) {
-        let node = known.nodes.get(host).filter(|_| !access.cluster.nodes.contains_key(host));
+        let node = self.node(known, host);
         let facts = seen.facts.get(host).copied();
         let drained = StepId::control(&format!("drain.{host}"));
         if let Some(node) = node {
             let drain = Drain {
                 access: Arc::clone(access),
-                node: node.machine.name.clone(),
+                node: node.name.clone(),
                 timeout: self.request.drain_timeout.unwrap_or(DRAIN),
             };
             plan.push(Step::control(&format!("drain.{host}"), format!("drain node {}", drain.node), drain).weight(10));
@@ -92,7 +105,7 @@ impl Remove {
             plan.push(Step::on(host, "host.undo", "undo the recorded changes", undo).weight(8));
         }
         if let Some(node) = node {
-            let delete = DeleteNode { access: Arc::clone(access), node: node.machine.name.clone() };
+            let delete = DeleteNode { access: Arc::clone(access), node: node.name.clone() };
             let title = format!("delete node {}", delete.node);
             let step = Step::control(&format!("delete.{host}"), title, delete);
             // A host that is gone for good is not torn down.
@@ -103,8 +116,8 @@ impl Remove {
 
 impl Flow for Remove {
     fn title(&self) -> String {
-        let (masters, nodes) = (self.request.masters.len(), self.request.nodes.len());
-        format!("remove {masters} control plane node(s), {nodes} worker node(s) from the Kubernetes cluster")
+        let (control_plane, workers) = (self.request.control_plane.len(), self.request.workers.len());
+        format!("remove {control_plane} control plane node(s), {workers} worker node(s) from the Kubernetes cluster")
     }
 
     fn check_request(&mut self, asked: &Asked<'_>) -> Result<Vec<Problem>, FlowError> {
@@ -112,19 +125,31 @@ impl Flow for Remove {
         let going: Vec<HostId> = self.request.etcd.iter().map(Target::id).collect();
         let etcd = etcd::Cluster::load(asked.environment)?.map(|c| c.members).unwrap_or_default();
         self.members = etcd.into_keys().filter(|m| !going.contains(m)).collect();
-        if self.rest(&known).masters.is_empty() {
-            let last: Vec<_> = known.masters.keys().map(HostId::as_str).collect();
+        if self.rest(&known).control_plane.is_empty() {
+            let last: Vec<_> = known.control_plane.keys().map(HostId::as_str).collect();
             return Err(FlowError::request_with_help(
                 format!("{}: a cluster cannot do without its last control plane node", last.join(", ")),
                 "add another control plane node first; `cluster reset` resets all hosts",
             ));
         }
+        if known.distribution.rules().runs_control_plane() {
+            let rest = self.rest(&known);
+            let keeps = |host: &HostId| rest.control_plane.contains_key(host) || rest.workers.contains_key(host);
+            let half: Vec<String> = self.leaving_of(&known).map(Target::id).filter(keeps).map(String::from).collect();
+            if !half.is_empty() {
+                return Err(FlowError::request_with_help(
+                    format!("{}: with kubeadm's packages a host leaves with all of its roles", half.join(", ")),
+                    "name it with --master and with --node",
+                ));
+            }
+        }
         let missing = |targets: &[Target], there: &dyn Fn(&str) -> bool, what: &str| -> Vec<Problem> {
             let gone = targets.iter().map(Target::id).filter(|h| !there(h));
             gone.map(|h| Problem::info(&h, format!("is no {what} of the cluster"))).collect()
         };
-        let mut problems = missing(&self.request.masters, &|h| known.masters.contains_key(h), "control plane node");
-        problems.extend(missing(&self.request.nodes, &|h| known.nodes.contains_key(h), "worker node"));
+        let mut problems =
+            missing(&self.request.control_plane, &|h| known.control_plane.contains_key(h), "control plane node");
+        problems.extend(missing(&self.request.workers, &|h| known.workers.contains_key(h), "worker node"));
         self.known = Some(known);
         Ok(problems)
     }
@@ -172,22 +197,22 @@ impl Flow for Remove {
             if report.failed(&host) || !report.control_ok {
                 continue;
             }
-            if self.request.masters.iter().any(|t| t.same_host(target)) {
-                now.masters.remove(&host);
+            if self.request.control_plane.iter().any(|t| t.same_host(target)) {
+                now.control_plane.remove(&host);
             }
-            if self.request.nodes.iter().any(|t| t.same_host(target)) {
-                now.nodes.remove(&host);
+            if self.request.workers.iter().any(|t| t.same_host(target)) {
+                now.workers.remove(&host);
             }
             let left =
                 if scene.hosts.contains_key(&host) { "" } else { " (it was not reached: nothing was undone on it)" };
             gone.push(format!("{host}{left}"));
         }
         now.save(scene.environment)?;
-        let (masters, nodes) = (now.masters.len(), now.nodes.len());
+        let (control_plane, workers) = (now.control_plane.len(), now.workers.len());
         let mut advice = Vec::new();
         if !gone.is_empty() {
             advice.push(format!(
-                "Kubernetes: removed {}; there are {masters} control plane node(s), {nodes} worker node(s)",
+                "Kubernetes: removed {}; there are {control_plane} control plane node(s), {workers} worker node(s)",
                 gone.join(", ")
             ));
         }

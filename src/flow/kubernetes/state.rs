@@ -47,9 +47,11 @@ pub struct Cluster {
     /// ([`Cluster::images_of`]).
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub images: BTreeSet<String>,
-    /// By host.
-    pub masters: BTreeMap<HostId, Machine>,
-    pub nodes: BTreeMap<HostId, Node>,
+    /// By host. Earlier versions wrote `masters` and `nodes`.
+    #[serde(alias = "masters")]
+    pub control_plane: BTreeMap<HostId, Machine>,
+    #[serde(alias = "nodes")]
+    pub workers: BTreeMap<HostId, Node>,
 }
 
 /// Where the API servers keep their data.
@@ -98,16 +100,31 @@ impl Cluster {
         environment.save(Self::DOCUMENT, self)
     }
 
+    /// The control plane beside this host, as far as its API is asked.
+    pub(super) fn control_plane_beside(&self, host: &HostId) -> Self {
+        let others = self.control_plane.iter().filter(|(other, _)| *other != host);
+        Self {
+            settings: self.settings.clone(),
+            network: self.network.clone(),
+            etcd: self.etcd.clone(),
+            version: self.version.clone(),
+            control_plane: others.map(|(host, machine)| (host.clone(), machine.clone())).collect(),
+            workers: BTreeMap::new(),
+            images: BTreeSet::new(),
+            ..*self
+        }
+    }
+
     /// The hosts that run pods: those of the control plane too, where it is made of pods.
     pub(super) fn pod_hosts(&self) -> BTreeSet<&HostId> {
-        let masters = self.masters.keys().filter(|_| self.distribution.rules().runs_control_plane());
-        self.nodes.keys().chain(masters).collect()
+        let control_plane = self.control_plane.keys().filter(|_| self.distribution.rules().runs_control_plane());
+        self.workers.keys().chain(control_plane).collect()
     }
 
     /// The images that a host is to have.
     pub(super) fn images_of(&self, host: &HostId) -> impl Iterator<Item = &String> {
-        let is_master = self.masters.contains_key(host);
-        self.images.iter().filter(move |name| is_master || !images::is_control_plane(name, self))
+        let is_control_plane = self.control_plane.contains_key(host);
+        self.images.iter().filter(move |name| is_control_plane || !images::is_control_plane(name, self))
     }
 
     /// The pod subnet of a node, such as `10.244.3.0/24`.
@@ -118,7 +135,7 @@ impl Cluster {
 
     /// Subnet numbers that no node has, in order.
     pub fn free_subnets(&self) -> impl Iterator<Item = u32> + use<> {
-        let taken: BTreeSet<u32> = self.nodes.values().map(|node| node.subnet).collect();
+        let taken: BTreeSet<u32> = self.workers.values().map(|node| node.subnet).collect();
         (0..).filter(move |n| !taken.contains(n))
     }
 

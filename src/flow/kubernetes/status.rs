@@ -92,10 +92,10 @@ impl Status {
 /// When there is none, or no control plane node's API answers.
 pub fn status(environment: &Environment) -> Result<Status, FlowError> {
     let cluster = Cluster::load(environment)?.ok_or_else(|| no_cluster(environment))?;
-    let api = Api::open(environment, &cluster, Patience::SHORT)?;
+    let api = Api::open(&environment.pki(), &cluster, Patience::SHORT)?;
     let mut components = BTreeMap::new();
-    for (host, master) in &cluster.masters {
-        let health = api.healthz(&endpoint::of_master(master)).map(|()| "ok".to_owned());
+    for (host, machine) in &cluster.control_plane {
+        let health = api.healthz(&endpoint::of_machine(machine)).map(|()| "ok".to_owned());
         components.insert(format!("kube-apiserver {host}"), ComponentStatus::of(health));
     }
     for (member, health) in etcd_members(environment, &cluster)? {
@@ -127,10 +127,10 @@ fn node_status(node: &Value, cluster: &Cluster) -> (String, NodeStatus) {
         status.push_str(",SchedulingDisabled");
     }
     let address = node["status"]["addresses"].as_array().and_then(|a| a.iter().find(|a| a["type"] == "InternalIP"));
-    let mut roles = vec!["node".to_owned()];
-    if cluster.masters.values().any(|master| master.name == name) {
-        roles.insert(0, "master".to_owned());
-    }
+    let is_control_plane = cluster.control_plane.values().any(|machine| machine.name == name);
+    let is_worker = cluster.workers.values().any(|node| node.machine.name == name);
+    let roles = [(is_control_plane, "control-plane"), (is_worker, "worker")];
+    let roles = roles.into_iter().filter(|(has, _)| *has).map(|(_, role)| role.to_owned()).collect();
     let of_node = NodeStatus {
         status,
         roles,
@@ -147,9 +147,9 @@ fn node_status(node: &Value, cluster: &Cluster) -> (String, NodeStatus) {
 const TOLD: usize = 50;
 
 fn images_status(node: &Value, name: &str, cluster: &Cluster) -> ImagesStatus {
-    let masters = cluster.masters.iter();
-    let machines = masters.chain(cluster.nodes.iter().map(|(host, node)| (host, &node.machine)));
-    let Some((host, _)) = machines.into_iter().find(|(_, machine)| machine.name == name) else {
+    let workers = cluster.workers.iter().map(|(host, node)| (host, &node.machine));
+    let mut machines = cluster.control_plane.iter().chain(workers);
+    let Some((host, _)) = machines.find(|(_, machine)| machine.name == name) else {
         return ImagesStatus::default();
     };
     let told: Vec<&Value> = node["status"]["images"].as_array().into_iter().flatten().collect();
@@ -221,8 +221,8 @@ mod tests {
             "settings": {}, "network": {"manifest": "flannel"}, "minor": 36, "version": "1.36.3", "distribution": "kubeadm",
             "containerd": true, "etcd": {"endpoints": [], "tls": true},
             "images": ["registry.k8s.io/kube-apiserver:v1.36.3", "docker.io/library/busybox:1.36", "registry.k8s.io/pause:3.10.2"],
-            "masters": {"10.0.0.1": machine("host1")},
-            "nodes": {"10.0.0.2": {"name": "host2", "address": "10.0.0.2", "subnet": 0}},
+            "control_plane": {"10.0.0.1": machine("host1")},
+            "workers": {"10.0.0.2": {"name": "host2", "address": "10.0.0.2", "subnet": 0}},
         }))
         .unwrap()
     }
@@ -239,9 +239,9 @@ mod tests {
         let of = |name: &str, node: &Value| images_status(node, name, &cluster());
         let worker = of("host2", &node(&names));
         assert_eq!((worker.wanted, worker.present, worker.missing.len()), (2, 2, 0), "a worker runs no API server");
-        let master = of("host1", &node(&names));
-        assert_eq!((master.wanted, master.present), (3, 2));
-        assert_eq!(master.missing, ["registry.k8s.io/kube-apiserver:v1.36.3"]);
+        let control_plane = of("host1", &node(&names));
+        assert_eq!((control_plane.wanted, control_plane.present), (3, 2));
+        assert_eq!(control_plane.missing, ["registry.k8s.io/kube-apiserver:v1.36.3"]);
         assert_eq!(of("another", &node(&names)), ImagesStatus::default());
     }
 

@@ -35,9 +35,10 @@ if [ "$1" = look ]; then
 fi
 
 set -u
-# What kubeadm wrote goes by kubeadm; etcd is not its own and stays.
+# What kubeadm wrote goes by kubeadm; etcd is not its own and stays. With a kubeconfig it would ask the API first, for a minute
+# where that does not answer any more.
 if kubeadm_made; then
-  kubeadm reset -f --cri-socket unix:///run/containerd/containerd.sock >/dev/null 2>&1
+  kubeadm reset -f --kubeconfig /run/sunshine-installer/none --cri-socket unix:///run/containerd/containerd.sock >/dev/null 2>&1
   rmdir /etc/kubernetes/pki/etcd /etc/kubernetes/pki /etc/kubernetes/tmp /etc/kubernetes 2>/dev/null
 fi
 for u in kubelet kube-proxy; do systemctl stop $u 2>/dev/null; done

@@ -111,13 +111,13 @@ impl<'de> Visitor<'de> for RawVisitor {
 pub(crate) struct ClusterParams {
     /// The control plane nodes
     #[serde(rename = "master-host-list", default)]
-    pub(crate) masters: HostList,
+    pub(crate) control_plane: HostList,
     /// The members of the etcd cluster
     #[serde(rename = "etcd-host-list", default)]
     pub(crate) etcd: HostList,
     /// The nodes; for type 1, without it, the control plane nodes are nodes too
     #[serde(rename = "node-host-list", default)]
-    pub(crate) nodes: HostList,
+    pub(crate) workers: HostList,
     /// The SSH key of hosts without a password: a file of the machine that the listener runs on
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, nullable = false)]

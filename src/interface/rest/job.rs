@@ -31,7 +31,7 @@ pub(crate) const LOGIN_HELP: &str = "name those hosts too, with their passwords 
 
 /// Type 1: etcd, then Kubernetes.
 pub(crate) fn create(params: &ClusterParams, login: Login, secrets: Secrets) -> Result<Asked, String> {
-    for (name, list) in [("master-host-list", &params.masters), ("etcd-host-list", &params.etcd)] {
+    for (name, list) in [("master-host-list", &params.control_plane), ("etcd-host-list", &params.etcd)] {
         if list.0.is_empty() {
             return Err(format!("{WRONG}: {name}: at least one host is wanted"));
         }
@@ -39,7 +39,7 @@ pub(crate) fn create(params: &ClusterParams, login: Login, secrets: Secrets) -> 
     let mut hosts = Hosts::new(params, login, secrets)?;
     let rpms = Rpms::sort(&params.rpms)?;
     let mut spec = hosts.spec(params)?;
-    if params.nodes.0.is_empty() {
+    if params.workers.0.is_empty() {
         spec.add(Role::Worker, spec.hosts(Role::ControlPlane)).map_err(|e| wrong(&e))?;
     }
     spec.etcd = EtcdSpec { rpms: rpms.etcd, ..EtcdSpec::default() };
@@ -93,7 +93,7 @@ pub(crate) fn ec2(params: Ec2Params, login: Login, secrets: Secrets) -> Result<A
 }
 
 fn change_of_a_cluster(params: &ClusterParams) -> Result<(), String> {
-    if [&params.masters, &params.etcd, &params.nodes].iter().all(|list| list.0.is_empty()) {
+    if [&params.control_plane, &params.etcd, &params.workers].iter().all(|list| list.0.is_empty()) {
         return Err(format!(
             "{WRONG}: at least one host is wanted in master-host-list, etcd-host-list or node-host-list"
         ));
@@ -134,8 +134,8 @@ impl Hosts {
         let mut spec = ClusterSpec::default();
         for (role, name, list) in [
             (Role::Etcd, "etcd-host-list", &params.etcd),
-            (Role::ControlPlane, "master-host-list", &params.masters),
-            (Role::Worker, "node-host-list", &params.nodes),
+            (Role::ControlPlane, "master-host-list", &params.control_plane),
+            (Role::Worker, "node-host-list", &params.workers),
         ] {
             spec.add(role, self.read(name, list)?).map_err(|e| wrong(&e))?;
         }
@@ -285,8 +285,8 @@ mod tests {
             create(&params(r#"{"master-host-list":["root:a@10.8.14.200"],"etcd-host-list":["root:a@10.8.14.200"]}"#));
         let operations = asked.unwrap().operations;
         let [Operation::EtcdCreate(etcd), Operation::ClusterCreate(cluster)] = operations.as_slice() else { panic!() };
-        assert_eq!(etcd.members, cluster.masters);
-        assert_eq!(cluster.nodes, cluster.masters);
+        assert_eq!(etcd.members, cluster.control_plane);
+        assert_eq!(cluster.workers, cluster.control_plane);
     }
 
     #[test]
@@ -341,9 +341,9 @@ mod tests {
         assert!(other.unwrap_err().contains("neither a password"), "another user's password is not this one's");
         let asked = remove(&params(r#"{"node-host-list":["10.8.14.200"]}"#), first.login, first.secrets).unwrap();
         let [Operation::ClusterRemove(change)] = asked.operations.as_slice() else { panic!() };
-        assert_eq!(change.nodes[0].to_string(), "m@10.8.14.200:2222");
-        assert_eq!(change.nodes[0].auth.password, Some(Secret::new("a")));
-        assert_eq!(change.nodes[0].auth.sudo_password, Some(Secret::new("s")));
+        assert_eq!(change.workers[0].to_string(), "m@10.8.14.200:2222");
+        assert_eq!(change.workers[0].auth.password, Some(Secret::new("a")));
+        assert_eq!(change.workers[0].auth.sudo_password, Some(Secret::new("s")));
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! A cluster of current Kubernetes, which kubeadm makes from upstream's rpms and images.
 
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
 use crate::lab::Lab;
 use crate::site::{Site, assert_unchanged, at_rest};
 
-use super::{HOSTS, INSIDE};
+use super::{HANGS, HOSTS, INSIDE};
 
 const GROUPS: [&str; 5] = ["etcd-3.6", "containerd-2", "kubeadm-1.36", "flannel", "agnhost"];
 
@@ -22,6 +26,40 @@ fn names_and_services_work(lab: &Lab) {
     let ask = "kubectl exec client -- curl -fsS -m 3 http://server.default.svc.cluster.local/hostname";
     assert_eq!(super::eventually(lab, 0, ask).trim(), "server");
     lab.host(0).sh("kubectl delete pod/server pod/client service/server --wait=false");
+}
+
+/// Waits until `cluster status` names this image as missing on host1, or none.
+fn missing(lab: &Lab, site: &Site, image: Option<&str>) {
+    let end = Instant::now() + HANGS;
+    loop {
+        let output = site.run(lab, &["cluster", "status", "--json"]);
+        let status: Value = serde_json::from_str(&output.stdout).unwrap_or_default();
+        let named = status["nodes"]["host1"]["images"]["missing"].as_array().cloned().unwrap_or_default();
+        if image.map_or(named.is_empty(), |image| named.contains(&json!(image))) {
+            return assert_eq!(output.code, Some(i32::from(image.is_some())), "{}", output.stdout);
+        }
+        assert!(Instant::now() < end, "{}{}", output.stdout, output.stderr);
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn a_removed_image_is_named_and_brought_back(lab: &Lab, site: &Site) {
+    let image = lab.host(1).sh("ctr -n k8s.io images list -q 2>/dev/null | grep /agnhost: | head -n 1");
+    let image = image.trim();
+    lab.host(1).sh(&format!("crictl -r unix:///run/containerd/containerd.sock rmi {image}"));
+    missing(lab, site, Some(image));
+    let said = site.run(lab, &["cluster", "status"]).stdout;
+    assert!(
+        said.contains("`cluster images sync` brings them back") && said.contains(&format!("\n  {image}\n")),
+        "{said}"
+    );
+    let mut changed = 0;
+    let code = site.watch(lab, &["cluster", "images", "sync", "--host", HOSTS[1]], |event| {
+        changed += i32::from(event["outcome"]["result"] == "changed");
+        true
+    });
+    assert_eq!((code, changed), (Some(0), 1), "one host, one step");
+    missing(lab, site, None);
 }
 
 /// Kills the run a moment after `step` has begun, while kubeadm is at work on the host.
@@ -87,9 +125,82 @@ fn kubeadm_makes_a_cluster_of_its_packages_and_the_line_again_changes_nothing() 
     });
     assert_eq!(code, Some(0));
 
+    a_removed_image_is_named_and_brought_back(&lab, &site);
+
     site.run(&lab, &["cluster", "remove", "--node", HOSTS[2]]).expect_ok();
     let nodes = lab.host(0).sh("kubectl get nodes --no-headers");
     assert!(!nodes.contains("host2") && nodes.matches(" Ready ").count() == 2, "{nodes}");
     assert_unchanged(lab.host(2), &before);
+
+    site.run(&lab, &["cluster", "add", "--node", HOSTS[2]]).expect_ok();
+    let nodes = lab.host(0).sh("kubectl get nodes --no-headers");
+    assert_eq!(nodes.matches(" Ready ").count(), 3, "{nodes}");
+    let tokens = lab
+        .host(0)
+        .sh("kubectl -n kube-system get secrets --field-selector type=bootstrap.kubernetes.io/token -o name");
+    assert_eq!(tokens, "", "a token ends with the step that it was made for");
     lab.assert_no_egress(&INSIDE);
+}
+
+/// A load balancer of the site on the fourth host, for the API servers of the first three.
+fn balance(lab: &Lab) {
+    lab.host(3).install(&Lab::rpms(&["extras"]));
+    let servers =
+        [200, 201, 202].map(|n| format!("  server s{n} 10.8.14.{n}:6443 check inter 1s fall 2 rise 1\n")).concat();
+    let config = format!(
+        "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
+         listen api\n  bind :6443\n{servers}"
+    );
+    lab.host(3).sh(&format!("cat >/etc/haproxy/haproxy.cfg <<'END'\n{config}END\nsystemctl restart haproxy"));
+}
+
+#[test]
+fn kubeadm_control_plane_nodes_join_behind_a_load_balancer_and_one_may_be_lost() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(4);
+    let site = Site::with(&GROUPS);
+    balance(&lab);
+    let before = at_rest(lab.host(2));
+    site.run(&lab, &["etcd", "create", "--host", "root:111111@10.8.14.203"]).expect_ok();
+    let create = ["cluster", "create", "--api-endpoint", "10.8.14.203:6443", "--master", HOSTS[0], HOSTS[1], HOSTS[2]];
+    let create = [&create[..], &["--node", HOSTS[0], HOSTS[1]]].concat();
+    // A control plane node whose kubeadm was killed joins by the same line.
+    let mut begun = false;
+    let code = site.watch(&lab, &create, |event| {
+        if event["event"] == "step_started" && event["step"] == "10.8.14.201/kubeadm.join" {
+            begun = true;
+            super::eventually(&lab, 1, "[ -e /etc/kubernetes/manifests/kube-apiserver.yaml ]");
+        }
+        !begun
+    });
+    assert!(begun && code.is_none(), "{code:?}");
+    lab.host(1).sh("pkill -KILL -x kubeadm; :");
+    site.run(&lab, &create).expect_ok();
+    let nodes = lab.host(0).sh("kubectl get nodes --no-headers");
+    assert_eq!((nodes.matches(" Ready ").count(), nodes.matches("control-plane").count()), (3, 3), "{nodes}");
+    let taints = lab.host(0).sh("kubectl get nodes -o jsonpath='{.items[*].spec.taints[*].key}'");
+    assert_eq!(taints, "node-role.kubernetes.io/control-plane", "only the one that is no worker keeps it");
+
+    let code = site.watch(&lab, &create, |event| {
+        assert_ne!(event["outcome"]["result"], "changed", "{event}");
+        true
+    });
+    assert_eq!(code, Some(0));
+
+    let refused = site.run(&lab, &["cluster", "remove", "--node", HOSTS[1]]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("leaves with all of its roles"), "{refused:?}");
+    site.run(&lab, &["cluster", "remove", "--master", HOSTS[2]]).expect_ok();
+    assert_unchanged(lab.host(2), &before);
+    site.run(&lab, &["cluster", "add", "--master", HOSTS[2], "--node", HOSTS[2]]).expect_ok();
+
+    // The one that began the cluster is lost for good.
+    lab.host(0).kill();
+    super::eventually(&lab, 1, "kubectl get nodes");
+    let first = ["--master", HOSTS[0], "--node", HOSTS[0], "--force", "--yes"];
+    site.run(&lab, &[&["cluster", "remove", "--drain-timeout", "5"][..], &first].concat()).expect_ok();
+    let nodes = lab.host(1).sh("kubectl get nodes --no-headers");
+    assert!(!nodes.contains("host0") && nodes.matches(" Ready ").count() == 2, "{nodes}");
+    super::whole(&site, &lab, 2);
 }

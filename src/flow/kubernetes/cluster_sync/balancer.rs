@@ -36,7 +36,7 @@ impl Component for Balancer {
 /// The balancer's unit.
 fn files() -> Files {
     let unit = format!(
-        "# Written by sunshine-installer.\n[Unit]\nDescription=The Kubernetes API of all masters on this host's loopback\n\
+        "# Written by sunshine-installer.\n[Unit]\nDescription=The Kubernetes API of all control plane nodes on this host's loopback\n\
          After=network-online.target\nWants=network-online.target\n\n\
          [Service]\nExecStartPre={SCRIPT} balance\nExecStart=/usr/sbin/haproxy -db -f /run/sunshine-installer/haproxy.cfg\n\
          Restart=always\nRestartSec=1\n\n[Install]\nWantedBy=multi-user.target\n"

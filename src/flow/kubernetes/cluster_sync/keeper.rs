@@ -54,8 +54,8 @@ mod tests {
         serde_json::from_value(serde_json::json!({
             "settings": {}, "network": network, "minor": minor, "balanced": true,
             "etcd": {"endpoints": [], "tls": false},
-            "masters": {"h": {"name": "host0", "address": "10.8.14.200"}},
-            "nodes": {"h": {"name": "host0", "address": "10.8.14.200", "subnet": 3}},
+            "control_plane": {"h": {"name": "host0", "address": "10.8.14.200"}},
+            "workers": {"h": {"name": "host0", "address": "10.8.14.200", "subnet": 3}},
         }))
         .unwrap()
     }

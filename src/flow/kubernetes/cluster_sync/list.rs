@@ -19,10 +19,10 @@ pub(in crate::flow::kubernetes) fn list(cluster: &Cluster) -> String {
     }
     text.push_str(&format!("pods {}\n", cluster.settings.pod_cidr));
     text.push_str(&format!("balancer 127.0.0.1:{}\n", endpoint::LOCAL_PORT));
-    for master in cluster.masters.values() {
-        text.push_str(&format!("master {} {}\n", master.name, master.address));
+    for machine in cluster.control_plane.values() {
+        text.push_str(&format!("master {} {}\n", machine.name, machine.address));
     }
-    for node in cluster.nodes.values() {
+    for node in cluster.workers.values() {
         text.push_str(&format!("node {} {} {}\n", node.machine.name, node.machine.address, cluster.pod_subnet(node)));
     }
     text

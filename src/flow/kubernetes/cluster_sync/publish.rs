@@ -38,7 +38,7 @@ impl Component for PublishedByNode {
 }
 
 fn publish(on: &On<'_>) -> Step {
-    let url = on.control_plane().map_or_else(|| endpoint::for_nodes(on.cluster), endpoint::of_master);
+    let url = on.control_plane().map_or_else(|| endpoint::for_nodes(on.cluster), endpoint::of_machine);
     let publish = Publish { list: list(on.cluster), rbac: !on.cluster.is_legacy(), kubeconfig: on.keys.admin(&url) };
     on.step("cluster.publish", TITLE, publish).after(on.waits.api.iter().cloned())
 }

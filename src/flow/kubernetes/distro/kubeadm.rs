@@ -4,10 +4,12 @@ use payload::{Bundle, MemberKind};
 
 use crate::flow::error::FlowError;
 use crate::flow::request::{ClusterSettings, Network, Runtime};
-use crate::host::Target;
+use crate::host::{HostId, Target};
+use crate::plan::StepId;
 
 use super::super::clock::Clock;
 use super::super::component::Component;
+use super::super::control_plane;
 use super::super::images::NodeImages;
 use super::super::kubeadm::{ApiPort, Authorities, Init, Join, KubeletUnit, NodeReady};
 use super::super::kubelet::NodePorts;
@@ -34,8 +36,8 @@ const COMPONENTS: [&dyn Component; 13] = [
     &KubeletUnit,
     &Authorities,
     &Init,
-    &Manifests,
     &Join,
+    &Manifests,
     &NodeReady,
 ];
 
@@ -48,7 +50,7 @@ impl Rules for Kubeadm {
         &PACKAGES
     }
 
-    fn node_packages(&self) -> &'static [&'static str] {
+    fn worker_packages(&self) -> &'static [&'static str] {
         &PACKAGES
     }
 
@@ -81,6 +83,11 @@ impl Rules for Kubeadm {
         }
     }
 
+    /// kubeadm adds one at a time.
+    fn turn_ends(&self, host: &HostId, _: bool) -> Option<StepId> {
+        Some(control_plane::answers(host))
+    }
+
     fn check(
         &self,
         masters: &[Target],
@@ -89,10 +96,10 @@ impl Rules for Kubeadm {
         _: &[Manifest],
     ) -> Result<(), FlowError> {
         let refuse = |what: &str, help: &str| Err(FlowError::request_with_help(what, help));
-        if masters.len() > 1 {
+        if masters.len() > 1 && settings.api_endpoint.is_none() {
             return refuse(
-                "with kubeadm's packages this version supports one control plane node",
-                "name one, or use a bundle with the packages kubernetes-master and kubernetes-node",
+                "with kubeadm's packages several control plane nodes need a load balancer of the site in this version",
+                "name it with --api-endpoint HOST:PORT; it passes TCP on to port 6443 of each of them",
             );
         }
         if settings.runtime == Runtime::Docker {

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::flow::error::FlowError;
 use crate::flow::request::{ClusterSettings, Network};
 use crate::flow::rpms;
-use crate::host::Target;
+use crate::host::{HostId, Target};
+use crate::plan::StepId;
 
 use super::component::Component;
 use super::manifest::Manifest;
@@ -54,7 +55,7 @@ pub(super) trait Rules: Sync {
     fn control_plane_packages(&self) -> &'static [&'static str];
 
     /// Packages of a node, beside its runtime's.
-    fn node_packages(&self) -> &'static [&'static str];
+    fn worker_packages(&self) -> &'static [&'static str];
 
     /// Whether this package must be among the rpms that are named for a role, or in the bundle.
     fn must_be_at_hand(&self, package: &str) -> bool;
@@ -71,10 +72,14 @@ pub(super) trait Rules: Sync {
     /// What `auto` comes to, for the pods' network.
     fn default_network(&self, bundle: Option<&Bundle>) -> Network;
 
+    /// The step behind which the next control plane node may be worked on; nothing where they wait for none. `standing`: the
+    /// cluster's API has answered before.
+    fn turn_ends(&self, host: &HostId, standing: bool) -> Option<StepId>;
+
     /// What it cannot do.
     fn check(
         &self,
-        masters: &[Target],
+        control_plane: &[Target],
         settings: &ClusterSettings,
         network: &Network,
         manifests: &[Manifest],

@@ -5,12 +5,13 @@ use payload::Bundle;
 use crate::flow::error::FlowError;
 use crate::flow::request::{ClusterSettings, Network};
 use crate::flow::rpms;
-use crate::host::Target;
+use crate::host::{HostId, Target};
+use crate::plan::StepId;
 
 use super::super::clock::Clock;
 use super::super::cluster_sync::{Balancer, ClusterSync, Published, PublishedByNode};
 use super::super::component::Component;
-use super::super::control_plane::ControlPlane;
+use super::super::control_plane::{self, ControlPlane};
 use super::super::dns;
 use super::super::flannel;
 use super::super::images::NodeImages;
@@ -58,7 +59,7 @@ impl Rules for Systemd {
         &[PACKAGE, "kubernetes-client"]
     }
 
-    fn node_packages(&self) -> &'static [&'static str] {
+    fn worker_packages(&self) -> &'static [&'static str] {
         &["kubernetes-node", "kubernetes-client", "containernetworking-plugins"]
     }
 
@@ -80,6 +81,10 @@ impl Rules for Systemd {
 
     fn default_network(&self, bundle: Option<&Bundle>) -> Network {
         if rpms::in_bundle(bundle, flannel::PACKAGE) { Network::Flannel } else { Network::Direct }
+    }
+
+    fn turn_ends(&self, host: &HostId, standing: bool) -> Option<StepId> {
+        standing.then(|| control_plane::works(host))
     }
 
     fn check(

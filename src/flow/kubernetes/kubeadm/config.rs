@@ -97,16 +97,21 @@ fn etcd(cluster: &Cluster) -> Value {
     external
 }
 
-/// For `kubeadm join` of a worker node. What stands for the token and the digest of the authority's key is put in where it
+/// For `kubeadm join`. What stands for the token and the digest of the authority's key is put in where it
 /// runs: [`super::join`].
 pub(super) fn join(on: &On<'_>, machine: &Machine) -> Value {
-    json!({
+    let mut config = json!({
         "apiVersion": api_version(on.cluster.minor), "kind": "JoinConfiguration",
         "discovery": {"bootstrapToken": {
             "apiServerEndpoint": endpoint::for_nodes(on.cluster).trim_start_matches("https://"),
         }},
         "nodeRegistration": registration(on, machine),
-    })
+    });
+    if on.control_plane().is_some() {
+        config["controlPlane"] =
+            json!({"localAPIEndpoint": {"advertiseAddress": machine.address, "bindPort": API_PORT}});
+    }
+    config
 }
 
 #[cfg(test)]
@@ -126,8 +131,8 @@ mod tests {
             "settings": {}, "network": {"manifest": "flannel"}, "minor": minor, "version": format!("1.{minor}.3"),
             "distribution": "kubeadm", "containerd": true,
             "etcd": {"endpoints": ["https://10.8.14.200:2379"], "tls": true},
-            "masters": {"10.8.14.200": machine("10.8.14.200")},
-            "nodes": {"10.8.14.201": {"name": "host1", "address": "10.8.14.201", "subnet": 0}},
+            "control_plane": {"10.8.14.200": machine("10.8.14.200")},
+            "workers": {"10.8.14.201": {"name": "host1", "address": "10.8.14.201", "subnet": 0}},
         }))
         .unwrap();
         let keys = ClusterKeys::new(Pki::new("".into(), true), &cluster);
@@ -155,7 +160,7 @@ mod tests {
         let old = with(20, 1, of);
         assert!(old.contains("kubeadm.k8s.io/v1beta2") && old.contains("SystemVerification"), "{old}");
         assert!(with(28, 2, of).contains("kubeadm.k8s.io/v1beta3"));
-        let join = |on: &On<'_>| format!("{:#}", join(on, &on.cluster.nodes.values().next().unwrap().machine));
+        let join = |on: &On<'_>| format!("{:#}", join(on, &on.cluster.workers.values().next().unwrap().machine));
         insta::assert_snapshot!("kubeadm_join_36", with(36, 2, join));
     }
 }

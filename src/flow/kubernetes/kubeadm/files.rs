@@ -25,7 +25,7 @@ impl Component for ApiPort {
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let ports = FirewallPorts(vec![format!("{API_PORT}/tcp")]);
-        vec![on.step("master.firewall", "open the API's port in firewalld", ports)]
+        vec![on.step("control-plane.firewall", "open the API's port in firewalld", ports)]
     }
 }
 

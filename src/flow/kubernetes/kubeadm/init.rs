@@ -8,7 +8,7 @@ use crate::plan::{Check, Cx, Step, StepError, Work};
 use super::super::component::{Component, On};
 use super::super::endpoint;
 use super::super::verify::MasterAnswers;
-use super::config;
+use super::{begins, config};
 
 /// Another one is waited for; kubeadm itself waits four minutes for the control plane.
 const INIT: Duration = Duration::from_secs(1200);
@@ -17,12 +17,12 @@ pub(in crate::flow::kubernetes) struct Init;
 
 impl Component for Init {
     fn is_on(&self, on: &On<'_>) -> bool {
-        on.control_plane().is_some()
+        on.control_plane().is_some() && begins(on)
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let Some(machine) = on.control_plane() else { return Vec::new() };
-        let server = endpoint::of_master(machine);
+        let server = endpoint::of_machine(machine);
         let init = InitOnce { config: config::init(on, machine), server: server.clone() };
         let init = on.step("kubeadm.init", "create the control plane with kubeadm", init).weight(30);
         vec![

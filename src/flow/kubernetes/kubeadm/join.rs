@@ -1,40 +1,57 @@
-//! `kubeadm join` of a worker node, by a token that a control plane node of the run makes for it, and that ends with the step.
+//! `kubeadm join` of a worker node, or of a control plane node beside others, by a token that is made for it and ends with
+//! the step.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::host::{Command, HostId, Secret};
+use crate::flow::pki::Pki;
+use crate::flow::retry::Patience;
+use crate::host::{Command, Host, Secret};
 use crate::plan::Made;
 use crate::plan::{Check, Cx, Step, StepError, Work};
 
+use super::super::api::Api;
 use super::super::component::{Component, On};
-use super::{KUBELET_CONF, SOCKET, config};
+use super::super::endpoint;
+use super::super::state::Cluster;
+use super::super::verify::MasterAnswers;
+use super::token::Token;
+use super::{KUBELET_CONF, SOCKET, begins, config};
 
 /// Another one is waited for.
 const JOIN: Duration = Duration::from_secs(960);
+/// The longest until the cluster has the node.
+const APPEARS: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(300);
 
 pub(in crate::flow::kubernetes) struct Join;
 
 impl Component for Join {
     fn is_on(&self, on: &On<'_>) -> bool {
-        on.node().is_some() && on.control_plane().is_none()
+        on.runs_pods() && !begins(on)
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
-        let (Some(node), Some(control_plane)) = (on.node(), on.cluster.masters.keys().next()) else {
-            return Vec::new();
-        };
+        let Some(machine) = on.control_plane().or(on.node().map(|node| &node.machine)) else { return Vec::new() };
         let join = JoinOnce {
-            node: node.machine.name.clone(),
-            control_plane: control_plane.clone(),
-            config: config::join(on, &node.machine),
+            node: machine.name.clone(),
+            is_control_plane: on.control_plane().is_some(),
+            pki: on.keys.pki().clone(),
+            others: on.cluster.control_plane_beside(on.host),
+            config: config::join(on, machine),
             ca: on.keys.ca.cert(),
         };
-        let join = on.step("kubeadm.join", "join the cluster with kubeadm", join).weight(15);
-        vec![join.after(on.waits.api.iter().cloned())]
+        let step = on.step("kubeadm.join", "join the cluster with kubeadm", join).weight(15);
+        if on.control_plane().is_none() {
+            return vec![step.after(on.waits.api.iter().cloned())];
+        }
+        let server = endpoint::of_machine(machine);
+        let answers = on.step("kubernetes.answers", "wait for the API", MasterAnswers { server }).weight(2);
+        vec![step.after_if_present(on.waits.etcd.iter().cloned()).after(on.waits.before.clone()), answers]
     }
 }
 
@@ -42,25 +59,32 @@ impl Component for Join {
 #[derive(Debug)]
 struct JoinOnce {
     node: String,
-    /// Makes the token.
-    control_plane: HostId,
+    is_control_plane: bool,
+    pki: Pki,
+    /// The cluster without this host: by its API servers the token is made.
+    others: Cluster,
     config: Value,
     ca: Arc<dyn Made>,
 }
 
-/// `$1` node, `$2` kubeconfig.
-const JOINED: &str = r#"export HOME=/run/sunshine-installer
-[ -e "$2" ] && kubectl --kubeconfig "$2" --request-timeout=5s get node "$1" >/dev/null 2>&1"#;
-const TOKEN: &str =
-    "export HOME=/run/sunshine-installer; kubeadm --kubeconfig /root/.kube/config token create --ttl 30m";
-/// The token on standard input. One that cannot be deleted ends by itself.
-const END: &str =
-    "export HOME=/run/sunshine-installer; read -r t; kubeadm --kubeconfig /root/.kube/config token delete \"${t%%.*}\"";
-/// `$1` socket, `$2` kubeconfig, `$3` node. What a join that was interrupted left is removed first.
+/// `$1` kubeconfig, `$2` control-plane | worker: whether kubeadm has come to its end here, as far as the host knows.
+const ENDED: &str = r#"[ -e "$1" ] && { [ "$2" = worker ] || [ -e /etc/kubernetes/manifests/kube-scheduler.yaml ]; }"#;
+/// `$1` socket, `$2` kubeconfig, `$3` node, `$4` control-plane | worker. What a join that was interrupted left is removed first;
+/// the cluster's authorities, which are there before a control plane node joins, are kept.
 const RUN: &str = exclusive!(
-    r#"! { [ -e "$2" ] && kubectl --kubeconfig "$2" --request-timeout=5s get node "$3" >/dev/null 2>&1; } || exit 0
-if [ -e "$2" ] || [ -e /etc/kubernetes/bootstrap-kubelet.conf ] || [ -e /etc/kubernetes/pki/ca.crt ]; then
-  kubeadm reset -f --cri-socket "$1" >/dev/null 2>&1 || :
+    r#"pki=/etc/kubernetes/pki
+! { [ -e "$2" ] && kubectl --kubeconfig "$2" --request-timeout=5s get node "$3" >/dev/null 2>&1; } || exit 0
+left=
+for p in "$2" /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/manifests/kube-apiserver.yaml; do
+  [ ! -e "$p" ] || left=1
+done
+[ "$4" = control-plane ] || [ ! -e $pki/ca.crt ] || left=1
+if [ -n "$left" ]; then
+  kept=/run/sunshine-installer/pki
+  rm -rf "$kept"
+  [ "$4" = worker ] || cp -a $pki "$kept"
+  kubeadm reset -f --kubeconfig /run/sunshine-installer/none --cri-socket "$1" >/dev/null 2>&1 || :
+  [ "$4" = worker ] || { mkdir -p /etc/kubernetes; rm -rf $pki; mv "$kept" $pki; }
 fi
 run join --config "$f""#
 );
@@ -74,12 +98,41 @@ fn pin(ca: &str) -> Result<String, StepError> {
 }
 
 impl JoinOnce {
-    fn config(&self, token: &str) -> Result<Secret, StepError> {
+    fn role(&self) -> &'static str {
+        if self.is_control_plane { "control-plane" } else { "worker" }
+    }
+
+    fn api<'a>(&self, cx: &Cx<'a>) -> Result<Api<'a>, StepError> {
+        Api::open(&self.pki, &self.others, Patience::of_step(cx)).map_err(|e| StepError::failed(e.to_string()))
+    }
+
+    fn path(&self) -> String {
+        format!("/api/v1/nodes/{}", self.node)
+    }
+
+    fn has_ended(&self, host: &Host) -> Result<bool, StepError> {
+        let look = Command::script(ENDED).args([KUBELET_CONF, self.role()]).label("look for a node of kubeadm");
+        Ok(host.run(&look)?.ok())
+    }
+
+    /// Whether the cluster has the node; of a control plane node, whether it is marked as such, which kubeadm does last.
+    fn is_known(&self, api: &Api<'_>) -> Result<bool, StepError> {
+        match api.get(&self.path()) {
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error.into()),
+            Ok(node) => {
+                let labels = &node["metadata"]["labels"];
+                Ok(!self.is_control_plane || labels.get("node-role.kubernetes.io/control-plane").is_some())
+            }
+        }
+    }
+
+    fn config(&self, token: &Token) -> Result<Secret, StepError> {
         let not_made = || StepError::failed("the cluster's authority has not been made");
         let ca = self.ca.content()?.ok_or_else(not_made)?;
         let mut config = self.config.clone();
         let discovery = &mut config["discovery"]["bootstrapToken"];
-        discovery["token"] = token.into();
+        discovery["token"] = token.text().into();
         discovery["caCertHashes"] = serde_json::json!([pin(ca.expose())?]);
         Ok(Secret::new(format!("{config:#}\n")))
     }
@@ -87,21 +140,35 @@ impl JoinOnce {
 
 impl Work for JoinOnce {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
-        let look = Command::script(JOINED).args([self.node.as_str(), KUBELET_CONF]).label("kubectl get node");
-        let joined = cx.host()?.run(&look)?.ok();
+        let joined = self.has_ended(cx.host()?)? && self.is_known(&self.api(cx)?)?;
         Ok(if joined { Check::Satisfied } else { Check::Needed(vec!["run kubeadm join".to_owned()]) })
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        let control_plane = cx.other(&self.control_plane)?;
-        let token =
-            control_plane.run_ok(&Command::script(TOKEN).label("kubeadm token create"))?.text().trim().to_owned();
-        let run = Command::script(RUN).args([SOCKET, KUBELET_CONF, &self.node]).secret_stdin(self.config(&token)?);
-        let joined = cx.host()?.run_ok(&run.timeout(JOIN).label("kubeadm join"));
-        let end = Command::script(END).secret_stdin(Secret::new(format!("{token}\n"))).label("kubeadm token delete");
-        drop(control_plane.run(&end));
+        let (host, api) = (cx.host()?, self.api(cx)?);
+        // Of a host that was made anew the cluster still has the node, and kubeadm joins none of that name.
+        match api.delete(&self.path()) {
+            Err(error) if !error.is_not_found() => return Err(error.into()),
+            _ => {}
+        }
+        let token = Token::make(&api, cx, &self.node)?;
+        let run = Command::script(RUN).args([SOCKET, KUBELET_CONF, &self.node, self.role()]);
+        let joined = host.run_ok(&run.secret_stdin(self.config(&token)?).timeout(JOIN).label("kubeadm join"));
+        token.end(&api);
         joined?;
         Ok(())
+    }
+
+    /// kubeadm ends when the kubelet has its certificate; the kubelet then makes the node.
+    fn verify(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        let end = Instant::now() + APPEARS;
+        loop {
+            match self.check(cx)? {
+                Check::Needed(_) if Instant::now() < end && !cx.interrupt.is_set() => thread::sleep(POLL),
+                Check::Needed(wanted) => return Err(StepError::NotVerified(wanted)),
+                _ => return Ok(()),
+            }
+        }
     }
 }
 

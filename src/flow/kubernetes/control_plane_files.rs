@@ -18,7 +18,7 @@ const USER: &str = "kube";
 
 /// What one control plane node reads, by the service that reads it.
 #[derive(Debug)]
-pub(super) struct MasterFiles {
+pub(super) struct ControlPlaneFiles {
     pub api_server: Files,
     pub controller_manager: Files,
     pub scheduler: Files,
@@ -26,7 +26,7 @@ pub(super) struct MasterFiles {
     pub admin: Files,
 }
 
-impl MasterFiles {
+impl ControlPlaneFiles {
     pub(super) fn all(&self) -> Files {
         let parts = [&self.api_server, &self.controller_manager, &self.scheduler, &self.admin];
         let mut all: Vec<FileSpec> = Vec::new();
@@ -38,12 +38,12 @@ impl MasterFiles {
         Files(all)
     }
 
-    pub(super) fn new(cluster: &Cluster, keys: &ClusterKeys, host: &str, master: &Machine) -> Self {
+    pub(super) fn new(cluster: &Cluster, keys: &ClusterKeys, host: &str, machine: &Machine) -> Self {
         let admin = keys.admin(&endpoint::for_root(cluster, host));
         Self {
-            api_server: api_server(cluster, keys, master),
-            controller_manager: controller_manager(cluster, keys, master),
-            scheduler: scheduler(cluster, keys, master),
+            api_server: api_server(cluster, keys, machine),
+            controller_manager: controller_manager(cluster, keys, machine),
+            scheduler: scheduler(cluster, keys, machine),
             admin: Files(vec![FileSpec::secret("/root/.kube/config", admin, "root")]),
         }
     }
@@ -107,17 +107,17 @@ fn ca(keys: &ClusterKeys) -> FileSpec {
     FileSpec::made(format!("{PKI}/ca.crt"), keys.ca.cert())
 }
 
-fn api_server(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Files {
+fn api_server(cluster: &Cluster, keys: &ClusterKeys, machine: &Machine) -> Files {
     let mut files = vec![common(cluster), ca(keys)];
-    files.extend(key("apiserver", &keys.api_server(cluster, master)));
+    files.extend(key("apiserver", &keys.api_server(cluster, machine)));
     files.extend(key("apiserver-kubelet-client", &keys.kubelet_client()));
     files.extend(service_accounts(keys));
     files.extend(key("front-proxy-client", &keys.front_proxy));
     files.push(FileSpec::made(format!("{PKI}/front-proxy-ca.crt"), keys.front_proxy_ca.cert()));
     let args = if cluster.is_legacy() {
-        legacy::api_server(cluster, master, keys.etcd.is_some())
+        legacy::api_server(cluster, machine, keys.etcd.is_some())
     } else {
-        api_server_args(cluster, keys, master)
+        api_server_args(cluster, keys, machine)
     };
     if let Some((etcd_ca, etcd_keys)) = &keys.etcd {
         files.push(FileSpec::made(format!("{PKI}/etcd-ca.crt"), etcd_ca.cert()));
@@ -137,10 +137,10 @@ fn api_server(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Files 
     Files(files)
 }
 
-fn api_server_args(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Vec<String> {
+fn api_server_args(cluster: &Cluster, keys: &ClusterKeys, machine: &Machine) -> Vec<String> {
     let pki = |name: &str| format!("{PKI}/{name}");
     let mut args = vec![
-        format!("--advertise-address={}", master.address),
+        format!("--advertise-address={}", machine.address),
         "--bind-address=0.0.0.0".to_owned(),
         format!("--secure-port={API_PORT}"),
         format!("--etcd-servers={}", cluster.etcd.endpoints.join(",")),
@@ -175,14 +175,14 @@ fn api_server_args(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> V
 }
 
 // What runs beside an API server need not go through the balancer.
-fn component_kubeconfig(keys: &ClusterKeys, name: &str, master: &Machine) -> FileSpec {
-    let config = keys.kubeconfig(name, &format!("system:{name}"), &[], &endpoint::of_master(master));
+fn component_kubeconfig(keys: &ClusterKeys, name: &str, machine: &Machine) -> FileSpec {
+    let config = keys.kubeconfig(name, &format!("system:{name}"), &[], &endpoint::of_machine(machine));
     FileSpec::secret(format!("/etc/kubernetes/{name}.kubeconfig"), config, USER)
 }
 
-fn controller_manager(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Files {
+fn controller_manager(cluster: &Cluster, keys: &ClusterKeys, machine: &Machine) -> Files {
     let name = "kube-controller-manager";
-    let kubeconfig = component_kubeconfig(keys, name, master);
+    let kubeconfig = component_kubeconfig(keys, name, machine);
     let mut files = vec![common(cluster), ca(keys)];
     files.extend(service_accounts(keys));
     // A network of a manifest takes each node's subnet from the cluster.
@@ -207,8 +207,8 @@ fn controller_manager(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -
     Files(files)
 }
 
-fn scheduler(cluster: &Cluster, keys: &ClusterKeys, master: &Machine) -> Files {
-    let kubeconfig = component_kubeconfig(keys, "kube-scheduler", master);
+fn scheduler(cluster: &Cluster, keys: &ClusterKeys, machine: &Machine) -> Files {
+    let kubeconfig = component_kubeconfig(keys, "kube-scheduler", machine);
     let args = [
         format!("--kubeconfig={}", kubeconfig.path),
         format!("--authentication-kubeconfig={}", kubeconfig.path),
