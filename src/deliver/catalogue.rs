@@ -11,9 +11,9 @@ use rpm::{DependencyFlags, PackageMetadata};
 
 use super::content::{Entry, Pieces};
 use super::error::DeliverError;
-use super::server::{LOCAL, Stock};
+use super::offer::Offer;
 
-/// All packages that are served.
+/// All packages that a host is offered.
 #[derive(Debug, Default)]
 pub(crate) struct Catalogue {
     pub(crate) packages: Vec<Package>,
@@ -42,13 +42,15 @@ pub(crate) struct Capability {
 }
 
 impl Catalogue {
-    /// Reads the headers of everything that `stock` serves.
-    pub(crate) fn read(stock: &Stock) -> Result<Catalogue, DeliverError> {
+    /// Reads the headers of everything that is offered.
+    pub(crate) fn read(offer: &Offer) -> Result<Catalogue, DeliverError> {
+        let stock = &offer.stock;
         let mut catalogue = Catalogue::default();
-        let members = stock.bundle.iter().flat_map(|bundle| &bundle.manifest().members);
-        let members = members.filter(|member| member.kind == MemberKind::Rpm).map(|member| member.name.clone());
-        let local = stock.local.iter().map(|rpm| format!("{LOCAL}{}", rpm.file_name));
-        for served in members.chain(local) {
+        for (id, served) in offer.packages() {
+            // The same package in another repository is not the one that is taken.
+            if catalogue.package(id).is_some() {
+                continue;
+            }
             let entry = stock.entry(&served).ok_or_else(|| unreadable(&served, "it is not served"))?;
             let mut reader = BufReader::new(EntryReader::open(&entry).map_err(|error| unreadable(&served, error))?);
             let header = read_header(&mut reader).map_err(|error| unreadable(&served, error))?;

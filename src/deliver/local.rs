@@ -11,6 +11,7 @@ use payload::yum::{Packing, RepodataFile, RpmFile, scan};
 
 use super::content::Entry;
 use super::error::DeliverError;
+use super::repository::Repository;
 
 /// One rpm file of the control host.
 #[derive(Debug)]
@@ -36,6 +37,11 @@ impl LocalRpm {
             file: Arc::new(file),
             modified: modified.unwrap_or(SystemTime::UNIX_EPOCH),
         })
+    }
+
+    /// The name that it is served under.
+    pub(super) fn served(&self) -> String {
+        format!("{}{}", Repository::Local.prefix(), self.file_name)
     }
 
     /// As the server gives it.

@@ -6,15 +6,16 @@ use crate::host::{FileMeta, Host, HostError};
 
 use super::catalogue::EntryReader;
 use super::error::DeliverError;
+use super::offer::Offer;
 use super::server::Stock;
 use super::site::Site;
 
-/// Uploads all metadata: small, and what the host's own solver works from.
-pub(crate) fn metadata(host: &Host, stock: &Stock, site: &Site) -> Result<(), DeliverError> {
+/// Uploads the metadata of all that the host is offered: small, and what the host's own solver works from.
+pub(crate) fn metadata(host: &Host, offer: &Offer, site: &Site) -> Result<(), DeliverError> {
     // The signatures are there once the key is.
-    stock.key()?;
-    for name in stock.metadata_and_signatures() {
-        one(host, stock, site, &name)?;
+    offer.stock.key()?;
+    for name in offer.metadata_and_signatures() {
+        one(host, &offer.stock, site, &name)?;
     }
     Ok(())
 }

@@ -9,24 +9,23 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use camino::Utf8PathBuf;
-use payload::{Bundle, Member, MemberKind, Reference, RpmId, Sha256, Stored};
+use payload::{Bundle, Member, MemberKind, Reference, Sha256, Stored};
 use tracing::info;
 
-use super::catalogue::Catalogue;
 use super::content::{Content, Entry};
 use super::error::DeliverError;
 use super::image_archive;
 use super::listener::{self, Limits, Shared};
 use super::local::{self, LocalRpm};
+use super::offer::Catalogues;
 use super::registry::Registry;
+use super::repofile;
+use super::repository::Repository;
 use super::signing::SigningKey;
 use super::stream::Maps;
 
 /// The metadata's entry point, in a repository's root.
 pub(super) const REPOMD: &str = "repodata/repomd.xml";
-
-/// The folder of rpms that lie on the control host: a repository of its own, beside the bundle's.
-pub(super) const LOCAL: &str = "local/";
 
 /// Where the public key is served, for `repo serve`; a run hands it over SSH.
 pub(super) const KEY_FILE: &str = "RPM-GPG-KEY-sunshine-installer";
@@ -54,7 +53,7 @@ pub(crate) struct Stock {
     /// Metadata files by name, of the bundle and of the local rpms.
     pub(crate) metadata: Vec<String>,
     key: OnceLock<Result<SigningKey, String>>,
-    catalogue: OnceLock<Result<Catalogue, String>>,
+    pub(super) catalogues: Catalogues,
     checked: Mutex<BTreeMap<String, ()>>,
     /// Names the run's folders on the hosts.
     pub(crate) run: String,
@@ -120,7 +119,8 @@ impl Server {
         &self.place
     }
 
-    /// The .repo file to put on a host that reaches the control host by `ip`, for `repo serve`.
+    /// The .repo file to put on hosts that reach the control host by `ip`, for `repo serve`. One file for all of them: the
+    /// repository of a platform is not enabled in it.
     ///
     /// # Errors
     /// When the run's key cannot be made.
@@ -128,8 +128,7 @@ impl Server {
         let stock = &self.place.stock;
         let url = self.url_for(ip);
         stock.key()?;
-        let key = format!("{url}{KEY_FILE}");
-        Ok(super::repofile::text(&super::repofile::sections(stock, &url, &[key], false)))
+        Ok(repofile::for_any_host(&stock.repositories(), &url, &format!("{url}{KEY_FILE}")))
     }
 }
 
@@ -191,21 +190,21 @@ impl Stock {
         }
         let (local, repodata) = local::open(local_rpms)?;
         for rpm in &local {
-            shared.content.put(format!("{LOCAL}{}", rpm.file_name), rpm.entry());
+            shared.content.put(rpm.served(), rpm.entry());
         }
         for file in repodata {
-            let name = format!("{LOCAL}{}", file.name);
+            let name = format!("{}{}", Repository::Local.prefix(), file.name);
             let sum = Sha256::of(&file.bytes).to_string();
             shared.content.put(name.clone(), Entry::bytes(Bytes::from(file.bytes), sum, SystemTime::now()));
             metadata.push(name);
         }
         Ok(Stock {
             shared: Arc::new(shared),
+            catalogues: Catalogues::of(bundle.as_ref().map(Bundle::manifest)),
             bundle,
             local,
             metadata,
             key: OnceLock::new(),
-            catalogue: OnceLock::new(),
             checked: Mutex::default(),
             run: random_hex()[..12].to_owned(),
         })
@@ -273,34 +272,12 @@ impl Stock {
         self.shared.content.get(name)
     }
 
-    /// The packages' own statements, read from their headers when first needed.
-    pub(crate) fn catalogue(&self) -> Result<&Catalogue, DeliverError> {
-        let read = self.catalogue.get_or_init(|| Catalogue::read(self).map_err(|error| error.to_string()));
-        read.as_ref().map_err(|why| DeliverError::Metadata { why: why.clone() })
-    }
-
-    /// Whether a package of this name, or that provides it, is served.
-    pub(crate) fn has_name(&self, name: &str) -> Result<bool, DeliverError> {
-        Ok(self.ids().any(|id| id.name == name) || self.catalogue()?.named(name).next().is_some())
-    }
-
-    /// Whether this very package is served.
-    pub(crate) fn has_file(&self, file_name: &str, id: &RpmId) -> bool {
-        self.ids().any(|served| served == id) || self.local.iter().any(|rpm| rpm.file_name == file_name)
-    }
-
-    fn ids(&self) -> impl Iterator<Item = &RpmId> {
-        let members = self.bundle.iter().flat_map(|bundle| &bundle.manifest().members);
-        members.filter_map(|member| member.rpm.as_ref()).chain(self.local.iter().map(|rpm| &rpm.id))
-    }
-
-    /// Under which name a package is served: the control host's own file before the bundle's.
-    pub(crate) fn served(&self, id: &RpmId) -> Option<String> {
-        let local = self.local.iter().find(|rpm| rpm.id == *id);
-        local.map(|rpm| format!("{LOCAL}{}", rpm.file_name)).or_else(|| {
-            let mut members = self.bundle.iter().flat_map(|bundle| &bundle.manifest().members);
-            members.find(|member| member.rpm.as_ref() == Some(id)).map(|member| member.name.clone())
-        })
+    /// All that there are. The bundle's first one is there also when all its packages are for platforms.
+    pub(crate) fn repositories(&self) -> Vec<Repository> {
+        let common = self.bundle.iter().map(|_| Repository::Common);
+        let platforms = self.catalogues.platforms().cloned().map(Repository::Platform);
+        let local = (!self.local.is_empty()).then_some(Repository::Local);
+        common.chain(platforms).chain(local).collect()
     }
 
     /// The public keys in the bundle: a file name for each on a host, and its member.
@@ -312,13 +289,8 @@ impl Stock {
 
     /// The entry point of the first repository there is.
     pub(crate) fn first_repomd(&self) -> String {
-        if self.bundle.is_some() { REPOMD.to_owned() } else { format!("{LOCAL}{REPOMD}") }
-    }
-
-    /// All metadata with its signatures.
-    pub(super) fn metadata_and_signatures(&self) -> Vec<String> {
-        let signed = self.metadata.iter().filter(|name| name.ends_with(REPOMD));
-        signed.map(|name| format!("{name}.asc")).chain(self.metadata.iter().cloned()).collect()
+        let first = if self.bundle.is_some() { Repository::Common } else { Repository::Local };
+        format!("{}{REPOMD}", first.prefix())
     }
 
     /// The run's token out of a text that goes to people or to the log.

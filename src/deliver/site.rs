@@ -6,7 +6,7 @@
 use crate::host::{Command, FileMeta, Host, NewFile};
 
 use super::error::DeliverError;
-use super::repofile::ID;
+use super::repository::ID;
 
 /// Shell functions that take folders of runs away: `sweep FOLDER` for one run's folder.
 ///
@@ -76,7 +76,7 @@ const CLEAR: &str = concat!(
 for folder in /run/sunshine-installer/* /var/cache/sunshine-installer/*; do
     [ -d "$folder" ] && sweep "$folder"
 done
-rm -rf -- /var/lib/yum/repos/*/*/"$1" /var/lib/yum/repos/*/*/"$1"-local
+rm -rf -- /var/lib/yum/repos/*/*/"$1" /var/lib/yum/repos/*/*/"$1"-*
 rmdir /run/sunshine-installer /var/cache/sunshine-installer 2>/dev/null
 exit 0
 "#

@@ -57,6 +57,7 @@ impl Done {
 pub fn facts_json(host: &str, facts: &Facts) -> serde_json::Value {
     serde_json::json!({
         "host": host, "system": facts.pretty_name, "id": facts.distro_id, "version": facts.distro_version,
+        "platform": facts.platform,
         "arch": facts.arch, "kernel": facts.kernel, "hostname": facts.hostname, "addresses": facts.addresses,
         "clock_offset_seconds": facts.clock_offset, "memory_bytes": facts.memory_total, "cpus": facts.cpus,
         "disk_free_bytes": facts.disk_free, "cgroup": facts.cgroup_version, "selinux": facts.selinux,

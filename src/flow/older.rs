@@ -11,14 +11,14 @@ use crate::packages::Wanted;
 use crate::plan::RunHosts;
 
 use super::problem::Problem;
+use super::rpms;
 
 /// A warning for each, in the order of the hosts.
 pub(super) fn older(wanted: &BTreeMap<HostId, Vec<Wanted>>, hosts: &RunHosts, bundle: Option<&Bundle>) -> Vec<Problem> {
-    let members = bundle.iter().flat_map(|bundle| &bundle.manifest().members);
-    let shelf: Vec<&RpmId> = members.filter_map(|member| member.rpm.as_ref()).collect();
     let mut problems = Vec::new();
     for (name, packages) in wanted {
         let Some(host) = hosts.get(name) else { continue };
+        let shelf: Vec<&RpmId> = rpms::for_host(bundle, &host.facts).collect();
         for text in of_host(&host.facts, packages, &shelf) {
             let help =
                 "to replace it, name its file: -f, -fm, -fn in the -K form, else --rpm, --master-rpm, --node-rpm";

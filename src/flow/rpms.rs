@@ -6,6 +6,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use payload::{Bundle, RpmId};
 
+use crate::host::Facts;
 use crate::packages::Wanted;
 
 use super::error::FlowError;
@@ -77,7 +78,19 @@ pub fn by_name<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Wanted> {
     names.into_iter().map(|n| Wanted::Name(n.to_owned())).collect()
 }
 
-/// Whether the bundle holds a package of this name.
+/// Whether the bundle holds a package of this name, for whichever hosts.
 pub fn in_bundle(bundle: Option<&Bundle>, name: &str) -> bool {
     bundle.is_some_and(|b| b.manifest().members.iter().any(|m| m.rpm.as_ref().is_some_and(|r| r.name == name)))
+}
+
+/// The packages that the bundle has for a host.
+pub fn for_host<'a>(bundle: Option<&'a Bundle>, facts: &'a Facts) -> impl Iterator<Item = &'a RpmId> {
+    let packages = bundle.into_iter().flat_map(|bundle| bundle.manifest().packages_for(&facts.platform));
+    packages.filter_map(|member| member.rpm.as_ref())
+}
+
+/// The newest of the packages of this name: the one that a package manager takes.
+pub fn newest<'a>(packages: impl Iterator<Item = &'a RpmId>, name: &str) -> Option<&'a RpmId> {
+    let full = |id: &RpmId| format!("{}:{}-{}", id.epoch, id.version, id.release);
+    packages.filter(|id| id.name == name).max_by(|a, b| rpm_version::rpm_evr_compare(&full(a), &full(b)))
 }

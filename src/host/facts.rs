@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::error::HostError;
+use super::platform::platform;
 use super::session::Host;
 use super::shell::Command;
 
@@ -16,6 +17,8 @@ pub struct Facts {
     /// Words of `ID_LIKE` (os-release(5)).
     pub distro_like: Vec<String>,
     pub distro_version: String,
+    /// Its distribution and the major version of that, such as `el9`; empty when the host does not tell.
+    pub platform: String,
     pub pretty_name: String,
     pub package_manager: Option<PackageManager>,
     /// "dnf 1234": who holds the package manager's lock.
@@ -129,13 +132,14 @@ impl Facts {
         self.is_active("firewalld")
     }
 
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let mut facts = Self::default();
         for line in text.lines() {
             if let Some((key, value)) = line.split_once('\t') {
                 facts.take(key, value.trim());
             }
         }
+        facts.platform = platform(&facts.platform, &facts.distro_id, &facts.distro_like, &facts.distro_version);
         facts
     }
 
@@ -145,6 +149,8 @@ impl Facts {
             "id" => value.clone_into(&mut self.distro_id),
             "like" => self.distro_like = words.map(str::to_owned).collect(),
             "version" => value.clone_into(&mut self.distro_version),
+            // As it is until all that it follows from is there.
+            "platform" => value.clone_into(&mut self.platform),
             "pretty" => value.clone_into(&mut self.pretty_name),
             "manager" => {
                 let known = [PackageManager::Dnf5, PackageManager::Dnf, PackageManager::Yum, PackageManager::Zypper];

@@ -4,7 +4,7 @@ say() { printf '%s\t%s\n' "$1" "$2"; }
 has() { command -v "$1" >/dev/null 2>&1; }
 say clock "$(date +%s.%N)"
 if [ -r /etc/os-release ]; then
-  ( . /etc/os-release; say id "$ID"; say like "$ID_LIKE"; say version "$VERSION_ID"; say pretty "$PRETTY_NAME" )
+  ( . /etc/os-release; say id "$ID"; say like "$ID_LIKE"; say version "$VERSION_ID"; say platform "$PLATFORM_ID"; say pretty "$PRETTY_NAME" )
 fi
 for p in dnf5 dnf yum zypper; do has $p && { say manager $p; break; }; done
 for f in /var/run/yum.pid /var/cache/dnf/metadata_lock.pid /run/dnf/rpmtransaction.lock /var/lib/dnf/rpmdb_lock.pid; do

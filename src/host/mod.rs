@@ -13,6 +13,7 @@ mod forward;
 mod id;
 mod known_hosts;
 mod pace;
+mod platform;
 mod pool;
 mod secret;
 mod session;

@@ -1,5 +1,7 @@
 //! What can go wrong between a host and its packages.
 
+use payload::Platform;
+
 use crate::deliver::{DeliverError, Route};
 use crate::host::{HostError, HostId};
 
@@ -25,6 +27,9 @@ pub enum PackageError {
     /// A newer version is there already.
     #[error("{host} has {name} {installed} installed, newer than {wanted}")]
     Newer { host: HostId, name: String, installed: String, wanted: String },
+    /// The bundle has packages for hosts of other platforms only: a name or a file's name, and for which.
+    #[error("{}", other_platform(host, platform, packages))]
+    OtherPlatform { host: HostId, platform: String, packages: Vec<(String, Vec<Platform>)> },
     /// The package manager found no solution; nothing was changed.
     #[error("{host} cannot install {}: {}", .wanted.join(", "), .problems.join("; "))]
     Unsolvable { host: HostId, wanted: Vec<String>, problems: Vec<String> },
@@ -54,6 +59,15 @@ impl PackageError {
             }
             Self::Newer { name, .. } => Some(format!(
                 "take {name} off the list, or give --allow-downgrade to put the older version in its place"
+            )),
+            Self::OtherPlatform { platform, .. } if platform.is_empty() => Some(
+                "put packages for all hosts into the bundle (`bundle repack --add FILE`), name rpms of the control host with -f, \
+                 or leave the host out"
+                    .into(),
+            ),
+            Self::OtherPlatform { platform, .. } => Some(format!(
+                "put {platform}'s packages into the bundle (`bundle repack --platform {platform} --add FILE`), or leave the host \
+                 out; where hosts differ, leave -f, -fm and -fn away: by name each gets what is for it"
             )),
             Self::Unsolvable { problems, .. } => super::problem::way_out(problems),
             Self::Locked { .. } => {
@@ -85,4 +99,12 @@ impl PackageError {
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Deliver(error) if error.is_damage())
     }
+}
+
+fn other_platform(host: &HostId, platform: &str, packages: &[(String, Vec<Platform>)]) -> String {
+    let platforms = |all: &[Platform]| all.iter().map(Platform::as_str).collect::<Vec<_>>().join(", ");
+    let packages = packages.iter().map(|(package, all)| format!("{package} (for {})", platforms(all)));
+    let packages = packages.collect::<Vec<_>>().join(", ");
+    let platform = if platform.is_empty() { "of no known platform" } else { platform };
+    format!("{host} is {platform}, and the bundle has for other platforms only: {packages}")
 }

@@ -7,13 +7,13 @@
 //! 4. [`HostRepo::close`] takes the folders away.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use payload::RpmId;
 
+use crate::deliver::offer::Offer;
 use crate::deliver::push;
-use crate::deliver::repofile;
-use crate::deliver::server::{Place, Stock};
+use crate::deliver::repository::Repository;
+use crate::deliver::server::Place;
 use crate::deliver::site::Site;
 use crate::deliver::{Route, RouteChoice};
 use crate::host::{Command, Facts, Forward, Host};
@@ -30,6 +30,8 @@ use super::installed;
 #[derive(Debug)]
 pub struct HostRepo {
     pub(super) place: Place,
+    /// What this host may have of what is served there.
+    pub(super) offer: Offer,
     pub(super) site: Site,
     pub(super) manager: Manager,
     pub(super) choice: RouteChoice,
@@ -84,11 +86,12 @@ impl HostRepo {
         wanted: &[Wanted],
         note: &mut dyn FnMut(String),
     ) -> Result<HostRepo, PackageError> {
-        let place = place.clone();
+        let (place, offer) = (place.clone(), Offer::new(&place.stock, &facts.platform));
         let manager = manager(host, facts)?;
         let site = Site::prepare(host, &place.stock.run, note)?;
         let mut repo = HostRepo {
             place,
+            offer,
             site,
             manager,
             choice,
@@ -161,7 +164,7 @@ impl HostRepo {
         for wanted in wanted {
             match wanted {
                 Wanted::Rpm { .. } => return Ok(true),
-                Wanted::Name(name) if self.place.stock.has_name(name)? => return Ok(true),
+                Wanted::Name(name) if self.offer.has_name(name)? => return Ok(true),
                 Wanted::Name(_) => {}
             }
         }
@@ -172,14 +175,10 @@ impl HostRepo {
         Ours {
             repos_dir: self.site.repos_dir(),
             cache_dir: self.site.cache_dir(),
-            sections: repofile::ids(&self.place.stock),
+            sections: self.offer.repositories().iter().map(Repository::id).collect(),
             gpgcheck,
             rpm_keys: self.rpm_key_addresses(),
         }
-    }
-
-    pub(super) fn stock(&self) -> &Arc<Stock> {
-        &self.place.stock
     }
 
     pub(super) fn manager(&self) -> Manager {
@@ -187,14 +186,14 @@ impl HostRepo {
     }
 
     pub(super) fn upload_packages(&mut self, host: &Host, transaction: &Transaction) -> Result<(), PackageError> {
-        let stock = &self.place.stock;
-        let served = transaction.changed().filter_map(|id| stock.served(id));
-        Ok(push::packages(host, stock, &self.site, served, &mut self.uploaded)?)
+        let offer = &self.offer;
+        let served = transaction.changed().filter_map(|id| offer.served(id));
+        Ok(push::packages(host, &offer.stock, &self.site, served, &mut self.uploaded)?)
     }
 
     /// Where the packages of a transaction lie on the host once they are uploaded.
     pub(super) fn uploaded_paths(&self, transaction: &Transaction) -> Vec<String> {
-        let served = transaction.changed().filter_map(|id| self.place.stock.served(id));
+        let served = transaction.changed().filter_map(|id| self.offer.served(id));
         served.map(|name| format!("{}/{name}", self.site.files_dir())).collect()
     }
 
@@ -212,7 +211,7 @@ impl HostRepo {
             Some((asked, there)) if asked == wanted => there,
             _ => installed::query(host, wanted)?,
         };
-        let orders = orders(host.name(), &self.place.stock, wanted, &there, options)?;
+        let orders = orders(host.name(), &self.offer, wanted, &there, options)?;
         if self.manager == Manager::Rpm && !orders.own.is_empty() {
             return Err(PackageError::NoOwn { host: host.name().clone(), names: orders.own });
         }

@@ -83,7 +83,7 @@ impl HostRepo {
         options: &InstallOptions,
         note: &mut dyn FnMut(String),
     ) -> Result<Vec<RpmId>, PackageError> {
-        let decision = signatures::decide_for(host, self.place.stock.catalogue()?, tried.changed())?;
+        let decision = signatures::decide_for(host, self.offer.catalogue()?, tried.changed())?;
         if let Some(text) = decision.note {
             note(text);
         }

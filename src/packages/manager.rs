@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::deliver::repofile::ID;
+use crate::deliver::repository::ID;
 use crate::host::{Command, PackageManager};
 
 use super::problem::{self, Verdict};

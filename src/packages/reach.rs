@@ -64,7 +64,7 @@ impl HostRepo {
                 Err(why) => return Ok(Err(why)),
             },
             Route::Push => {
-                push::metadata(host, &self.place.stock, &self.site)?;
+                push::metadata(host, &self.offer, &self.site)?;
                 format!("file://{}/", self.site.files_dir())
             }
             Route::Own | Route::Idle => return Ok(Ok(())),
@@ -72,14 +72,14 @@ impl HostRepo {
         if self.manager == Manager::Rpm {
             return Ok(Ok(()));
         }
-        self.site.put_repo(host, &repofile::text(&self.sections(&base)), &self.keys()?)?;
+        self.site.put_repo(host, &self.repo_file(&base), &self.keys()?)?;
         if trial_reads { Ok(Ok(())) } else { self.read_metadata(host, route) }
     }
 
-    fn sections(&self, base: &str) -> Vec<repofile::Section> {
+    fn repo_file(&self, base: &str) -> String {
         let mut keys = vec![format!("file://{}", self.site.key(KEY))];
         keys.extend(self.rpm_key_addresses());
-        repofile::sections(&self.place.stock, base, &keys, false)
+        repofile::text(&self.offer.repositories(), base, &keys)
     }
 
     /// Where the keys of the bundle lie on the host.

@@ -3,8 +3,6 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use payload::RpmId;
-
 use crate::deliver::catalogue::{Capability, Catalogue, Package};
 use crate::host::{Command, Host};
 
@@ -13,7 +11,7 @@ use super::evr;
 use super::hostrepo::HostRepo;
 use super::package_run::{self, Run};
 use super::transaction::Transaction;
-use super::wanted::{InstallOptions, Orders};
+use super::wanted::{InstallOptions, Orders, spec_of};
 
 /// For each capability: a line `=`, then what the host has of it, as NAME, operator, version; `present` for a path.
 const PROVIDED: &str = r#"
@@ -99,8 +97,8 @@ fn closure<'a>(
 impl HostRepo {
     /// What rpm would do with the packages ordered and what they need.
     pub(super) fn try_with_rpm(&mut self, host: &Host, orders: &Orders) -> Result<Transaction, PackageError> {
-        let stock = std::sync::Arc::clone(self.stock());
-        let catalogue = stock.catalogue()?;
+        let offer = self.offer.clone();
+        let catalogue = offer.catalogue()?;
         let mut wanted = Vec::new();
         for spec in orders.install.iter().chain(&orders.downgrade).chain(&orders.reinstall) {
             let exact = catalogue.packages.iter().find(|package| spec_of(&package.id) == *spec);
@@ -127,7 +125,7 @@ impl HostRepo {
         if !run.ok() {
             transaction.problems = rpm_problems(&run.text);
             if transaction.problems.is_empty() {
-                return Err(run.failed(host, &stock));
+                return Err(run.failed(host, &offer.stock));
             }
         }
         Ok(transaction)
@@ -144,7 +142,7 @@ impl HostRepo {
         self.upload(host, transaction)?;
         let command = self.rpm(transaction, false).timeout(options.timeout);
         let run = package_run::unlocked(host, self.manager(), &command, options.lock_wait, note)?;
-        if run.ok() { Ok(()) } else { Err(run.failed(host, self.stock())) }
+        if run.ok() { Ok(()) } else { Err(run.failed(host, &self.offer.stock)) }
     }
 
     fn rpm(&self, transaction: &Transaction, trial: bool) -> Command {
@@ -160,14 +158,10 @@ impl HostRepo {
     }
 
     fn upload(&mut self, host: &Host, transaction: &Transaction) -> Result<(), PackageError> {
-        let served: Vec<String> = transaction.changed().filter_map(|id| self.stock().served(id)).collect();
-        self.stock().check(served.iter().map(String::as_str))?;
+        let served: Vec<String> = transaction.changed().filter_map(|id| self.offer.served(id)).collect();
+        self.offer.stock.check(served.iter().map(String::as_str))?;
         self.upload_packages(host, transaction)
     }
-}
-
-fn spec_of(id: &RpmId) -> String {
-    format!("{}-{}.{}", id.name, evr::text(id), id.arch)
 }
 
 /// What `rpm -U --test` says stands against it: below `error: Failed dependencies:`, one per line, and file conflicts.

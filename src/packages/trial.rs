@@ -23,7 +23,11 @@ impl HostRepo {
     ) -> Result<Transaction, PackageError> {
         let orders = match self.orders(host, wanted, options) {
             Ok(orders) => orders,
-            Err(error @ (PackageError::Newer { .. } | PackageError::Unsolvable { .. })) => {
+            Err(
+                error @ (PackageError::Newer { .. }
+                | PackageError::Unsolvable { .. }
+                | PackageError::OtherPlatform { .. }),
+            ) => {
                 let help = error.help().map(|help| format!(" ({help})")).unwrap_or_default();
                 return Ok(Transaction { problems: vec![format!("{error}{help}")], ..Transaction::default() });
             }
@@ -73,9 +77,8 @@ impl HostRepo {
                 all.merge(self.try_action(host, action, specs, &options, note)?);
             }
         }
-        let stock = &self.place.stock;
-        let served: Vec<String> = all.changed().filter_map(|id| stock.served(id)).collect();
-        stock.check(served.iter().map(String::as_str))?;
+        let served: Vec<String> = all.changed().filter_map(|id| self.offer.served(id)).collect();
+        self.offer.stock.check(served.iter().map(String::as_str))?;
         if all.problems.is_empty() {
             self.last = Some((orders.clone(), all.clone()));
         }
@@ -121,7 +124,7 @@ impl HostRepo {
         note: &mut dyn FnMut(String),
     ) -> Result<Run, PackageError> {
         if options.hold
-            && let Some(gpgcheck) = signatures::decide_for_any(host, self.place.stock.catalogue()?)?
+            && let Some(gpgcheck) = signatures::decide_for_any(host, self.offer.catalogue()?)?
             && let Some(dnf) = self.manager.asking(specs, self.ours(gpgcheck), options.timeout)
         {
             let folder = self.site.held_dir();

@@ -8,7 +8,7 @@ use payload::RpmId;
 
 use super::error::PackageError;
 use super::evr;
-use crate::deliver::server::Stock;
+use crate::deliver::offer::Offer;
 
 /// One package wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,43 +102,124 @@ impl Orders {
 /// or that provide it.
 pub(super) fn orders(
     host: &str,
-    stock: &Stock,
+    offer: &Offer,
     wanted: &[Wanted],
     installed: &[Vec<RpmId>],
     options: &InstallOptions,
 ) -> Result<Orders, PackageError> {
     let mut orders = Orders::default();
+    // What hosts of other platforms only are offered; all of it is told at once.
+    let mut elsewhere = Vec::new();
     for (wanted, there) in wanted.iter().zip(installed) {
         match wanted {
-            Wanted::Name(name) => match there.first() {
-                Some(_) => orders.already.extend(there.iter().cloned()),
-                None if stock.has_name(name)? => orders.install.push(name.clone()),
-                None => orders.own.push(name.clone()),
+            Wanted::Name(_) if !there.is_empty() => orders.already.extend(there.iter().cloned()),
+            Wanted::Name(name) if offer.has_name(name)? => orders.install.push(name.clone()),
+            Wanted::Name(name) => match offer.elsewhere(|other| other.has_name(name))? {
+                platforms if platforms.is_empty() => orders.own.push(name.clone()),
+                platforms => elsewhere.push((name.clone(), platforms)),
             },
-            Wanted::Rpm { file_name, id, .. } => {
-                let spec = format!("{}-{}.{}", id.name, evr::text(id), id.arch);
-                let newest = there.iter().max_by(|a, b| evr::compare(a, b));
-                match newest.map(|there| (there, evr::compare(there, id))) {
-                    _ if !stock.has_file(file_name, id) => {
-                        let problems = vec![format!("{file_name} is neither in the bundle nor on the control host")];
-                        return Err(PackageError::Unsolvable { host: host.into(), wanted: vec![spec], problems });
-                    }
-                    Some((there, Ordering::Equal)) if !options.force_reinstall => orders.already.push(there.clone()),
-                    Some((_, Ordering::Equal)) => orders.reinstall.push(spec),
-                    Some((_, Ordering::Greater)) if options.allow_downgrade => orders.downgrade.push(spec),
-                    Some((there, Ordering::Greater)) => {
-                        let (installed, wanted) = (evr::text(there), evr::text(id));
-                        return Err(PackageError::Newer {
-                            host: host.into(),
-                            name: id.name.clone(),
-                            installed,
-                            wanted,
-                        });
-                    }
-                    Some((_, Ordering::Less)) | None => orders.install.push(spec),
-                }
+            Wanted::Rpm { id, .. } if there.contains(id) && !options.force_reinstall => orders.already.push(id.clone()),
+            Wanted::Rpm { file_name, id, .. } if offer.has_file(file_name, id) => {
+                orders.add_file(host, id, there, options)?;
             }
+            Wanted::Rpm { file_name, id, .. } => match offer.elsewhere(|other| Ok(other.has_file(file_name, id)))? {
+                platforms if platforms.is_empty() => {
+                    let problems = vec![format!("{file_name} is neither in the bundle nor on the control host")];
+                    return Err(PackageError::Unsolvable { host: host.into(), wanted: vec![spec_of(id)], problems });
+                }
+                platforms => elsewhere.push((file_name.clone(), platforms)),
+            },
         }
     }
-    Ok(orders)
+    if elsewhere.is_empty() {
+        return Ok(orders);
+    }
+    Err(PackageError::OtherPlatform { host: host.into(), platform: offer.platform().to_owned(), packages: elsewhere })
+}
+
+impl Orders {
+    /// A package given with -f, where these of its name are installed.
+    fn add_file(
+        &mut self,
+        host: &str,
+        id: &RpmId,
+        there: &[RpmId],
+        options: &InstallOptions,
+    ) -> Result<(), PackageError> {
+        let spec = spec_of(id);
+        let newest = there.iter().max_by(|a, b| evr::compare(a, b));
+        match newest.map(|there| (there, evr::compare(there, id))) {
+            Some((there, Ordering::Equal)) if !options.force_reinstall => self.already.push(there.clone()),
+            Some((_, Ordering::Equal)) => self.reinstall.push(spec),
+            Some((_, Ordering::Greater)) if options.allow_downgrade => self.downgrade.push(spec),
+            Some((there, Ordering::Greater)) => {
+                let (installed, wanted) = (evr::text(there), evr::text(id));
+                return Err(PackageError::Newer { host: host.into(), name: id.name.clone(), installed, wanted });
+            }
+            Some((_, Ordering::Less)) | None => self.install.push(spec),
+        }
+        Ok(())
+    }
+}
+
+/// A package in the package manager's spelling.
+pub(super) fn spec_of(id: &RpmId) -> String {
+    format!("{}-{}.{}", id.name, evr::text(id), id.arch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::offer::tests::{id, serving};
+
+    fn name(name: &str) -> Wanted {
+        Wanted::Name(name.into())
+    }
+
+    fn file(package: &str) -> Wanted {
+        Wanted::Rpm { file_name: format!("{package}-1.noarch.rpm"), id: id(package), local: None }
+    }
+
+    /// The orders on a host of this platform that has none of it.
+    fn ordered(packages: &[(&str, &str)], platform: &str, wanted: &[Wanted]) -> Result<Orders, PackageError> {
+        let (_folder, server) = serving(packages, &[]);
+        let there = vec![Vec::new(); wanted.len()];
+        let offer = Offer::new(&server.place().stock, platform);
+        orders("10.0.0.1", &offer, wanted, &there, &InstallOptions::default())
+    }
+
+    #[test]
+    fn what_is_for_another_platform_is_refused_by_name_all_at_once() {
+        let packages = [("", "tini-1"), ("el8", "runc-1"), ("f41", "runc-2"), ("el8", "etcd-3")];
+        let wanted = [name("tini"), name("runc"), name("etcd-service"), file("etcd-3"), name("elsewhere")];
+        let refused = ordered(&packages, "el9", &wanted).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "10.0.0.1 is el9, and the bundle has for other platforms only: runc (for el8, f41), etcd-service (for el8), \
+             etcd-3-1.noarch.rpm (for el8)"
+        );
+        assert!(refused.help().unwrap().contains("bundle repack --platform el9 --add FILE"), "{:?}", refused.help());
+        let refused = ordered(&packages, "", &wanted).unwrap_err();
+        assert!(refused.to_string().starts_with("10.0.0.1 is of no known platform, "), "{refused}");
+        assert!(!refused.help().unwrap().contains("--platform"), "{:?}", refused.help());
+    }
+
+    #[test]
+    fn a_host_of_the_platform_is_given_it() {
+        let packages = [("", "tini-1"), ("el8", "runc-1"), ("el8", "etcd-3")];
+        let found =
+            ordered(&packages, "el8", &[name("tini"), name("runc"), file("etcd-3"), name("elsewhere")]).unwrap();
+        assert_eq!(found.install, ["tini", "runc", "etcd-3-1.noarch"]);
+        assert_eq!(found.own, ["elsewhere"]);
+    }
+
+    #[test]
+    fn what_is_installed_is_not_asked_for() {
+        let (_folder, server) = serving(&[("el8", "runc-1"), ("el8", "etcd-3")], &[]);
+        let offer = Offer::new(&server.place().stock, "el9");
+        let (wanted, there) = ([name("runc"), file("etcd-3")], [vec![id("runc-1")], vec![id("etcd-3")]]);
+        let found = orders("10.0.0.1", &offer, &wanted, &there, &InstallOptions::default()).unwrap();
+        assert!(found.none_of_ours() && found.own.is_empty());
+        assert_eq!(found.already, [id("runc-1"), id("etcd-3")]);
+    }
 }

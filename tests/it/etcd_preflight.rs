@@ -53,6 +53,35 @@ fn every_problem_of_every_host_is_told_at_once_and_nothing_is_changed() {
 }
 
 #[test]
+fn a_host_is_refused_packages_that_are_for_another_platform() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(2);
+    let site = Site::with(&["etcd"]);
+    let rpm = Lab::rpms(&["etcd"]).swap_remove(0);
+    let rpm = rpm.to_str().expect("its path");
+    site.repack(&lab, &["--drop", "etcd", "--add", rpm, "--platform", "el9"]);
+    lab.host(1).sh("sed -i s/platform:el9/platform:el8/ /etc/os-release");
+    let before: Vec<String> = lab.hosts().iter().map(at_rest).collect();
+    let hosts = targets(&lab);
+    let by_name = ["etcd", "create", "--host", &hosts[0], &hosts[1]];
+    for (line, package) in [(by_name.to_vec(), "etcd"), (contract_line(&hosts, &[]), "etcd-3.4.23-1.el9.x86_64.rpm")] {
+        let output = site.run(&lab, &line);
+        assert_eq!(output.code, Some(1), "{}", output.stderr);
+        let told = format!("10.8.14.201 is el8, and the bundle has for other platforms only: {package} (for el9)");
+        assert!(output.stderr.contains(&told), "{told}:\n{}", output.stderr);
+        assert!(!output.stderr.contains("10.8.14.200 is el9"), "{}", output.stderr);
+    }
+    for (host, before) in lab.hosts().iter().zip(before) {
+        assert_unchanged(host, &before);
+    }
+    site.repack(&lab, &["--add", rpm, "--platform", "el8"]);
+    site.run(&lab, &by_name).expect_ok();
+    assert_healthy(&lab, 2);
+}
+
+#[test]
 fn a_host_to_be_wiped_must_be_a_member() {
     if !Lab::here() {
         return;

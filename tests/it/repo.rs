@@ -10,6 +10,7 @@
 mod faults;
 mod held;
 mod install;
+mod platforms;
 mod serve;
 pub(crate) mod setup;
 mod signed;

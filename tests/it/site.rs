@@ -37,9 +37,15 @@ impl Site {
     pub(crate) fn add_manifest(&self, lab: &Lab, name: &str, text: &str) {
         std::fs::write(self.path("manifest.yaml"), text).expect("a manifest");
         let manifest = format!("{name}={}", self.path("manifest.yaml").display());
+        self.repack(lab, &["--manifest", &manifest]);
+    }
+
+    /// The bundle changed by itself.
+    pub(crate) fn repack(&self, lab: &Lab, changes: &[&str]) {
         let new = self.path("new.bin");
-        self.run(lab, &["bundle", "repack", "--manifest", &manifest, "-o", &new.to_string_lossy()]).expect_ok();
-        std::fs::rename(new, self.bundle()).expect("the new bundle in place");
+        let output = new.to_string_lossy();
+        self.run(lab, &[&["bundle", "repack", "-o", &output], changes].concat()).expect_ok();
+        std::fs::rename(&new, self.bundle()).expect("the new bundle in place");
     }
 
     /// The product on the lab's control host.

@@ -13,7 +13,7 @@ pub(super) struct Clock;
 
 impl Component for Clock {
     fn is_on(&self, on: &On<'_>) -> bool {
-        on.supply.has(PACKAGE)
+        on.supply.has(PACKAGE, on.facts)
     }
 
     fn packages(&self, _: &On<'_>) -> Vec<Wanted> {

@@ -17,7 +17,6 @@ use super::manifest::Manifest;
 use super::pod_network::{self, PodNetwork};
 use super::runtime::{self, ContainerRuntime};
 use super::state::{Cluster, Machine, Node};
-use super::version;
 
 /// One thing on a host.
 pub(super) trait Component: Sync {
@@ -53,13 +52,14 @@ pub(super) struct Supply<'a> {
 }
 
 impl Supply<'_> {
-    pub(super) fn has(&self, package: &str) -> bool {
-        rpms::in_bundle(self.bundle, package)
+    /// Whether the bundle has a package of this name for the host.
+    pub(super) fn has(&self, package: &str, facts: &Facts) -> bool {
+        rpms::for_host(self.bundle, facts).any(|id| id.name == package)
     }
 
-    /// The first number of a package's version, when the bundle has the package.
-    pub(super) fn major(&self, package: &str) -> Option<u32> {
-        version::named(package, &[], self.bundle)?.split('.').next()?.parse().ok()
+    /// The first number of a package's version, when the bundle has the package for the host.
+    pub(super) fn major(&self, package: &str, facts: &Facts) -> Option<u32> {
+        rpms::newest(rpms::for_host(self.bundle, facts), package)?.version.split('.').next()?.parse().ok()
     }
 }
 

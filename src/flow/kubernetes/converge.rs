@@ -14,7 +14,7 @@ use crate::flow::problem::Problem;
 use crate::flow::request::{ClusterChange, ClusterCreate, ClusterSettings};
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
-use crate::host::{HostId, Target};
+use crate::host::{Facts, HostId, Target};
 use crate::packages::Wanted;
 use crate::plan::{Plan, RunHost, RunReport};
 use crate::resource::Image;
@@ -162,7 +162,8 @@ impl Converge {
             Some(known) => cluster.etcd = access::again(known, own_etcd),
             None => {
                 cluster.etcd = access::first(&self.etcd, own_etcd, &seen.environment.name)?;
-                let facts = seen.facts.values().copied();
+                let facts = self.facts(&seen.facts);
+                let facts = facts.iter().map(|(_, facts)| *facts);
                 let key = self.rules(seen.bundle).key_package();
                 cluster.version =
                     version::of(key, &self.control_plane_packages, seen.bundle, facts).unwrap_or_default();
@@ -201,6 +202,12 @@ impl Converge {
             }
         }
         Hosts { control_plane, workers }
+    }
+
+    /// Of all hosts of the job those of this cluster.
+    fn facts<'a>(&self, all: &BTreeMap<&'a HostId, &'a Facts>) -> Vec<(&'a HostId, &'a Facts)> {
+        let hosts = self.targets().into_iter().map(|target| target.id());
+        hosts.filter_map(|host| all.get_key_value(&host).map(|(host, facts)| (*host, *facts))).collect()
     }
 
     /// Hosts of this run that will run pods and whose disks are too small for the images.
@@ -301,13 +308,17 @@ impl Flow for Converge {
 
     fn preflight(&self, scene: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
         let key = self.rules(scene.bundle).key_package();
+        let all = scene.facts();
+        let facts = self.facts(&all);
         let asked = || {
-            let facts = scene.hosts.values().map(|h| &h.facts);
+            let facts = facts.iter().map(|(_, facts)| *facts);
             version::of(key, &self.control_plane_packages, scene.bundle, facts).and_then(|v| version::minor(&v))
         };
         let minor = self.before.as_ref().map_or_else(|| asked().unwrap_or_else(state::today), |known| known.minor);
         let new_control_plane: Vec<HostId> = self.control_plane.iter().map(Target::id).collect();
         let mut problems = preflight::check_hosts(&self.targets(), &new_control_plane, &self.settings(), minor, scene);
+        let packages = &self.control_plane_packages;
+        problems.extend(version::differing(key, packages, scene.bundle, facts.iter().copied()));
         problems.extend(self.check_space(scene));
         problems.extend(self.before.iter().flat_map(|known| preflight::check_taken(&self.targets(), known, scene)));
         Ok(problems)

@@ -130,7 +130,7 @@ impl ContainerRuntime for Containerd {
     fn files(&self, on: &On<'_>) -> Files {
         let major = self.packages().iter().find_map(|package| {
             let there = || on.facts.packages.get(*package)?.version.split('.').next()?.parse().ok();
-            on.supply.major(package).or_else(there)
+            on.supply.major(package, on.facts).or_else(there)
         });
         let config = match major {
             Some(2..) => containerd_2(on),

@@ -8,7 +8,7 @@ use std::thread;
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::sched::{CloneFlags, setns};
 use payload::yum::{Packing, scan};
-use payload::{Bundle, MemberKind, NewMember, Recipe, RpmId, Source};
+use payload::{Bundle, Inputs, MemberKind, NewMember, Recipe, RpmId, Source};
 use sunshine_installer::deliver::{RouteChoice, Server};
 use sunshine_installer::host::{Connect, Facts, Host, Target, TargetDefaults};
 use sunshine_installer::packages::{HostRepo, InstallOptions, Installed, PackageError, Wanted};
@@ -76,6 +76,16 @@ impl Scratch {
 
     pub(crate) fn bundle(&self, rpms: &[Utf8PathBuf]) -> Bundle {
         self.bundle_with(rpms, &|_, _| ())
+    }
+
+    /// A bundle of rpms for platforms; without a name one is for all hosts.
+    pub(crate) fn bundle_for(&self, rpms: Vec<(&str, Utf8PathBuf)>) -> Bundle {
+        let out = self.path("platforms.bin");
+        let mut inputs = Inputs::new("0.1.0", Source::File("/bin/true".into()), &out);
+        rpms.into_iter().for_each(|(platform, path)| inputs.rpm(platform.parse().ok(), Source::File(path)));
+        let assembled = payload::assemble(inputs, &mut |_| ()).unwrap();
+        payload::write(&assembled.recipe, &out, &mut |_| ()).unwrap();
+        Bundle::open(&out).unwrap()
     }
 
     /// Builds a small package: `extra` are more lines of its spec file, `size` the bytes of noise in it.
