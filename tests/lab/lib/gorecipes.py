@@ -16,6 +16,7 @@ KUBERNETES = {
     "1.35.4": {"etcd": "3.6.6", "coredns": "1.13.1", "pause": "3.10.1"},
 }
 FLANNEL, FLANNEL_CNI = "0.28.10", "0.9.1"
+DISTRIBUTION = "3.1.2"
 CNI_PLUGINS = ("bandwidth", "bridge", "dhcp", "dummy", "firewall", "host-device", "host-local", "ipvlan", "loopback",
                "macvlan", "portmap", "ptp", "sbr", "static", "tap", "tuning", "vlan", "vrf")
 # CoreDNS without its plugins for clouds, whose libraries take twice as long to compile as all the rest.
@@ -25,6 +26,13 @@ COREDNS_PLUGINS = ("bind", "bufsize", "cache", "cancel", "chaos", "debug", "erra
 COREDNS_MAIN = "package main\n\nimport (\n\t\"github.com/coredns/coredns/coremain\"\n" + "".join(
     f"\t_ \"github.com/coredns/coredns/plugin/{name}\"\n" for name in COREDNS_PLUGINS) + (
     ")\n\nfunc main() {\n\tcoremain.Run()\n}\n")
+# cmd/registry without its drivers for clouds, whose libraries take longest to compile.
+REGISTRY = "github.com/distribution/distribution/v3"
+REGISTRY_PARTS = ("auth/htpasswd", "auth/silly", "auth/token", "proxy", "storage/driver/filesystem", "storage/driver/inmemory",
+                  "storage/driver/middleware/redirect", "storage/driver/middleware/rewrite")
+REGISTRY_MAIN = f"package main\n\nimport (\n\t\"os\"\n\n\t\"{REGISTRY}/registry\"\n" + "".join(
+    f"\t_ \"{REGISTRY}/registry/{part}\"\n" for part in REGISTRY_PARTS) + (
+    ")\n\nfunc main() {\n\tif registry.RootCmd.Execute() != nil {\n\t\tos.Exit(1)\n\t}\n}\n")
 KUBERNETES_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "kubeadm",
                        "kubectl")
 
@@ -64,6 +72,10 @@ RECIPES = {
     },
     "containerd-2.4.2": containerd("github.com/containerd/containerd/v2", "2.4.2"),
     "containerd-1.7.27": containerd("github.com/containerd/containerd", "1.7.27"),
+    f"distribution-{DISTRIBUTION}": {
+        "modules": {REGISTRY: f"v{DISTRIBUTION}"}, "mains": {"registry": REGISTRY_MAIN},
+        "values": {f"{REGISTRY}/version.version": f"v{DISTRIBUTION}"},
+    },
     "cri-tools-1.37.0": {
         "modules": {"sigs.k8s.io/cri-tools": "v1.37.0"}, "programs": {"crictl": "sigs.k8s.io/cri-tools/cmd/crictl"},
         "values": {"sigs.k8s.io/cri-tools/pkg/version.Version": "v1.37.0"},

@@ -8,7 +8,7 @@ move      old path -> new path                        remove   paths left out
 Of what is compiled from Go modules also:
 files     path in the rpm -> (what gorecipes.py calls the build, binary)
 overlay   folders of tests/lab/rpms with its unit files and settings"""
-from gorecipes import CNI_PLUGINS, FLANNEL, FLANNEL_CNI, KUBERNETES
+from gorecipes import CNI_PLUGINS, DISTRIBUTION, FLANNEL, FLANNEL_CNI, KUBERNETES
 
 GROUPS = {
     "etcd": ["etcd"],
@@ -33,6 +33,7 @@ ON_DEMAND = {
                      "conntrack-tools", "socat", "ethtool", "nftables"],
     "kubeadm-1.20": ["kubelet-1.20.2", "kubeadm-1.20.2", "kubectl-1.20.2", "cri-tools", "kubernetes-cni",
                      "conntrack-tools", "socat", "ethtool"],
+    "registry": [f"docker-distribution-{DISTRIBUTION}"],
     "e2e-1.36": [], "e2e-1.35": [],
 }
 ALL = {**GROUPS, **ON_DEMAND}
@@ -169,6 +170,14 @@ GO_RPMS = {
         "name": "kubernetes-cni", "version": "1.10.0", "summary": "Plugins of the Container Network Interface",
         "files": {f"/opt/cni/bin/{name}": ("cni-1.10.0", name) for name in CNI_PLUGINS},
         "folders": {"/etc/cni/net.d": ("0755", "root", "root")},
+    },
+    # In the layout of Fedora and EPEL, where it runs as root.
+    f"docker-distribution-{DISTRIBUTION}": {
+        "name": "docker-distribution", "version": DISTRIBUTION,
+        "summary": "Docker toolset to pack, ship, store, and deliver content",
+        "files": {"/usr/bin/registry": (f"distribution-{DISTRIBUTION}", "registry")}, "overlay": ["docker-distribution"],
+        "units": "docker-distribution.service", "folders": {"/var/lib/registry": ("0755", "root", "root")},
+        "requires": ["systemd"],
     },
     # Debian's source, compiled for the group kubernetes.
     **kubernetes("1.20.2", "debian"),
