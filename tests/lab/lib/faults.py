@@ -35,7 +35,7 @@ def add_commands(command):
     fault("thaw", lambda lab, host, o: hosts.freeze(lab, host["name"], False), "let them go on")
     one = fault("clock", clock, "set a host's clock wrong, as date(1) shows it (0: right again)")
     one.add_argument("seconds", type=int, help="+ or - seconds")
-    one = fault("rate", lambda lab, host, o: net.rate(lab, host["index"], o.mbit), "limit what a host receives")
+    one = command("rate", rate, "limit what a host receives, or what `control`, the control host, sends", host=True)
     one.add_argument("mbit", type=int, help="megabits per second, 0: no limit")
     one = fault("sshd", sshd, "give sshd an option more and reload it; without an option, take all of them back")
     one.add_argument("option", nargs="*", help="for instance 'AllowTcpForwarding no' or 'MaxStartups 2:100:2'")
@@ -70,6 +70,12 @@ def fill(lab, host, options):
         [ $free -gt 0 ] && fallocate -l $free /var/lib/lab-filler 2>/dev/null
         [ {options.leave} -gt 0 ] || dd if=/dev/zero of=/var/lib/lab-filler2 bs=4k 2>/dev/null
         true""")
+
+
+def rate(options):
+    record = hosts.load(net.valid_name(options.name))
+    device = "br0" if options.host == "control" else f"h{hosts.find(record, options.host)['index']}"
+    net.rate(options.name, device, options.mbit)
 
 
 def clock(lab, host, options):

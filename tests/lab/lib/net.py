@@ -176,11 +176,12 @@ def entered(name):
         os.close(lab)
 
 
-def rate(name, index, mbit):
-    """Limits what a host receives. There is no artificial delay: the lab's kernel has no netem."""
-    inside(name, "tc", "qdisc", "del", "dev", f"h{index}", "root", check=False)
+def rate(name, device, mbit):
+    """Limits what is sent into a device: to one host, or from the control host to all. There is no artificial delay: the
+    lab's kernel has no netem."""
+    inside(name, "tc", "qdisc", "del", "dev", device, "root", check=False)
     if mbit:
-        inside(name, "tc", "qdisc", "add", "dev", f"h{index}", "root", "tbf", "rate", f"{mbit}mbit",
+        inside(name, "tc", "qdisc", "add", "dev", device, "root", "tbf", "rate", f"{mbit}mbit",
                "burst", "256kb", "latency", "200ms")
 
 
