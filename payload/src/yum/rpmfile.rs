@@ -216,7 +216,7 @@ fn check_digests(
     let mut whole = Hasher::new();
     whole.update(head.bytes());
     let mut at = head.bytes().len() as u64;
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = vec![0; CHUNK.min(usize::try_from(file.len).unwrap_or(CHUNK))];
     loop {
         let got = file.read_at(&mut buffer, at).map_err(BundleError::io("read", path))?;
         if got == 0 {

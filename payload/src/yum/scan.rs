@@ -83,7 +83,9 @@ fn scan_once(
     let read = |(path, source): &(Utf8PathBuf, &Source)| {
         read(path, source, &format!("{prefix}{}", path.file_name().unwrap_or_default()), check)
     };
-    in_order(sources, read, |read| match read {
+    // A file that cannot be read has none: reading it says why.
+    let size = |(_, source): &(Utf8PathBuf, &Source)| source.size().unwrap_or_default();
+    in_order(sources, size, read, |read| match read {
         Err(error) => scan.refused.push(error),
         Ok(mut rpm) => {
             progress(rpm.size);
