@@ -60,6 +60,8 @@ pub(super) fn init(on: &On<'_>, machine: &Machine) -> String {
             "apiVersion": version, "kind": "InitConfiguration",
             "localAPIEndpoint": {"advertiseAddress": machine.address, "bindPort": API_PORT},
             "nodeRegistration": registration(on, machine),
+            // kubeadm makes a token of its own, for a day when nothing is said. Hosts join by tokens that are made for them.
+            "bootstrapTokens": [{"ttl": "1m0s"}],
         }),
         json!({
             "apiVersion": version, "kind": "ClusterConfiguration",
