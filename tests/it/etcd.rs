@@ -11,7 +11,7 @@ use std::time::Duration;
 use base64::Engine;
 
 use crate::lab::{Host, Lab, Output};
-use crate::site::{Site, assert_unchanged, at_rest, results};
+use crate::site::{Site, assert_unchanged, assert_unchanged_but, at_rest, results};
 
 const FILE: &str = "/home/install_rpm/etcd-3.4.23-1.el9.x86_64.rpm";
 
@@ -73,8 +73,10 @@ fn etcd_on_hosts_of_three_kinds_and_a_second_run_changes_nothing() {
     assert_eq!(code, Some(0), "{last}");
     assert!(results(&last).iter().all(|(_, result)| result == "ok"), "{last}");
     assert_eq!(since, lab.hosts().iter().map(started).collect::<Vec<_>>());
+    // A member writes to its own data whenever a leader is chosen anew, as on a busy machine.
+    let data = |line: &str| line.contains("  /var/lib/etcd/default.etcd/member/");
     for (host, before) in lab.hosts().iter().zip(before) {
-        assert_unchanged(host, &before);
+        assert_unchanged_but(host, &before, data);
     }
     assert!(etcdctl(lab.host(0), "get --print-value-only kept").contains("value"));
     lab.assert_no_egress(&[]);

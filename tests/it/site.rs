@@ -111,8 +111,15 @@ pub(crate) fn at_rest(host: &Host) -> String {
 /// Fails with the lines of the snapshot that differ, when any do.
 #[track_caller]
 pub(crate) fn assert_unchanged(host: &Host, before: &str) {
+    assert_unchanged_but(host, before, |_| false);
+}
+
+/// The same without the lines that `may_change`.
+#[track_caller]
+pub(crate) fn assert_unchanged_but(host: &Host, before: &str, may_change: impl Fn(&str) -> bool) {
     let after = host.snapshot();
-    let (old, new): (BTreeSet<&str>, BTreeSet<&str>) = (before.lines().collect(), after.lines().collect());
+    let lines = |text| -> BTreeSet<_> { str::lines(text).filter(|line| !may_change(line)).collect() };
+    let (old, new): (BTreeSet<&str>, BTreeSet<&str>) = (lines(before), lines(&after));
     let gone = old.difference(&new).map(|l| format!("- {l}"));
     let differing: Vec<String> = gone.chain(new.difference(&old).map(|l| format!("+ {l}"))).collect();
     assert!(differing.is_empty(), "{} was changed: {differing:#?}", host.name());
