@@ -39,7 +39,9 @@ impl RegistryError {
                 Some("name the file of the authority that signed its certificate with --ca".into())
             }
             Self::NoAnswer { why, .. } if is_plain(why) => Some("a registry without TLS needs --plain-http".into()),
-            Self::NoAnswer { .. } => Some("run the same command again: what is there already is not sent again".into()),
+            Self::NoAnswer { .. } => {
+                Some("is the address right, and is it up? Run the same command again then: a push sends only what is missing".into())
+            }
             Self::Bundle(error) => error.help(),
             Self::Refused { .. } | Self::Given(_) => None,
         }
