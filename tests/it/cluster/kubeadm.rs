@@ -181,13 +181,25 @@ fn kubeadm_control_plane_nodes_join_behind_a_load_balancer_and_one_may_be_lost()
     let nodes = lab.host(0).sh("kubectl get nodes --no-headers");
     assert_eq!((nodes.matches(" Ready ").count(), nodes.matches("control-plane").count()), (3, 3), "{nodes}");
     let taints = lab.host(0).sh("kubectl get nodes -o jsonpath='{.items[*].spec.taints[*].key}'");
-    assert_eq!(taints, "node-role.kubernetes.io/control-plane", "only the one that is no worker keeps it");
+    assert_eq!(
+        taints, "node-role.kubernetes.io/control-plane",
+        "a control plane node that is no worker keeps its taint"
+    );
 
     let code = site.watch(&lab, &create, |event| {
         assert_ne!(event["outcome"]["result"], "changed", "{event}");
         true
     });
     assert_eq!(code, Some(0));
+
+    // A label that somebody took away comes back; the node is not joined anew.
+    let born = || lab.host(0).sh("kubectl get node host1 -o jsonpath='{.metadata.uid}'");
+    let before_it = born();
+    lab.host(0).sh("kubectl label node host1 node-role.kubernetes.io/control-plane-");
+    site.run(&lab, &create).expect_ok();
+    assert_eq!(born(), before_it);
+    let nodes = lab.host(0).sh("kubectl get nodes --no-headers");
+    assert_eq!(nodes.matches("control-plane").count(), 3, "{nodes}");
 
     let refused = site.run(&lab, &["cluster", "remove", "--node", HOSTS[1]]);
     assert!(refused.code == Some(2) && refused.stderr.contains("leaves with all of its roles"), "{refused:?}");

@@ -1,11 +1,12 @@
 //! `kubeadm join` of a worker node, or of a control plane node beside others, by a token that is made for it and ends with
 //! the step.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::flow::pki::Pki;
@@ -39,7 +40,9 @@ impl Component for Join {
         let Some(machine) = on.control_plane().or(on.node().map(|node| &node.machine)) else { return Vec::new() };
         let join = JoinOnce {
             node: machine.name.clone(),
+            address: machine.address,
             is_control_plane: on.control_plane().is_some(),
+            is_worker: on.node().is_some(),
             pki: on.keys.pki().clone(),
             others: on.cluster.control_plane_beside(on.host),
             config: config::join(on, machine),
@@ -55,11 +58,25 @@ impl Component for Join {
     }
 }
 
+/// The label and the taint of control plane nodes (Kubernetes documentation, "Well-Known Labels, Annotations and Taints").
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+
+/// How far a host has come.
+enum State {
+    Missing,
+    /// It is a control plane node, and not marked as one.
+    Unmarked,
+    Joined,
+}
+
 /// A node of the cluster.
 #[derive(Debug)]
 struct JoinOnce {
     node: String,
+    address: IpAddr,
     is_control_plane: bool,
+    /// It runs pods too.
+    is_worker: bool,
     pki: Pki,
     /// The cluster without this host: by its API servers the token is made.
     others: Cluster,
@@ -97,6 +114,38 @@ fn pin(ca: &str) -> Result<String, StepError> {
     Ok(format!("sha256:{}", hex::encode(Sha256::digest(cert.public_key().raw))))
 }
 
+fn path(node: &str) -> String {
+    format!("/api/v1/nodes/{node}")
+}
+
+/// The node as the cluster has it.
+fn known(api: &Api<'_>, node: &str) -> Result<Option<Value>, StepError> {
+    match api.get(&path(node)) {
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
+        Ok(node) => Ok(Some(node)),
+    }
+}
+
+/// Of a host that was made anew the cluster still has the node, and kubeadm joins none of that name. Another host's is not ours
+/// to delete.
+fn delete_former(api: &Api<'_>, node: &str, address: IpAddr) -> Result<(), StepError> {
+    let Some(former) = known(api, node)? else { return Ok(()) };
+    let addresses = former["status"]["addresses"].as_array();
+    let internal = addresses.and_then(|all| all.iter().find(|a| a["type"] == "InternalIP"));
+    let other = internal.and_then(|a| a["address"].as_str()).filter(|other| *other != address.to_string());
+    if let Some(other) = other {
+        return Err(StepError::with_help(
+            format!("the cluster has a node {node} already, with the address {other}"),
+            "give this host a name of its own: hostnamectl set-hostname NAME",
+        ));
+    }
+    match api.delete(&path(node)) {
+        Err(error) if !error.is_not_found() => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 impl JoinOnce {
     fn role(&self) -> &'static str {
         if self.is_control_plane { "control-plane" } else { "worker" }
@@ -106,25 +155,32 @@ impl JoinOnce {
         Api::open(&self.pki, &self.others, Patience::of_step(cx)).map_err(|e| StepError::failed(e.to_string()))
     }
 
-    fn path(&self) -> String {
-        format!("/api/v1/nodes/{}", self.node)
-    }
-
     fn has_ended(&self, host: &Host) -> Result<bool, StepError> {
         let look = Command::script(ENDED).args([KUBELET_CONF, self.role()]).label("look for a node of kubeadm");
         Ok(host.run(&look)?.ok())
     }
 
-    /// Whether the cluster has the node; of a control plane node, whether it is marked as such, which kubeadm does last.
-    fn is_known(&self, api: &Api<'_>) -> Result<bool, StepError> {
-        match api.get(&self.path()) {
-            Err(error) if error.is_not_found() => Ok(false),
-            Err(error) => Err(error.into()),
-            Ok(node) => {
-                let labels = &node["metadata"]["labels"];
-                Ok(!self.is_control_plane || labels.get("node-role.kubernetes.io/control-plane").is_some())
-            }
+    fn state(&self, cx: &Cx<'_>) -> Result<State, StepError> {
+        if !self.has_ended(cx.host()?)? {
+            return Ok(State::Missing);
         }
+        Ok(match known(&self.api(cx)?, &self.node)? {
+            None => State::Missing,
+            Some(node) if self.is_control_plane && node["metadata"]["labels"].get(CONTROL_PLANE).is_none() => {
+                State::Unmarked
+            }
+            Some(_) => State::Joined,
+        })
+    }
+
+    /// What kubeadm does last on a control plane node, and what a join that was killed before that lacks.
+    fn mark(&self, api: &Api<'_>) -> Result<(), StepError> {
+        let mut patch = json!({"metadata": {"labels": {CONTROL_PLANE: ""}}});
+        if !self.is_worker {
+            patch["spec"] = json!({"taints": [{"key": CONTROL_PLANE, "effect": "NoSchedule"}]});
+        }
+        api.patch(&path(&self.node), &patch)?;
+        Ok(())
     }
 
     fn config(&self, token: &Token) -> Result<Secret, StepError> {
@@ -140,17 +196,19 @@ impl JoinOnce {
 
 impl Work for JoinOnce {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
-        let joined = self.has_ended(cx.host()?)? && self.is_known(&self.api(cx)?)?;
-        Ok(if joined { Check::Satisfied } else { Check::Needed(vec!["run kubeadm join".to_owned()]) })
+        Ok(match self.state(cx)? {
+            State::Joined => Check::Satisfied,
+            State::Unmarked => Check::Needed(vec!["mark it as a control plane node".to_owned()]),
+            State::Missing => Check::Needed(vec!["run kubeadm join".to_owned()]),
+        })
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         let (host, api) = (cx.host()?, self.api(cx)?);
-        // Of a host that was made anew the cluster still has the node, and kubeadm joins none of that name.
-        match api.delete(&self.path()) {
-            Err(error) if !error.is_not_found() => return Err(error.into()),
-            _ => {}
+        if let State::Unmarked = self.state(cx)? {
+            return self.mark(&api);
         }
+        delete_former(&api, &self.node, self.address)?;
         let token = Token::make(&api, cx, &self.node)?;
         let run = Command::script(RUN).args([SOCKET, KUBELET_CONF, &self.node, self.role()]);
         let joined = host.run_ok(&run.secret_stdin(self.config(&token)?).timeout(JOIN).label("kubeadm join"));
@@ -174,7 +232,42 @@ impl Work for JoinOnce {
 
 #[cfg(test)]
 mod tests {
+    use camino::Utf8Path;
+
     use super::*;
+    use crate::flow::pki::{CertRequest, Purpose, Usage};
+    use crate::flow::state::Environment;
+    use crate::flow::wrong_server::{Answer, WrongServer};
+
+    /// What becomes of the node `host0`, at 10.0.0.1, of a host of this name and address: the methods of the requests.
+    fn deleted(address: [u8; 4]) -> (Result<(), String>, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let environment = Environment::open(Utf8Path::from_path(folder.path()).unwrap(), "test").unwrap();
+        let authority = environment.pki().authority(Purpose::Kubernetes).unwrap();
+        let (name, ips) = ("test".to_owned(), vec![[127, 0, 0, 1].into()]);
+        let (organizations, dns) = (Vec::new(), Vec::new());
+        let request = CertRequest { common_name: name.clone(), name, organizations, dns, ips, usage: Usage::Server };
+        let node = json!({"status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}});
+        let keys = authority.issue(&request).unwrap();
+        let server = WrongServer::start(Some(&keys), move |_| Answer::json(200, &node));
+        let cluster: Cluster = serde_json::from_value(json!({
+            "settings": {"api_endpoint": server.address().to_string()}, "network": "direct",
+            "etcd": {"endpoints": [], "tls": false}, "control_plane": {}, "workers": {},
+        }))
+        .unwrap();
+        let api = Api::open(&environment.pki(), &cluster, Patience::SHORT).unwrap();
+        let result = delete_former(&api, "host0", address.into()).map_err(|e| e.to_string());
+        (result, server.seen().into_iter().map(|request| request.method).collect())
+    }
+
+    #[test]
+    fn only_a_host_s_own_former_node_is_deleted() {
+        let (own, asked) = deleted([10, 0, 0, 1]);
+        assert_eq!((own, asked), (Ok(()), vec!["GET".to_owned(), "DELETE".to_owned()]));
+        let (other, asked) = deleted([10, 0, 0, 2]);
+        assert!(other.unwrap_err().contains("has a node host0 already, with the address 10.0.0.1"));
+        assert_eq!(asked, ["GET"]);
+    }
 
     #[test]
     fn an_authority_is_pinned_by_its_public_key() {
