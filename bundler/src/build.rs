@@ -125,12 +125,7 @@ fn pull_images(args: &BuildArgs, inputs: &mut Inputs) -> Result<(), Failure> {
 
 fn listed(path: &camino::Utf8Path) -> Result<Vec<Reference>, BundleError> {
     let text = read_text(path)?;
-    let names = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    let name = |name: &str| {
-        let name = name.parse::<Reference>();
-        name.map_err(|e| BundleError::Unfit { path: path.to_owned(), what: e.to_string() })
-    };
-    names.filter(|name| !name.is_empty()).map(name).collect()
+    Reference::list(&text).map_err(|e| BundleError::Unfit { path: path.to_owned(), what: e.to_string() })
 }
 
 pub(crate) fn read_text(path: &camino::Utf8Path) -> Result<String, BundleError> {

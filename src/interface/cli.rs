@@ -234,6 +234,7 @@ fn run(cli: Cli) -> Exit {
         Command::Bundle(command) => return bundle_main(&command, &global),
         Command::Repo(command) => return repo_main(&command, &global),
         Command::Registry(command) => {
+            leave_nothing_behind(&global);
             open_log(&global);
             registry::run(&command, &global)
         }
@@ -339,10 +340,15 @@ fn repo_main(command: &RepoCommand, global: &Global) -> Exit {
     }
 }
 
-fn bundle_main(command: &BundleCommand, global: &Global) -> Exit {
+/// From now on an interrupt removes what is being written.
+fn leave_nothing_behind(global: &Global) {
     if let Err(e) = super::unfinished::remove_on_signals() {
         terminal::Terminal::new(global.manner()).voice().warn(&format!("an interrupt will leave files behind: {e}"));
     }
+}
+
+fn bundle_main(command: &BundleCommand, global: &Global) -> Exit {
+    leave_nothing_behind(global);
     let terminal = terminal::Terminal::new(global.manner());
     let bar = terminal.progress();
     let mut progress = |done: u64, total: u64| bar.show(done, total);

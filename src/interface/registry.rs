@@ -121,9 +121,7 @@ pub(crate) fn run(command: &RegistryCommand, global: &Global) -> Result<Exit, Fl
 }
 
 fn push_all(args: &PushArgs, global: &Global) -> Result<Exit, FlowError> {
-    let scratch = tempfile::tempdir()
-        .map_err(|e| FlowError::Failed { error: format!("a folder for archives: {e}"), help: None })?;
-    let images = args.images(Utf8Path::from_path(scratch.path()))?;
+    let images = args.images()?;
     let destination = Destination { prefix: args.at.registry.prefix.clone() };
     let clashes = clashes(&images, &destination);
     if !clashes.is_empty() {
@@ -176,7 +174,7 @@ fn list_all(args: &ListArgs, global: &Global) -> Result<Exit, FlowError> {
 
 impl PushArgs {
     /// What is to be pushed, each with the bundle that holds it.
-    fn images(&self, scratch: Option<&Utf8Path>) -> Result<Vec<(Bundle, Image)>, FlowError> {
+    fn images(&self) -> Result<Vec<(Bundle, Image)>, FlowError> {
         let bundle = self.source.open()?;
         let chosen = !self.image.is_empty() || self.image_list.is_some();
         let mut all = Vec::new();
@@ -189,8 +187,8 @@ impl PushArgs {
             };
             all.extend(self.of_bundle(bundle, chosen)?);
         }
-        if let (false, Some(scratch)) = (self.file.is_empty(), scratch) {
-            let packed = pack(&self.file, bundle.as_ref(), scratch)?;
+        if !self.file.is_empty() {
+            let packed = pack(&self.file, bundle.as_ref())?;
             all.extend(packed.images()?.into_iter().map(|image| (packed.clone(), image)));
         }
         Ok(all)
@@ -221,16 +219,17 @@ impl PushArgs {
     }
 }
 
-/// The names in a list: one a line, `#` begins a comment.
 fn listed(path: &Utf8Path) -> Result<Vec<Reference>, FlowError> {
     let text = std::fs::read_to_string(path).map_err(|e| FlowError::request(format!("--image-list {path}: {e}")))?;
-    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    let names = lines.filter(|line| !line.is_empty()).map(str::parse::<Reference>);
-    names.map(|name| name.map_err(|e| FlowError::request(format!("--image-list {path}: {e}")))).collect()
+    Reference::list(&text).map_err(|e| FlowError::request(format!("--image-list {path}: {e}")))
 }
 
-/// A bundle of these archives alone: they are checked, and compressed, as those of every bundle.
-fn pack(files: &[Utf8PathBuf], bundle: Option<&Bundle>, scratch: &Utf8Path) -> Result<Bundle, FlowError> {
+/// A bundle of these archives alone: they are checked, and compressed, as those of every bundle. Its file is open, and in no
+/// folder any more.
+fn pack(files: &[Utf8PathBuf], bundle: Option<&Bundle>) -> Result<Bundle, FlowError> {
+    let failed = |why: String| FlowError::Failed { error: format!("a folder for archives: {why}"), help: None };
+    let folder = tempfile::tempdir().map_err(|e| failed(e.to_string()))?;
+    let scratch = Utf8Path::from_path(folder.path()).ok_or_else(|| failed("its name is not UTF-8".to_owned()))?;
     let deployer = match bundle {
         Some(bundle) => From::Deployer(bundle.clone()),
         None => From::File(Utf8PathBuf::from("/proc/self/exe")),

@@ -41,6 +41,15 @@ impl Reference {
         &self.tag
     }
 
+    /// The names in a list: one a line, `#` begins a comment.
+    ///
+    /// # Errors
+    /// The first line that is none.
+    pub fn list(text: &str) -> Result<Vec<Self>, NameProblem> {
+        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+        lines.filter(|line| !line.is_empty()).map(str::parse).collect()
+    }
+
     /// Registry and repository: the name without its tag.
     #[must_use]
     pub fn without_tag(&self) -> String {
