@@ -47,7 +47,7 @@ impl Catalogue {
         let stock = &offer.stock;
         let mut catalogue = Catalogue::default();
         for (id, served) in offer.packages() {
-            // The same package in another repository is not the one that is taken.
+            // The same package in a repository of higher cost is not installed.
             if catalogue.package(id).is_some() {
                 continue;
             }

@@ -89,7 +89,7 @@ pub fn for_host<'a>(bundle: Option<&'a Bundle>, facts: &'a Facts) -> impl Iterat
     packages.filter_map(|member| member.rpm.as_ref())
 }
 
-/// The newest of the packages of this name: the one that a package manager takes.
+/// The newest of the packages of this name, which a package manager chooses.
 pub fn newest<'a>(packages: impl Iterator<Item = &'a RpmId>, name: &str) -> Option<&'a RpmId> {
     let full = |id: &RpmId| format!("{}:{}-{}", id.epoch, id.version, id.release);
     packages.filter(|id| id.name == name).max_by(|a, b| rpm_version::rpm_evr_compare(&full(a), &full(b)))

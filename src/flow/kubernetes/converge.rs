@@ -178,11 +178,11 @@ impl Converge {
                 node.machine = machine(target, seen)?;
             }
         }
-        if cluster.workers.values().any(|n| n.subnet >= cluster.room()) {
+        if cluster.workers.values().any(|n| n.subnet >= cluster.most_nodes()) {
             return Err(FlowError::request(format!(
-                "the pod network {} has room for {} nodes only",
+                "the pod network {} has addresses for {} nodes only",
                 cluster.settings.pod_cidr,
-                cluster.room()
+                cluster.most_nodes()
             )));
         }
         Ok(cluster)

@@ -139,8 +139,8 @@ impl Cluster {
         (0..).filter(move |n| !taken.contains(n))
     }
 
-    /// How many nodes the pod network has room for.
-    pub fn room(&self) -> u32 {
+    /// How many nodes the pod network has addresses for.
+    pub fn most_nodes(&self) -> u32 {
         parse_cidr(&self.settings.pod_cidr).map_or(0, |(_, prefix)| 1u32 << (24u8.saturating_sub(prefix)).min(24))
     }
 
