@@ -23,9 +23,15 @@ CNI_PLUGINS = ("bandwidth", "bridge", "dhcp", "dummy", "firewall", "host-device"
 COREDNS_PLUGINS = ("bind", "bufsize", "cache", "cancel", "chaos", "debug", "erratic", "errors", "file", "forward", "health",
                    "hosts", "kubernetes", "loadbalance", "log", "loop", "metadata", "metrics", "minimal", "nsid", "pprof",
                    "ready", "reload", "rewrite", "root", "template", "whoami")
-COREDNS_MAIN = "package main\n\nimport (\n\t\"github.com/coredns/coredns/coremain\"\n" + "".join(
-    f"\t_ \"github.com/coredns/coredns/plugin/{name}\"\n" for name in COREDNS_PLUGINS) + (
-    ")\n\nfunc main() {\n\tcoremain.Run()\n}\n")
+COREDNS = "github.com/coredns/coredns"
+
+
+def coredns(version, without=(), more=None):
+    plugins = "".join(f"\t_ \"{COREDNS}/plugin/{name}\"\n" for name in COREDNS_PLUGINS if name not in without)
+    main = f"package main\n\nimport (\n\t\"{COREDNS}/coremain\"\n{plugins})\n\nfunc main() {{\n\tcoremain.Run()\n}}\n"
+    return {"modules": {COREDNS: f"v{version}", **(more or {})}, "mains": {"coredns": main}}
+
+
 # cmd/registry without its drivers for clouds, whose libraries take longest to compile.
 REGISTRY = "github.com/distribution/distribution/v3"
 REGISTRY_PARTS = ("auth/htpasswd", "auth/silly", "auth/token", "proxy", "storage/driver/filesystem", "storage/driver/inmemory",
@@ -105,6 +111,6 @@ for _version, _parts in KUBERNETES.items():
     RECIPES[f"agnhost-{_version}"] = kubernetes(_version, {"agnhost": "k8s.io/kubernetes/test/images/agnhost"})
     RECIPES[f"e2e-{_version}"] = kubernetes(_version, tests={"e2e.test": "k8s.io/kubernetes/test/e2e"})
     RECIPES[f"etcd-{_parts['etcd']}"] = etcd(_parts["etcd"])
-    RECIPES[f"coredns-{_parts['coredns']}"] = {
-        "modules": {"github.com/coredns/coredns": f"v{_parts['coredns']}"}, "mains": {"coredns": COREDNS_MAIN},
-    }
+    RECIPES[f"coredns-{_parts['coredns']}"] = coredns(_parts["coredns"])
+# That of Kubernetes 1.20, with a reflect2 that today's Go can run (rpms/build-kubernetes says why).
+RECIPES["coredns-1.7.0"] = coredns("1.7.0", without=["minimal"], more={"github.com/modern-go/reflect2": "v1.0.2"})

@@ -226,6 +226,8 @@ IMAGES = {
            for name in PROGRAMS},
         "kube-proxy-v1.20.2": {"refs": ["k8s.gcr.io/kube-proxy:v1.20.2"], "below": "net",
                                "files": {"/usr/local/bin/kube-proxy": ("debian", "kube-proxy")}},
+        "coredns-1.7.0": {"refs": ["k8s.gcr.io/coredns:1.7.0"], "files": {"/coredns": ("coredns-1.7.0", "coredns")},
+                          "entrypoint": ["/coredns"]},
         "pause-3.2": {"refs": ["k8s.gcr.io/pause:3.2"], "files": {"/pause": ("pause", "pause")}, "entrypoint": ["/pause"]},
     },
     "flannel": {

@@ -18,7 +18,7 @@ from recipes import ALL, BUILT, DROPPED, GROUPS, RECIPES, USERS
 from rpmpack import pack
 
 FOLDER = os.path.join(CACHE, "rpms")
-KUBERNETES = os.path.join(CACHE, "kubernetes-1.20.2")
+COMPILE_KUBERNETES = os.path.join(HERE, "rpms/build-kubernetes")
 # Kubernetes 1.20 is compiled by Debian's own Go and by nothing newer that the machine may have. Its compiler is looked for
 # in the very search path that the build gets: a `go` elsewhere is of no use to it.
 KUBERNETES_PATH = "/usr/lib/go/bin:/usr/bin:/bin:/usr/sbin:/sbin"
@@ -52,7 +52,7 @@ def recipe(group):
     if any(gopack.named(group)):
         files += [os.path.join(HERE, "lib", name) for name in ("gopack.py", "ociimage.py")]
     if "kubernetes" in overlays:
-        files.append(os.path.join(HERE, "rpms/build-kubernetes"))
+        files.append(COMPILE_KUBERNETES)
     files += [os.path.join(where, name) for folder in overlays
               for where, _, inside in os.walk(os.path.join(HERE, "rpms", folder)) for name in inside]
     for path in sorted(files):
@@ -235,20 +235,24 @@ def drop_empty(tree, keep):
 
 
 def kubernetes_binaries():
-    """The folder of the binaries of Kubernetes 1.20.2, compiled from Debian's source package when the cache has none."""
+    """The folder of the binaries of Kubernetes 1.20.2, compiled from Debian's source package when the cache has none
+    that this recipe made."""
+    final = os.path.join(CACHE, f"kubernetes-1.20.2-{hashlib.sha256(read(COMPILE_KUBERNETES).encode()).hexdigest()[:12]}")
     with locked("kubernetes-1.20.2"):
-        if not os.path.isdir(KUBERNETES):
+        if not os.path.isdir(final):
             need_tools(KUBERNETES_TOOLS, path=KUBERNETES_PATH)
             sweep("kubernetes-build-*")
             work = tempfile.mkdtemp(prefix="kubernetes-build-", dir=CACHE)
             try:
-                run(os.path.join(HERE, "rpms/build-kubernetes"), os.path.join(work, "kubernetes"), os.path.join(work, "out"),
+                run(COMPILE_KUBERNETES, os.path.join(work, "kubernetes"), os.path.join(work, "out"),
                     title="compiling Kubernetes 1.20.2", total=KUBERNETES_PACKAGES, unit="packages",
                     env={**os.environ, "PATH": KUBERNETES_PATH})
-                os.rename(os.path.join(work, "out"), KUBERNETES)
+                os.rename(os.path.join(work, "out"), final)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
-    return KUBERNETES
+            sweep("kubernetes-1.20.2*", age=14 * 86400)
+    os.utime(final)
+    return final
 
 
 def kubernetes(work):
