@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """The whole line on three lab hosts: how much of its time is the hosts' own, and how long a second run takes.
 
-Usage: benches/cluster.py BUNDLE [ROUNDS]. The run's own events say how long every remote command took; the longest sum
+Usage: ROUNDS=3 benches/cluster.py BUNDLE…: several bundles (of earlier versions, say) take turns. The run's own events say how long every remote command took; the longest sum
 of one host's commands, is what no tool could save (waits for other hosts are not in it, so the ratio is
 rather too high). The rest is ours.
 """
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -34,20 +35,31 @@ def run(bundle, name, work):
     return total, busy
 
 
+def measure(bundle):
+    """A round: the line on new hosts, and the same line again."""
+    name = f"bench-cluster-{os.getpid()}"
+    with tempfile.TemporaryDirectory() as work:
+        subprocess.run([LAB, "up", "3", "--name", name, "--owner", str(os.getpid())], check=True, stdout=subprocess.DEVNULL)
+        try:
+            first, busy = run(bundle, name, work)
+            second, _ = run(bundle, name, work)
+        finally:
+            subprocess.run([LAB, "down", "--name", name], check=False, stdout=subprocess.DEVNULL)
+    return first, second, max(busy.values())
+
+
 def main():
-    bundle, rounds = os.path.abspath(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    for _ in range(rounds):
-        name = f"bench-cluster-{os.getpid()}"
-        with tempfile.TemporaryDirectory() as work:
-            subprocess.run([LAB, "up", "3", "--name", name, "--owner", str(os.getpid())], check=True, stdout=subprocess.DEVNULL)
-            try:
-                first, busy = run(bundle, name, work)
-                second, _ = run(bundle, name, work)
-            finally:
-                subprocess.run([LAB, "down", "--name", name], check=False, stdout=subprocess.DEVNULL)
-        slowest = max(busy.values())
-        print(f"whole line {first:.1f} s   slowest host's commands {slowest:.1f} s   ratio {first / slowest:.2f}   second run {second:.2f} s",
-              flush=True)
+    bundles = [os.path.abspath(path) for path in sys.argv[1:]]
+    taken = {bundle: [] for bundle in bundles}
+    for _ in range(int(os.environ.get("ROUNDS", "3"))):
+        for bundle in bundles:
+            first, second, slowest = measure(bundle)
+            taken[bundle].append((first, second))
+            print(f"{bundle}: whole line {first:.1f} s   slowest host's commands {slowest:.1f} s   ratio {first / slowest:.2f}   "
+                  f"second run {second:.2f} s", flush=True)
+    for bundle, rounds in taken.items():
+        first, second = (statistics.median(times) for times in zip(*rounds))
+        print(f"median of {bundle}: whole line {first:.1f} s, second run {second:.2f} s")
 
 
 main()

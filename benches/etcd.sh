@@ -2,6 +2,7 @@
 # etcd.sh [INSTALLER [BUNDLER]]: from nothing to a healthy three-member etcd with TLS on three fresh lab hosts, by the
 # bundle, by a bare shell script over three parallel ssh, and by an Ansible playbook, by turns in one run; and the bundle's
 # second run, which changes nothing. Prints each round's seconds, then the medians. ROUNDS=5
+# EARLIER="INSTALLER BUNDLER": those of an earlier version take their turns too.
 set -eu
 # As root all that is measured runs at a high priority, the hosts with it, so that other work disturbs it less.
 [ "$(id -u)" != 0 ] || renice -n -18 $$ >/dev/null
@@ -23,6 +24,9 @@ fi
 rpm=$("$lab" rpms etcd | grep '\.rpm$')
 key=$SUNSHINE_LAB_CACHE/keys/maintuser_ed25519 # root's too
 "$bundler" build --quiet --deployer "$installer" --rpms "$rpm" -o "$work/sunshine-installer.bin"
+# shellcheck disable=SC2086 # two words
+set -- ${EARLIER:-}
+[ $# = 0 ] || "$2" build --quiet --deployer "$1" --rpms "$rpm" -o "$work/earlier.bin"
 members="10.8.14.200 10.8.14.201 10.8.14.202"
 
 fresh() { "$lab" down --name "$name" >/dev/null 2>&1 || :; "$lab" up 3 --name "$name" --owner $$ >/dev/null; sleep 3; rm -rf "$work/run"; mkdir "$work/run"; }
@@ -36,8 +40,8 @@ healthy() { # the proof that each way did it, not timed; $1: the certificate tha
   said=$("$lab" exec --name "$name" host1 "cd /etc/etcd/pki && ETCDCTL_API=3 etcdctl --cacert ca.crt --cert $1.crt --key $1.key --endpoints https://10.8.14.201:2379 endpoint health --cluster 2>&1")
   [ "$(echo "$said" | grep -c 'is healthy')" = 3 ] || { echo "$said" >&2; exit 1; }
 }
-ours() {
-  timed env SUNSHINE_STATE_DIR="$work/run/state" "$work/sunshine-installer.bin" etcd create --log-dir "$work/run/log" \
+ours() { # BUNDLE
+  timed env SUNSHINE_STATE_DIR="$work/run/state" "$work/$1" etcd create --log-dir "$work/run/log" \
     --host root:111111@10.8.14.200 root:111111@10.8.14.201 root:111111@10.8.14.202
 }
 playbook() { # tuned, or plain: Ansible as it comes, but for the host keys of hosts made a moment ago
@@ -65,8 +69,14 @@ CFG
 round=0
 while [ "$round" -lt "$ROUNDS" ]; do
   round=$((round + 1))
-  fresh; ours; healthy root; first=$took
-  ours; healthy root; second=$took
+  if [ -e "$work/earlier.bin" ]; then
+    fresh; ours earlier.bin; healthy root; before=$took
+    ours earlier.bin; healthy root
+    echo "earlier version $before s   its second run $took s"
+    echo "$before $took" >>"$work/earlier"
+  fi
+  fresh; ours sunshine-installer.bin; healthy root; first=$took
+  ours sunshine-installer.bin; healthy root; second=$took
   # shellcheck disable=SC2086 # one word for each member
   fresh; timed "$root/benches/etcd/script" "$rpm" "$key" "$work/run" $members; healthy member; script=$took
   fresh; playbook tuned; healthy member; tuned=$took
@@ -74,7 +84,8 @@ while [ "$round" -lt "$ROUNDS" ]; do
   echo "bundle $first s   its second run $second s   script $script s   playbook tuned $tuned s   plain $plain s"
   echo "$first $second $script $tuned $plain" >>"$work/times"
 done
-median() { cut -d' ' -f"$1" "$work/times" | sort -n | sed -n "$(((ROUNDS + 1) / 2))p"; }
+median() { cut -d' ' -f"$1" "$work/${2:-times}" | sort -n | sed -n "$(((ROUNDS + 1) / 2))p"; }
+[ ! -e "$work/earlier" ] || echo "medians: earlier version $(median 1 earlier) s, its second run $(median 2 earlier) s"
 echo "medians: bundle $(median 1) s, its second run $(median 2) s, script $(median 3) s, playbook tuned $(median 4) s, plain $(median 5) s" \
   | tee "$work/medians"
 echo "$(median 1) $(median 3) $(median 4) $(median 5)" \

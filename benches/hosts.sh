@@ -1,9 +1,9 @@
 #!/bin/sh
 # One command on twelve lab hosts: `hosts exec` beside parallel-ssh (Debian's pssh), both as maintuser by key, through sudo.
-# Usage: benches/hosts.sh BINARY [ROUNDS [MORE]]; prints each round's seconds, ours and theirs by turns. Each host gets MORE
+# Usage: [EARLIER=BINARY] benches/hosts.sh BINARY [ROUNDS [MORE]]; EARLIER, an earlier version, takes its turns too; prints each round's seconds, ours and theirs by turns. Each host gets MORE
 # addresses (at most 16), so 16 makes 204 hosts of them.
 set -eu
-binary=$(readlink -f "$1") rounds=${2:-5} more=${3:-0}
+binary=$(readlink -f "$1") earlier=${EARLIER:+$(readlink -f "$EARLIER")} rounds=${2:-5} more=${3:-0}
 root=$(cd "$(dirname "$0")/.." && pwd)
 lab=$root/tests/lab/lab name=bench-hosts-$$
 work=$(mktemp -d)
@@ -23,9 +23,9 @@ done)
 count=$(echo "$hosts" | wc -l)
 echo "$hosts" >"$work/hosts"
 now() { date +%s.%N; }
-ours() {
+ours() { # BINARY
     # shellcheck disable=SC2086 # one word for each host
-    XDG_STATE_HOME=$work "$lab" run --name "$name" -- "$binary" --log-dir "$work/log" --ssh-key "$key" hosts exec $hosts -- hostname >"$work/ours"
+    XDG_STATE_HOME=$work/$(echo "$1" | cksum | tr -d " ") "$lab" run --name "$name" -- "$1" --log-dir "$work/log" --ssh-key "$key" hosts exec $hosts -- hostname >"$work/ours"
 }
 theirs() {
     "$lab" run --name "$name" -- parallel-ssh -h "$work/hosts" -p 64 -i \
@@ -33,12 +33,18 @@ theirs() {
 }
 # The first round records host keys and warms caches; it is not counted.
 # parallel-ssh does not call again when an sshd drops it, so of many it may reach fewer: its figure says how many.
-ours; theirs || :
+ours "$binary"; theirs || :
 [ "$(grep -c "host[0-9]*$" "$work/ours")" = "$count" ] && [ "$(grep -o "host[0-9]*$" "$work/ours" | sort -u | wc -l)" = 12 ] || { echo "not all of them answered:" >&2; cat "$work/ours" >&2; exit 1; }
 n=0
+[ -z "$earlier" ] || ours "$earlier"
 while [ $n -lt "$rounds" ]; do
     n=$((n + 1)) a=$(now)
-    ours
+    if [ -n "$earlier" ]; then
+        ours "$earlier"
+        echo "$a $(now)" | awk '{printf "earlier version %.2f s   ", $2 - $1}'
+        a=$(now)
+    fi
+    ours "$binary"
     b=$(now)
     theirs || :
     c=$(now)
