@@ -159,9 +159,9 @@ trap 'exit 143' HUP INT TERM
 mkdir "$hosts/_default"
 printf 'server = "%s"\n[host."%s"]\n  capabilities = ["pull", "resolve"]\n  override_path = true\n' \
   "$url" "$url" >"$hosts/_default/hosts.toml"
-ctr -n k8s.io images pull --hosts-dir "$hosts" "$ref@$digest" >/dev/null
-for i in "$@"; do ctr -n k8s.io images tag --force "$ref@$digest" "$i" >/dev/null; done
-for i in "$ref@$digest" "$@"; do ctr -n k8s.io images label "$i" io.cri-containerd.pinned=pinned >/dev/null; done"#
+ctr -n k8s.io images pull --hosts-dir "$hosts" --label io.cri-containerd.pinned=pinned "$ref@$digest" >/dev/null
+ctr -n k8s.io images tag --force "$ref@$digest" "$@" >/dev/null
+for i in "$@"; do ctr -n k8s.io images label "$i" io.cri-containerd.pinned=pinned >/dev/null; done"#
     ),
     feed: concat!(
         recorded!("ctr-image"),
@@ -203,8 +203,8 @@ case "$3 $4" in
   'images ls') cat "${at}images";;
   'content ls') echo sha256:held;;
   'images import') cat >/dev/null; printf '%s\n' docker.io/library/a:1 docker.io/library/a:12 >>"${at}images";;
-  'images pull') cat "$6/_default/hosts.toml" >"${at}hosts.toml"; printf '%s\n' "$7" >>"${at}images";;
-  'images tag') printf '%s\n' "$7" >>"${at}images";;
+  'images pull') cat "$6/_default/hosts.toml" >"${at}hosts.toml"; printf '%s\n' "$9" >>"${at}images";;
+  'images tag') shift 6; printf '%s\n' "$@" >>"${at}images";;
   'images rm') [ ! -e "${at}used" ] && sed -i "\\,^$5\$,d" "${at}images";;
 esac"#;
     const DOCKER_PROGRAM: &str = r#"[ ! -e "${at}down" ] || exit 1
