@@ -8,7 +8,7 @@ use super::error::FlowError;
 use super::pki::Forget;
 use super::problem::Problem;
 use super::scene::{Asked, Flow, Scene, Seen};
-use super::{etcd, kubernetes};
+use super::{etcd, kubernetes, registry};
 
 /// The flows that renew: the certificates are forgotten, and what uses them is brought to what it should be.
 ///
@@ -20,6 +20,10 @@ pub(super) fn flows(asked: &Asked<'_>, also: &[Target]) -> Result<Vec<Box<dyn Fl
     if let Some(cluster) = etcd::Cluster::load(asked.environment)? {
         let members = asked.logins(cluster.members.keys(), also, why)?;
         flows.push(Box::new(etcd::Converge::refresh(members, "renew etcd's certificates")));
+    }
+    if let Some(registry) = registry::Registry::load(asked.environment)? {
+        let hosts = asked.logins(registry.hosts.keys(), also, why)?;
+        flows.push(Box::new(registry::Converge::refresh(hosts, "renew the registry's certificates")));
     }
     if let Some(cluster) = kubernetes::Cluster::load(asked.environment)? {
         let workers = cluster.workers.keys().filter(|host| !cluster.control_plane.contains_key(*host));

@@ -282,7 +282,7 @@ fn start_repository(
 }
 
 /// Tells every problem; goes on only when none is more than a warning.
-fn stop_at_problems(problems: Vec<Problem>, events: &Events) -> Result<(), FlowError> {
+pub(super) fn stop_at_problems(problems: Vec<Problem>, events: &Events) -> Result<(), FlowError> {
     let bad = problems.iter().filter(|p| p.level == Level::Error).count();
     for problem in problems {
         events.note(problem.host.as_deref(), problem.level, problem.text, problem.help);

@@ -26,6 +26,7 @@ pub mod pki;
 #[cfg(test)]
 mod plan_tests;
 mod problem;
+pub mod registry;
 pub mod request;
 mod reset;
 mod retry;

@@ -7,7 +7,7 @@ use super::problem::Problem;
 use super::request::{ClusterRemove, EtcdChange, Operation};
 use super::reset::Reset;
 use super::scene::{Asked, Flow, Flows};
-use super::{certs, ec2, etcd, kubernetes};
+use super::{certs, ec2, etcd, kubernetes, registry};
 
 /// The flows of all operations, and what each finds wrong in its request.
 ///
@@ -61,6 +61,7 @@ fn flows_of(operation: &Operation, asked: &Asked<'_>) -> Result<Flows, FlowError
         }
         Operation::CertsRenew(also) => certs::flows(asked, also)?,
         Operation::ImagesSync(also) => vec![Box::new(kubernetes::ImageSync::new(asked, also)?)],
+        Operation::RegistryCreate(request) => vec![Box::new(registry::Converge::create(request.clone()))],
         Operation::Ec2Create(request) => vec![Box::new(ec2::Create::new((**request).clone()))],
         Operation::Ec2Terminate(request) => vec![Box::new(ec2::Terminate::new(request.clone()))],
     })

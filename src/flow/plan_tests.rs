@@ -7,7 +7,7 @@ use payload::{Bundle, MemberKind, NewMember, RpmId, Source};
 use serde_json::{Value, json};
 
 use crate::deliver::{Delivery, RouteChoice};
-use crate::host::{Facts, HostId, Target, TargetDefaults, UnitState};
+use crate::host::{Facts, HostId, Secret, Target, TargetDefaults, UnitState};
 use crate::packages::InstallOptions;
 use crate::plan::Plan;
 
@@ -17,7 +17,7 @@ use super::job::make_plan;
 use super::operations::checked_flows;
 use super::request::{
     ClusterChange, ClusterCreate, ClusterRemove, ClusterReset, ClusterSettings, EtcdChange, EtcdCreate, Network,
-    Operation, RunOptions, Runtime,
+    Operation, RegistryCreate, RegistrySettings, RegistryUser, RunOptions, Runtime,
 };
 use super::scene::{Asked, Seen};
 use super::state::Environment;
@@ -314,7 +314,28 @@ fn of_kubeadm() -> Value {
 
 const KUBERNETES: [&str; 3] = ["kubernetes-master-1.20.2", "kubernetes-node-1.20.2", "kubernetes-client-1.20.2"];
 
+/// A registry with a user.
+fn registry(hosts: impl IntoIterator<Item = u8>) -> Operation {
+    let users = vec![RegistryUser { name: "site".into(), password: Some(Secret::new("geheim")) }];
+    let settings = RegistrySettings { users, storage: "/data/registry".into(), ..RegistrySettings::default() };
+    Operation::RegistryCreate(RegistryCreate { hosts: targets(hosts), settings })
+}
+
+fn kept_registry() -> Value {
+    let machine = json!({"name": "host3", "address": "10.0.0.3"});
+    json!({"port": 5000, "storage": "/var/lib/registry", "users": {"site": "$2y$10$x"}, "hosts": {"10.0.0.3": machine}})
+}
+
 plans! {
+    registry_alone: Site::new(1).hosts(|_, facts| firewalld(facts)).bundle(&["docker-distribution-2.8.3"], &[], &[]),
+        [registry([1])];
+    registry_beside_a_new_cluster: Site::new(3).etcd([1], true).bundle(&[&KUBEADM[..], &["docker-registry-2.8.1"]].concat(), &[], &FLANNEL),
+        [registry([3]), cluster(&[1], &[2], usual())];
+    registry_known_to_a_new_node: Site::new(3).etcd([1], true).cluster(&[1], &[1], &json!({})).keep("registry", &kept_registry()),
+        [add(&[], &[2], &[])];
+    registry_certificates_renewed: Site::new(3).keep("registry", &kept_registry()).bundle(&["docker-distribution-2.8.3"], &[], &[]),
+        [Operation::CertsRenew(Vec::new())];
+    registry_reset: Site::new(3).keep("registry", &kept_registry()), [Operation::ClusterReset(ClusterReset::default())];
     etcd_new: Site::new(3), [etcd(1..=3)];
     etcd_new_without_tls: Site::new(1), [etcd_with([1], false, &[])];
     etcd_new_on_its_own_holds_the_repository: Site { hold: true, ..Site::new(1) }, [etcd([1])];

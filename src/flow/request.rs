@@ -102,6 +102,7 @@ pub enum Operation {
     CertsRenew(Vec<Target>),
     /// The bundle's images, on these hosts of the environment's cluster, or on all that run pods.
     ImagesSync(Vec<Target>),
+    RegistryCreate(RegistryCreate),
     Ec2Create(Box<Ec2Create>),
     Ec2Terminate(Ec2Terminate),
 }
@@ -121,6 +122,7 @@ impl Operation {
             }
             Self::ClusterReset(request) => request.hosts.iter_mut().collect(),
             Self::CertsRenew(hosts) | Self::ImagesSync(hosts) => hosts.iter_mut().collect(),
+            Self::RegistryCreate(request) => request.hosts.iter_mut().collect(),
             Self::Ec2Create(_) | Self::Ec2Terminate(_) => Vec::new(),
         }
     }
@@ -242,6 +244,37 @@ impl Network {
             "direct" => Self::Direct,
             other => Self::Manifest(other.to_owned()),
         }
+    }
+}
+
+/// A registry of container images on each of these hosts, and what they are made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryCreate {
+    pub hosts: Vec<Target>,
+    pub settings: RegistrySettings,
+}
+
+/// What a registry is made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrySettings {
+    pub port: u16,
+    /// The folder that holds the images.
+    pub storage: String,
+    /// Without any, everybody who reaches the port may push and pull.
+    pub users: Vec<RegistryUser>,
+}
+
+/// Who may push to a registry and pull from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryUser {
+    pub name: String,
+    /// `None`: the one that it has.
+    pub password: Option<Secret>,
+}
+
+impl Default for RegistrySettings {
+    fn default() -> Self {
+        Self { port: 5000, storage: "/var/lib/registry".to_owned(), users: Vec::new() }
     }
 }
 

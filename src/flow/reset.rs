@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::request::ClusterReset;
 use super::scene::{Asked, Flow, Scene, Seen};
 use super::state::Environment;
-use super::{etcd, kubernetes};
+use super::{etcd, kubernetes, registry};
 
 /// Gives hosts back.
 #[derive(Debug)]
@@ -26,11 +26,12 @@ pub(super) struct Reset {
     /// Those clusters, as the control host knows them.
     etcd: Option<etcd::Cluster>,
     cluster: Option<kubernetes::Cluster>,
+    registry: Option<registry::Registry>,
 }
 
 impl Reset {
     pub(super) fn new(request: ClusterReset) -> Self {
-        Self { request, targets: Vec::new(), known: BTreeSet::new(), etcd: None, cluster: None }
+        Self { request, targets: Vec::new(), known: BTreeSet::new(), etcd: None, cluster: None, registry: None }
     }
 
     fn wipes(&self, host: &HostId) -> bool {
@@ -51,6 +52,8 @@ impl Flow for Reset {
     fn check_request(&mut self, asked: &Asked<'_>) -> Result<Vec<Problem>, FlowError> {
         self.etcd = etcd::Cluster::load(asked.environment)?;
         self.cluster = kubernetes::Cluster::load(asked.environment)?;
+        self.registry = registry::Registry::load(asked.environment)?;
+        self.known.extend(self.registry.iter().flat_map(|r| r.hosts.keys().cloned()));
         self.known.extend(self.etcd.iter().flat_map(|c| c.members.keys().cloned()));
         self.known.extend(self.cluster.iter().flat_map(|c| c.control_plane.keys().chain(c.workers.keys()).cloned()));
         if self.request.hosts.is_empty() {
@@ -117,15 +120,20 @@ impl Flow for Reset {
             return Ok(Vec::new());
         }
         let wiped = self.targets.iter().all(|t| self.wipes(&t.id()));
+        let images =
+            self.registry.iter().map(|r| format!("the registry's images are still in {} of its host(s)", r.storage));
+        let mut advice: Vec<String> = images.collect();
         if !wiped {
-            return Ok(vec![
+            advice.extend([
                 "the hosts are as they were; etcd's data is still in /var/lib/etcd, and the line that made the cluster \
                  brings it back with all it held"
                     .to_owned(),
                 "`cluster reset --wipe-data` deletes the data too".to_owned(),
             ]);
+            return Ok(advice);
         }
         scene.environment.empty()?;
-        Ok(vec!["the hosts are as they were, and the environment is empty".to_owned()])
+        advice.push("the hosts are as they were, and the environment is empty".to_owned());
+        Ok(advice)
     }
 }

@@ -15,7 +15,7 @@ use super::pki::Pki;
 use super::problem::Problem;
 use super::request::RunOptions;
 use super::state::Environment;
-use super::{etcd, kubernetes};
+use super::{etcd, kubernetes, registry};
 
 /// What a flow reaches before and after its plan: the hosts, the state, whoever listens.
 #[derive(Debug)]
@@ -62,6 +62,8 @@ pub(super) struct Seen<'a> {
     pub etcd: Option<etcd::Cluster>,
     /// The Kubernetes cluster likewise.
     pub cluster: Option<kubernetes::Cluster>,
+    /// The registry likewise.
+    pub registry: Option<registry::Registry>,
 }
 
 impl<'a> Seen<'a> {
@@ -84,6 +86,7 @@ impl<'a> Seen<'a> {
             fresh_token: String::new(),
             etcd: None,
             cluster: None,
+            registry: None,
         }
     }
 }

@@ -40,10 +40,10 @@ fn of(command: &[&str]) -> &'static [&'static [&'static str]] {
         | ["ec2", "create"] => &[ENVIRONMENT, DRY_RUN, HOSTS, PACKAGES, KEEP, LOGIN],
         ["hosts", _] => &[&["dry_run"], HOSTS, LOGIN],
         ["serve"] => &[HOSTS, PACKAGES, KEEP],
-        ["registry", "push"] => &[DRY_RUN],
+        ["registry", "push"] => &[ENVIRONMENT, DRY_RUN],
         ["ec2", "terminate"] => &[ENVIRONMENT, DRY_RUN],
         ["cluster", "schema"] => &[],
-        ["etcd" | "cluster" | "ec2", ..] => &[ENVIRONMENT],
+        ["etcd" | "cluster" | "ec2" | "registry", ..] => &[ENVIRONMENT],
         _ => &[],
     }
 }

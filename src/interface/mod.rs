@@ -23,6 +23,7 @@ mod login;
 mod onekey;
 mod record;
 mod registry;
+mod registry_info;
 pub mod repo;
 mod rest;
 mod serve;

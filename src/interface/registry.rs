@@ -1,4 +1,4 @@
-//! `registry push|list`: the bundle's images in a registry of the site. A command flows in, a table or JSON flows out.
+//! `registry push|list|login-info`: the bundle's images in a registry of the site. A command flows in, a table or JSON flows out.
 
 use std::collections::HashMap;
 
@@ -14,6 +14,7 @@ use super::cli::{Global, Source};
 use super::cluster_show::table;
 use super::credentials::from_file;
 use super::exit::Exit;
+use super::registry_info;
 use super::terminal;
 
 /// What to do with a registry.
@@ -26,6 +27,8 @@ pub(crate) enum RegistryCommand {
     Push(PushArgs),
     /// List repositories and tags of a registry
     List(ListArgs),
+    /// How to log in to the environment's own registry: addresses, authority, users, and the lines for docker and podman
+    LoginInfo,
 }
 
 /// Which registry, and how to get in.
@@ -34,7 +37,8 @@ pub(crate) struct At {
     /// The registry, with what stands before the images' names there, such as the project of Harbor
     #[arg(value_name = "HOST[:PORT][/PREFIX]", value_parser = place)]
     registry: Place,
-    /// The authority that signs its certificate [default: those that this system trusts]
+    /// The authority that signs its certificate [default: the environment's own for its registry, else those that this
+    /// system trusts]
     #[arg(long, value_name = "FILE")]
     ca: Option<Utf8PathBuf>,
     /// User there
@@ -96,10 +100,14 @@ fn image(text: &str) -> Result<Reference, String> {
 }
 
 impl At {
-    fn client(&self) -> Result<Client, FlowError> {
+    fn client(&self, global: &Global) -> Result<Client, FlowError> {
         let password = from_file(self.password_file.as_ref(), "--password-file", "the registry's password: ")?;
         let login = self.user.clone().zip(password).map(|(user, password)| Login { user, password });
-        let (address, ca) = (self.registry.address.clone(), self.ca.clone());
+        let address = self.registry.address.clone();
+        let ca = match &self.ca {
+            None if !self.plain_http => registry_info::authority(&address, &global.environment)?,
+            given => given.clone(),
+        };
         Client::new(Registry { address, plain_http: self.plain_http, ca, login }).map_err(failed)
     }
 }
@@ -117,6 +125,7 @@ pub(crate) fn run(command: &RegistryCommand, global: &Global) -> Result<Exit, Fl
     match command {
         RegistryCommand::Push(args) => push_all(args, global),
         RegistryCommand::List(args) => list_all(args, global),
+        RegistryCommand::LoginInfo => registry_info::login_info(global),
     }
 }
 
@@ -130,7 +139,7 @@ fn push_all(args: &PushArgs, global: &Global) -> Result<Exit, FlowError> {
             "push them apart with --image, each to a prefix of its own",
         ));
     }
-    let mut client = args.at.client()?;
+    let mut client = args.at.client(global)?;
     let (mut known, mut all) = (HashMap::new(), Vec::new());
     for (bundle, image) in &images {
         let pushed = push(&mut client, bundle, image, &destination, &mut known, global.dry_run).map_err(failed)?;
@@ -159,7 +168,7 @@ fn line(one: &Pushed, dry_run: bool) -> String {
 }
 
 fn list_all(args: &ListArgs, global: &Global) -> Result<Exit, FlowError> {
-    let repositories = list(&mut args.at.client()?, &args.at.registry.prefix).map_err(failed)?;
+    let repositories = list(&mut args.at.client(global)?, &args.at.registry.prefix).map_err(failed)?;
     if global.json {
         terminal::print_json(&repositories);
         return Ok(Exit::Done);

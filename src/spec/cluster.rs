@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::flow::FlowError;
-use crate::flow::request::ClusterSettings;
+use crate::flow::request::{ClusterSettings, RegistrySettings};
 use crate::host::{HostId, Target};
 
 /// What a host is in a cluster.
@@ -17,10 +17,11 @@ pub enum Role {
     ControlPlane,
     #[serde(alias = "node")]
     Worker,
+    Registry,
 }
 
 impl Role {
-    pub const ALL: [Self; 3] = [Self::Etcd, Self::ControlPlane, Self::Worker];
+    pub const ALL: [Self; 4] = [Self::Etcd, Self::ControlPlane, Self::Worker, Self::Registry];
 
     /// As the file has it.
     pub fn name(self) -> &'static str {
@@ -28,6 +29,7 @@ impl Role {
             Self::Etcd => "etcd",
             Self::ControlPlane => "control-plane",
             Self::Worker => "worker",
+            Self::Registry => "registry",
         }
     }
 }
@@ -48,6 +50,7 @@ pub struct ClusterSpec {
     /// Hosts that are named for their credentials, whether they have a role or not.
     named: Vec<HostId>,
     pub etcd: EtcdSpec,
+    pub registry: RegistrySettings,
     /// `None`: this is about etcd only.
     pub kubernetes: Option<KubernetesSpec>,
 }
@@ -207,8 +210,12 @@ impl ClusterSpec {
             self.add(role, other.hosts(role))?;
         }
         self.name(other.named())?;
-        if !other.hosts(Role::Etcd).is_empty() {
+        let (etcd, registry) = (other.hosts(Role::Etcd), other.hosts(Role::Registry));
+        if !etcd.is_empty() {
             self.etcd = other.etcd;
+        }
+        if !registry.is_empty() {
+            self.registry = other.registry;
         }
         self.kubernetes = self.kubernetes.or(other.kubernetes);
         Ok(self)

@@ -1,13 +1,13 @@
 //! From the text of a cluster file to a [`ClusterSpec`], or to every problem of the file at once.
 
 use crate::flow::FlowError;
-use crate::flow::request::{ClusterSettings, Network};
+use crate::flow::request::{ClusterSettings, Network, RegistrySettings, RegistryUser};
 use crate::host::{Auth, Target, TargetDefaults};
 
 use super::check::{Lines, check};
 use super::cluster::{ClusterSpec, EtcdSpec, KubernetesSpec, Role};
 use super::fields::{ROOT, SCHEMA};
-use super::file::{ClusterFile, KubernetesFields};
+use super::file::{ClusterFile, KubernetesFields, RegistryUserFields};
 use super::logins::{Logins, Surroundings};
 use super::problem::{FileProblem, refuse};
 use super::validate;
@@ -53,11 +53,13 @@ pub fn describe(name: &str, text: &str, around: Surroundings<'_>) -> Result<Desc
             auth: own.auth,
         }));
     }
+    let registry = registry(&file, &mut logins);
     problems.append(&mut logins.problems);
     if !problems.is_empty() {
         return Err(refuse(name, problems));
     }
-    let spec = spec(&file, targets, around)?;
+    let mut spec = spec(&file, targets, around)?;
+    spec.registry = registry;
     Ok(Described { spec, environment: file.environment.clone(), login, file, name: name.to_owned(), lines })
 }
 
@@ -97,6 +99,23 @@ fn spec(file: &ClusterFile, targets: Vec<Target>, around: Surroundings<'_>) -> R
         });
     }
     Ok(spec)
+}
+
+fn registry(file: &ClusterFile, logins: &mut Logins<'_>) -> RegistrySettings {
+    let (fields, usual) = (file.registry.clone().unwrap_or_default(), RegistrySettings::default());
+    let user = |(index, user): (usize, &RegistryUserFields)| RegistryUser {
+        name: user.name.clone(),
+        password: logins.password(
+            user.password_file.as_ref(),
+            user.password_env.as_ref(),
+            &format!("registry.users[{index}]"),
+        ),
+    };
+    RegistrySettings {
+        port: fields.port.unwrap_or(usual.port),
+        users: fields.users.iter().enumerate().map(user).collect(),
+        storage: fields.storage.unwrap_or(usual.storage),
+    }
 }
 
 fn settings(fields: KubernetesFields) -> ClusterSettings {

@@ -78,6 +78,7 @@ pub(super) const ROOT: Kind = Kind::Map(&[&[
     required("hosts", Kind::List { of: &Kind::Map(&[HOST, LOGIN]), filled: true }, "Every host of the cluster"),
     field("etcd", Kind::Map(&[ETCD]), "What the etcd cluster is made with"),
     field("kubernetes", Kind::Map(&[KUBERNETES]), "What the Kubernetes cluster is made with"),
+    field("registry", Kind::Map(&[REGISTRY]), "What the registry of container images is made with"),
 ]]);
 
 const HOST: &[Field] = &[
@@ -85,7 +86,8 @@ const HOST: &[Field] = &[
     required("roles", Kind::List { of: &Kind::Choice(ROLES), filled: true }, "What the host is in the cluster"),
 ];
 
-const ROLES: &[Choice] = &[choice("etcd", &[]), choice("control-plane", &["master"]), choice("worker", &["node"])];
+const ROLES: &[Choice] =
+    &[choice("etcd", &[]), choice("control-plane", &["master"]), choice("worker", &["node"]), choice("registry", &[])];
 
 const LOGIN: &[Field] = &[
     text("user", Format::User, "root", "User to log in as; one other than root needs sudo"),
@@ -156,6 +158,29 @@ const KUBERNETES: &[Field] = &[
         Kind::List { of: &Kind::Text(Format::Address), filled: true },
         "Members of an existing etcd cluster that is used instead of hosts with the role etcd (port 2379, no TLS)",
     ),
+];
+
+const REGISTRY: &[Field] = &[
+    Field {
+        default: DefaultValue::Integer(5000),
+        ..field("port", Kind::Integer { min: 1, max: 65535 }, "Port that the registry listens on, with TLS")
+    },
+    text("storage", Format::AbsolutePath, "/var/lib/registry", "Folder of the images; the place for a data disk"),
+    field(
+        "users",
+        Kind::List { of: &Kind::Map(&[REGISTRY_USER]), filled: true },
+        "Who may push and pull; without, everybody who reaches the port",
+    ),
+];
+
+const REGISTRY_USER: &[Field] = &[
+    required("name", Kind::Text(Format::RegistryUser), "Name of the user"),
+    field(
+        "passwordFile",
+        Kind::Text(Format::Any),
+        "File on the control host with the password in its first line; without, the user keeps the one it has",
+    ),
+    field("passwordEnv", Kind::Text(Format::Variable), "Environment variable that holds the password"),
 ];
 
 const RUNTIMES: &[Choice] = &[choice("auto", &[]), choice("docker", &[]), choice("containerd", &[])];

@@ -20,6 +20,8 @@ pub struct ClusterFile {
     pub etcd: Option<EtcdFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistryFields>,
 }
 
 /// A host.
@@ -92,4 +94,27 @@ pub struct KubernetesFields {
     pub worker_rpms: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub external_etcd: Vec<String>,
+}
+
+/// What the registry is made with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RegistryFields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<RegistryUserFields>,
+}
+
+/// A user of the registry; the password by reference only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RegistryUserFields {
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_env: Option<String>,
 }

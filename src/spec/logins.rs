@@ -69,12 +69,7 @@ impl<'a> Logins<'a> {
         if let Some(key) = &fields.key_file {
             login.auth.key = Some(self.key(key, &field(path, "keyFile")));
         }
-        let password = self.secret(
-            fields.password_file.as_ref(),
-            fields.password_env.as_ref(),
-            path,
-            ["passwordFile", "passwordEnv"],
-        );
+        let password = self.password(fields.password_file.as_ref(), fields.password_env.as_ref(), path);
         login.auth.password = password.or(login.auth.password);
         let sudo = self.secret(
             fields.sudo_password_file.as_ref(),
@@ -84,6 +79,11 @@ impl<'a> Logins<'a> {
         );
         login.auth.sudo_password = sudo.or(login.auth.sudo_password);
         login
+    }
+
+    /// What `passwordFile` or `passwordEnv`, written at `path`, lead to.
+    pub(super) fn password(&mut self, file: Option<&String>, variable: Option<&String>, path: &str) -> Option<Secret> {
+        self.secret(file, variable, path, ["passwordFile", "passwordEnv"])
     }
 
     fn key(&mut self, text: &str, path: &str) -> Utf8PathBuf {

@@ -26,7 +26,9 @@ mod tests;
 
 pub use cluster::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role};
 pub use describe::{Described, describe};
-pub use file::{ClusterFile, EtcdFields, HostFields, KubernetesFields, LoginFields};
+pub use file::{
+    ClusterFile, EtcdFields, HostFields, KubernetesFields, LoginFields, RegistryFields, RegistryUserFields,
+};
 pub use logins::Surroundings;
 pub use operations::{of_all, operations};
 pub use schema::schema;

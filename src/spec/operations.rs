@@ -1,7 +1,7 @@
 //! From a description and an intent to the operations that flows run: the one place that knows both.
 
 use crate::flow::request::{
-    ClusterChange, ClusterCreate, ClusterRemove, ClusterReset, EtcdChange, EtcdCreate, Operation,
+    ClusterChange, ClusterCreate, ClusterRemove, ClusterReset, EtcdChange, EtcdCreate, Operation, RegistryCreate,
 };
 
 use super::cluster::{ClusterSpec, Intent, Request, Role};
@@ -40,7 +40,7 @@ pub fn operations(request: &Request) -> Vec<Operation> {
     }
 }
 
-/// etcd comes first: the API servers keep their data there.
+/// etcd comes first: the API servers keep their data there; then the registry, which nodes are to trust.
 fn converge(spec: &ClusterSpec, wipe_data: &[String]) -> Vec<Operation> {
     let mut operations = Vec::new();
     let members = spec.hosts(Role::Etcd);
@@ -51,6 +51,10 @@ fn converge(spec: &ClusterSpec, wipe_data: &[String]) -> Vec<Operation> {
             tls: spec.etcd.tls,
             wipe_data: wipe_data.to_vec(),
         }));
+    }
+    let hosts = spec.hosts(Role::Registry);
+    if !hosts.is_empty() {
+        operations.push(Operation::RegistryCreate(RegistryCreate { hosts, settings: spec.registry.clone() }));
     }
     if let Some(kubernetes) = &spec.kubernetes {
         operations.push(Operation::ClusterCreate(Box::new(ClusterCreate {

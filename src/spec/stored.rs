@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::flow::request::{Network, Runtime};
-use crate::flow::{Environment, FlowError, Logins, etcd, kubernetes};
+use crate::flow::{Environment, FlowError, Logins, etcd, kubernetes, registry};
 use crate::host::{Address, Auth, HostId, Target, TargetDefaults};
 
 use super::cluster::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role};
 use super::describe::Described;
 use super::fields::SCHEMA;
-use super::file::{ClusterFile, EtcdFields, HostFields, KubernetesFields, LoginFields};
+use super::file::{
+    ClusterFile, EtcdFields, HostFields, KubernetesFields, LoginFields, RegistryFields, RegistryUserFields,
+};
 use super::problem::refuse;
 
 /// The cluster that was created, with no secret in it; `None` when the environment has none.
@@ -19,7 +21,8 @@ use super::problem::refuse;
 pub fn stored(environment: &Environment) -> Result<Option<ClusterFile>, FlowError> {
     let etcd = etcd::Cluster::load(environment)?;
     let cluster = kubernetes::Cluster::load(environment)?;
-    if etcd.is_none() && cluster.is_none() {
+    let registry = registry::Registry::load(environment)?;
+    if etcd.is_none() && cluster.is_none() && registry.is_none() {
         return Ok(None);
     }
     let mut hosts: BTreeMap<HostId, Vec<Role>> = BTreeMap::new();
@@ -27,6 +30,7 @@ pub fn stored(environment: &Environment) -> Result<Option<ClusterFile>, FlowErro
     etcd.iter().flat_map(|c| c.members.keys()).for_each(|host| add(host, Role::Etcd));
     cluster.iter().flat_map(|c| c.control_plane.keys()).for_each(|host| add(host, Role::ControlPlane));
     cluster.iter().flat_map(|c| c.workers.keys()).for_each(|host| add(host, Role::Worker));
+    registry.iter().flat_map(|r| r.hosts.keys()).for_each(|host| add(host, Role::Registry));
     let logins = Logins::load(environment)?;
     // By address, as a person would count them.
     let mut hosts: Vec<(HostId, Vec<Role>)> = hosts.into_iter().collect();
@@ -43,6 +47,15 @@ pub fn stored(environment: &Environment) -> Result<Option<ClusterFile>, FlowErro
         hosts: hosts.into_iter().map(host).collect(),
         etcd: etcd.as_ref().map(|c| EtcdFields { tls: Some(c.tls), rpms: Vec::new() }),
         kubernetes: cluster.map(|c| settings(&c, etcd.is_none())),
+        registry: registry.map(|r| RegistryFields {
+            port: Some(r.port),
+            users: r
+                .users
+                .into_keys()
+                .map(|name| RegistryUserFields { name, ..RegistryUserFields::default() })
+                .collect(),
+            storage: Some(r.storage),
+        }),
     }))
 }
 
@@ -139,6 +152,12 @@ pub fn removal(
             ));
         }
     }
+    if let Some(host) = leaving.iter().find(|host| host.roles.contains(&Role::Registry)) {
+        return Err(FlowError::request_with_help(
+            format!("{}: the role registry of {} cannot be removed by this version", described.name, host.host),
+            "leave it in the file; `cluster reset` resets all hosts of an environment",
+        ));
+    }
     let mut going = ClusterSpec::of_etcd(EtcdSpec::default());
     going.kubernetes = stored.kubernetes.as_ref().map(|_| KubernetesSpec::default());
     let mut missing = Vec::new();
@@ -165,8 +184,9 @@ pub fn removal(
 }
 
 /// What a cluster keeps for good once it is there.
-const KEPT: [(&str, &[&str]); 2] = [
+const KEPT: [(&str, &[&str]); 3] = [
     ("etcd", &["tls"]),
+    ("registry", &["storage"]),
     (
         "kubernetes",
         &[

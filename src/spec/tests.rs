@@ -169,6 +169,11 @@ fn full() -> ClusterFile {
             worker_rpms: list(),
             external_etcd: list(),
         }),
+        registry: Some(RegistryFields {
+            port: Some(1),
+            storage: text(),
+            users: vec![RegistryUserFields { name: "u".to_owned(), password_file: text(), password_env: text() }],
+        }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What fields must be to each other, when each by itself is right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::host::Address;
 
@@ -19,7 +19,17 @@ pub(super) fn within(file: &ClusterFile, lines: &Lines) -> Vec<FileProblem> {
             problems.push(lines.problem("kubernetes.apiVIP", "apiEndpoint is given too; only one of both can be used"));
         }
     }
+    problems.extend(users(file, lines));
     problems
+}
+
+fn users(file: &ClusterFile, lines: &Lines) -> Vec<FileProblem> {
+    let users = file.registry.iter().flat_map(|registry| &registry.users);
+    let mut seen = BTreeSet::new();
+    let twice = users.enumerate().filter(|(_, user)| !seen.insert(&user.name));
+    twice
+        .map(|(at, user)| lines.problem(&format!("registry.users[{at}].name"), format!("{} is given twice", user.name)))
+        .collect()
 }
 
 fn twice(file: &ClusterFile, lines: &Lines) -> Vec<FileProblem> {
@@ -82,6 +92,9 @@ pub(super) fn roles(file: &ClusterFile, lines: &Lines) -> Vec<FileProblem> {
     }
     if file.etcd.is_some() && !has(Role::Etcd) {
         problems.push(lines.problem("etcd", "no host has the role etcd"));
+    }
+    if file.registry.is_some() && !has(Role::Registry) {
+        problems.push(lines.problem("registry", "no host has the role registry"));
     }
     problems
 }

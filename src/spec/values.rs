@@ -25,6 +25,8 @@ pub(super) enum Format {
     Url,
     /// `HOST[:PORT]`
     Registry,
+    /// A user in an htpasswd file.
+    RegistryUser,
 }
 
 impl Format {
@@ -57,6 +59,7 @@ impl Format {
             Self::NetworkName => (is_file_name(text), "auto, flannel, direct or the name of a network manifest"),
             Self::Url => (is_url(text), "a URL such as https://registry.example:5000"),
             Self::Registry => (is_registry(text), "HOST or HOST:PORT"),
+            Self::RegistryUser => (is_file_name(text), "a name of letters, digits, `.`, `_` and `-`"),
         };
         if ok { Ok(()) } else { Err(format!("{shown:?} is not {what}")) }
     }
@@ -77,6 +80,7 @@ impl Format {
             Self::NetworkName => "^[A-Za-z0-9][A-Za-z0-9._-]*$",
             Self::Url => r"^https?://[^\s]+$",
             Self::Registry => r"^[A-Za-z0-9._:\[\]-]+$",
+            Self::RegistryUser => "^[A-Za-z0-9][A-Za-z0-9._-]*$",
         })
     }
 }

@@ -7,6 +7,7 @@ mod images_kept;
 mod killed;
 mod kubeadm;
 mod members;
+mod registry;
 mod reset;
 
 use std::time::{Duration, Instant};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use payload::Bundle;
 
 use crate::deliver::Delivery;
+use crate::flow::registry::Registry;
 use crate::flow::rpms;
 use crate::host::{Facts, HostId, Probe};
 use crate::packages::Wanted;
@@ -49,6 +50,8 @@ pub(super) struct Supply<'a> {
     pub images: &'a [Image],
     pub manifests: &'a [Manifest],
     pub delivery: &'a Delivery,
+    /// The environment's own registry.
+    pub registry: Option<&'a Registry>,
 }
 
 impl Supply<'_> {

@@ -10,21 +10,23 @@ use crate::deliver::Delivery;
 
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
+use crate::flow::job::stop_at_problems;
 use crate::flow::problem::Problem;
+use crate::flow::registry::Registry;
 use crate::flow::request::{ClusterChange, ClusterCreate, ClusterSettings};
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
 use crate::host::{Facts, HostId, Target};
 use crate::packages::Wanted;
 use crate::plan::{Plan, RunHost, RunReport};
-use crate::resource::Image;
+use crate::resource::{Files, Image};
 
 use super::component::Supply;
 use super::images;
 use super::manifest::{self, Manifest};
 use super::plan::{Hosts, RolesPackages, make_plan, wanted_packages};
 use super::state::{Cluster, EtcdAccess, Machine, Node};
-use super::{access, dns, endpoint, pod_network, preflight, runtime, state, version};
+use super::{access, dns, endpoint, pod_network, preflight, registries, runtime, state, version};
 
 /// Brings a Kubernetes cluster to what it should be.
 #[derive(Debug)]
@@ -48,6 +50,7 @@ pub struct Converge {
     /// As the control host knows the cluster and its etcd before the run, and the cluster as it is to be.
     pub(super) before: Option<Cluster>,
     own_etcd: Option<etcd::Cluster>,
+    own_registry: Option<Registry>,
     after: Option<Cluster>,
 }
 
@@ -100,6 +103,7 @@ impl Converge {
             manifests: Vec::new(),
             before: None,
             own_etcd: None,
+            own_registry: None,
             after: None,
         }
     }
@@ -228,12 +232,25 @@ impl Converge {
         hosts.filter(is_new).filter_map(|host| images::check_space(host, runtime.images(), &self.images)).collect()
     }
 
+    /// The hosts of this run that will run pods, with the files that tell their runtimes of registries.
+    fn registries<'s>(&self, scene: &'s Scene<'_>) -> Vec<(&'s RunHost, Files)> {
+        let cluster = self.outline(self.before.as_ref(), scene.bundle);
+        let Hosts { mut workers, control_plane } = self.hosts();
+        if cluster.distribution.rules().runs_control_plane() {
+            workers.extend(control_plane);
+        }
+        let registry = self.own_registry.as_ref();
+        let files = registries::files(&cluster, registry, &scene.environment.pki());
+        workers.iter().filter_map(|host| Some((scene.hosts.get(host)?, files.clone()))).collect()
+    }
+
     fn roles_packages(&self) -> RolesPackages<'_> {
         RolesPackages { control_plane: &self.control_plane_packages, worker: &self.worker_packages }
     }
 
     fn supply<'a>(&'a self, bundle: Option<&'a Bundle>, delivery: &'a Delivery) -> Supply<'a> {
-        Supply { bundle, images: &self.images, manifests: &self.manifests, delivery }
+        let registry = self.own_registry.as_ref();
+        Supply { bundle, images: &self.images, manifests: &self.manifests, delivery, registry }
     }
 }
 
@@ -276,6 +293,7 @@ impl Flow for Converge {
         let bundle = asked.bundle;
         self.before = Cluster::load(asked.environment)?;
         self.own_etcd = etcd::Cluster::load(asked.environment)?;
+        self.own_registry = Registry::load(asked.environment)?;
         match (&self.before, &self.settings) {
             (None, None) => return Err(no_cluster(asked.environment)),
             (_, Some(settings)) => preflight::check_request(&self.control_plane, settings, bundle)?,
@@ -324,9 +342,16 @@ impl Flow for Converge {
         Ok(problems)
     }
 
+    /// Which files of the site are in the way follows from the registry, which another operation may bring.
+    fn observe(&mut self, scene: &Scene<'_>, seen: &mut Seen<'_>) -> Result<(), FlowError> {
+        self.own_registry = seen.registry.clone().or(self.own_registry.take());
+        stop_at_problems(registries::conflicts(&self.registries(scene), scene), scene.events)
+    }
+
     fn plan(&mut self, seen: &mut Seen<'_>) -> Result<Plan, FlowError> {
         let cluster = self.decide(seen)?;
         let delivery = seen.delivery.clone();
+        self.own_registry = seen.registry.clone().or(self.own_registry.take());
         let (hosts, supply) = (self.hosts(), self.supply(seen.bundle, &delivery));
         let packages = wanted_packages(&cluster, &hosts, &self.roles_packages(), &supply, &seen.facts);
         let standing = self.before.as_ref().is_some_and(|known| known.standing);

@@ -32,6 +32,7 @@ mod plan;
 mod pod_network;
 mod preflight;
 mod prepare;
+mod registries;
 mod remove;
 mod runtime;
 mod state;

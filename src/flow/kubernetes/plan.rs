@@ -107,7 +107,8 @@ fn no_list() -> Arc<[u8]> {
 /// What a host has by its roles in a cluster.
 pub(super) fn owned(cluster: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Vec<Owned> {
     let keys = ClusterKeys::new(seen.pki.clone(), cluster);
-    let supply = Supply { bundle: seen.bundle, images: &[], manifests: &[], delivery: &seen.delivery };
+    let registry = seen.registry.as_ref();
+    let supply = Supply { bundle: seen.bundle, images: &[], manifests: &[], delivery: &seen.delivery, registry };
     let (waits, list) = (Waits::default(), no_list());
     let on = On { cluster, host, facts, keys: &keys, supply: &supply, waits: &waits, list: &list, publishes: false };
     component::owned(cluster.distribution.rules().components(), &on)

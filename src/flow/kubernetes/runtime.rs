@@ -8,6 +8,7 @@ use crate::plan::Step;
 use crate::resource::{self, FileSpec, Files, Link, Store};
 
 use super::component::{Component, On};
+use super::registries;
 use super::state::Cluster;
 
 /// A program that runs containers.
@@ -198,18 +199,10 @@ fn containerd(on: &On<'_>) -> String {
     text.push_str(&format!(
         "[{cri}.cni]\nbin_dir = \"/opt/cni/bin\"\nconf_dir = \"/etc/cni/net.d\"\n\
          [{cri}.containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n\
-         [{cri}.containerd.runtimes.runc.options]\nSystemdCgroup = {systemd}\n"
+         [{cri}.containerd.runtimes.runc.options]\nSystemdCgroup = {systemd}\n\
+         [{cri}.registry]\nconfig_path = \"{}\"\n",
+        registries::CONTAINERD
     ));
-    let mut mirror = |of: &str, endpoints: Vec<String>| {
-        let list = endpoints.iter().map(|e| quoted(e)).collect::<Vec<_>>().join(", ");
-        text.push_str(&format!("[{cri}.registry.mirrors.{}]\nendpoint = [{list}]\n", quoted(of)));
-    };
-    if !settings.registry_mirrors.is_empty() {
-        mirror("docker.io", settings.registry_mirrors.clone());
-    }
-    for registry in &settings.insecure_registries {
-        mirror(registry, vec![format!("http://{registry}")]);
-    }
     text
 }
 
@@ -230,7 +223,9 @@ fn containerd_2(on: &On<'_>) -> String {
     let runc = "plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.runc";
     let systemd = on.cgroup_driver() == "systemd";
     text.push_str(&format!(
-        "[{runc}]\nruntime_type = \"io.containerd.runc.v2\"\n[{runc}.options]\nSystemdCgroup = {systemd}\n"
+        "[{runc}]\nruntime_type = \"io.containerd.runc.v2\"\n[{runc}.options]\nSystemdCgroup = {systemd}\n\
+         [plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \"{}\"\n",
+        registries::CONTAINERD
     ));
     text
 }

@@ -18,16 +18,18 @@ pub enum Purpose {
     Etcd,
     Kubernetes,
     FrontProxy,
+    Registry,
 }
 
 impl Purpose {
-    const ALL: [Self; 3] = [Self::Etcd, Self::Kubernetes, Self::FrontProxy];
+    const ALL: [Self; 4] = [Self::Etcd, Self::Kubernetes, Self::FrontProxy, Self::Registry];
 
     fn folder(self) -> &'static str {
         match self {
             Self::Etcd => "etcd",
             Self::Kubernetes => "kubernetes",
             Self::FrontProxy => "front-proxy",
+            Self::Registry => "registry",
         }
     }
 }
@@ -51,6 +53,11 @@ impl Pki {
     /// As [`Authority::open_or_create`].
     pub fn authority(&self, purpose: Purpose) -> Result<Authority, PkiError> {
         Authority::open_or_create(&self.dir.join(purpose.folder()), &format!("sunshine {} CA", purpose.folder()))
+    }
+
+    /// The file with that authority's certificate, once it has been made.
+    pub fn authority_file(&self, purpose: Purpose) -> Utf8PathBuf {
+        self.dir.join(purpose.folder()).join("ca.crt")
     }
 
     fn open(&self, purpose: Purpose) -> Result<Option<Authority>, PkiError> {

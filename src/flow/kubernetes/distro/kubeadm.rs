@@ -16,6 +16,7 @@ use super::super::kubelet::NodePorts;
 use super::super::manifest::{Manifest, Manifests};
 use super::super::pod_network::NetworkFolders;
 use super::super::prepare::Kernel;
+use super::super::registries::Registries;
 use super::super::runtime::NodeRuntime;
 use super::Rules;
 
@@ -25,12 +26,13 @@ const PACKAGES: [&str; 5] = [PACKAGE, "kubelet", "kubectl", "cri-tools", "kubern
 pub(super) struct Kubeadm;
 
 /// Images come before kubeadm, which would pull them.
-const COMPONENTS: [&dyn Component; 13] = [
+const COMPONENTS: [&dyn Component; 14] = [
     &Clock,
     &Kernel,
     &ApiPort,
     &NodePorts,
     &NetworkFolders,
+    &Registries,
     &NodeRuntime,
     &NodeImages,
     &KubeletUnit,
@@ -109,12 +111,6 @@ impl Rules for Kubeadm {
             return refuse(
                 "--api-vip is not supported with kubeadm's packages by this version",
                 "use --api-endpoint with a load balancer of the site",
-            );
-        }
-        if !settings.registry_mirrors.is_empty() || !settings.insecure_registries.is_empty() {
-            return refuse(
-                "--registry-mirror and --insecure-registry are not supported with kubeadm's packages by this version",
-                "put the images into the bundle",
             );
         }
         if matches!(network, Network::Manifest(_)) {

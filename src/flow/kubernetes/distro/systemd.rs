@@ -19,6 +19,7 @@ use super::super::kubelet::{KubeProxy, Kubelet, NodePorts, Ready};
 use super::super::manifest::{Manifest, Manifests};
 use super::super::pod_network::{NetworkFolders, NodeNetwork};
 use super::super::prepare::Kernel;
+use super::super::registries::Registries;
 use super::super::runtime::NodeRuntime;
 use super::super::vip::VirtualAddress;
 use super::Rules;
@@ -30,7 +31,7 @@ const WITHOUT_DOCKER: u32 = 24;
 pub(super) struct Systemd;
 
 /// The network comes before the runtime: containerd makes the CNI folder on its own, and only what we make is recorded.
-const COMPONENTS: [&dyn Component; 17] = [
+const COMPONENTS: [&dyn Component; 18] = [
     &Clock,
     &ControlPlane,
     &VirtualAddress,
@@ -40,6 +41,7 @@ const COMPONENTS: [&dyn Component; 17] = [
     &NodePorts,
     &NodeNetwork,
     &NetworkFolders,
+    &Registries,
     &NodeRuntime,
     &NodeImages,
     &ClusterSync,

@@ -1,0 +1,163 @@
+//! A registry brought to what it should be: as `cluster apply` describes it, or as it stands, with new certificates.
+
+use std::collections::BTreeMap;
+
+use crate::flow::error::FlowError;
+use crate::flow::etcd;
+use crate::flow::problem::Problem;
+use crate::flow::request::RegistryCreate;
+use crate::flow::rpms;
+use crate::flow::scene::{Asked, Flow, Scene, Seen};
+use crate::flow::state::Environment;
+use crate::host::{Facts, HostId, Target};
+use crate::packages::Wanted;
+use crate::plan::{Plan, RunHost, RunReport};
+
+use super::package;
+use super::plan::make_plan;
+use super::state::{Machine, Registry};
+use super::users;
+
+/// Space that the folder of the images should have, in bytes: a few images.
+const MIN_DISK: u64 = 1 << 30;
+
+/// Brings a registry to what it should be.
+#[derive(Debug)]
+pub struct Converge {
+    hosts: Vec<Target>,
+    /// Nothing: it stays what it is, for this reason.
+    request: Result<RegistryCreate, &'static str>,
+    /// As it is to be; its hosts are added by the plan.
+    after: Option<Registry>,
+}
+
+impl Converge {
+    /// The registry of these hosts.
+    pub fn create(request: RegistryCreate) -> Self {
+        Self { hosts: request.hosts.clone(), request: Ok(request), after: None }
+    }
+
+    /// The registry that stands, on these hosts of it.
+    pub fn refresh(hosts: Vec<Target>, reason: &'static str) -> Self {
+        Self { hosts, request: Err(reason), after: None }
+    }
+
+    /// The registry as it is to be.
+    fn decide(&mut self, seen: &mut Seen<'_>) -> Result<(), FlowError> {
+        let Some(registry) = &mut self.after else { return Ok(()) };
+        for target in &self.hosts {
+            if let Some(facts) = seen.facts.get(&target.id()) {
+                registry.hosts.insert(target.id(), machine(target, facts)?);
+            }
+        }
+        seen.registry = Some(registry.clone());
+        Ok(())
+    }
+
+    fn ids(&self) -> Vec<HostId> {
+        self.hosts.iter().map(Target::id).collect()
+    }
+
+    fn check_host(&self, host: &RunHost, scene: &Scene<'_>) -> Vec<Problem> {
+        let name = host.host.name();
+        let Some(registry) = &self.after else { return Vec::new() };
+        let Some(package) = package::of(scene.bundle, &host.facts) else {
+            let text = format!("neither the host nor the bundle has {}, which brings a registry", package::names());
+            return vec![Problem::error(name, text, "put its rpm into the bundle: `bundle repack --add FILE`")];
+        };
+        let mut problems = Vec::new();
+        let of_another = |l: &&crate::host::Listening| {
+            l.port == registry.port && l.process.as_deref().is_some_and(|process| process != package.process)
+        };
+        if let Some(taken) = host.facts.listening.iter().find(of_another) {
+            let by = taken.process.as_deref().unwrap_or("another program");
+            let text = format!("port {} is taken by {by}", registry.port);
+            problems.push(Problem::error(name, text, "stop that service, or choose another with registry.port"));
+        }
+        if host.facts.disk_free_of(&registry.storage).is_some_and(|free| free < MIN_DISK) {
+            let text = format!("{} has less than {MIN_DISK} bytes free for images", registry.storage);
+            problems.push(Problem::warning(Some(name), text, Some("name a data disk with registry.storage".into())));
+        }
+        problems
+    }
+}
+
+fn machine(target: &Target, facts: &Facts) -> Result<Machine, FlowError> {
+    let address = etcd::member_address(target, facts).ok_or_else(|| FlowError::Failed {
+        error: format!("{} has no address that the others could reach", target.id()),
+        help: Some("give it an address and a default route".to_owned()),
+    })?;
+    Ok(Machine { name: facts.hostname.to_ascii_lowercase(), address })
+}
+
+impl Flow for Converge {
+    fn title(&self) -> String {
+        match &self.request {
+            Ok(_) => format!("create the registry on {}", self.ids().join(", ")),
+            Err(reason) => (*reason).to_owned(),
+        }
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        self.hosts.clone()
+    }
+
+    fn check_request(&mut self, asked: &Asked<'_>) -> Result<Vec<Problem>, FlowError> {
+        let known = Registry::load(asked.environment)?;
+        let Ok(RegistryCreate { settings, .. }) = &self.request else {
+            self.after = known;
+            return Ok(Vec::new());
+        };
+        let none = BTreeMap::new();
+        let users = users::hashes(&settings.users, known.as_ref().map_or(&none, |known| &known.users))?;
+        let mut problems = Vec::new();
+        if users.is_empty() {
+            let text = format!("the registry has no users: everybody who reaches port {} may push", settings.port);
+            problems.push(Problem::warning(None, text, Some("name them with registry.users".to_owned())));
+        }
+        let hosts = known.map(|known| known.hosts).unwrap_or_default();
+        self.after = Some(Registry { port: settings.port, storage: settings.storage.clone(), users, hosts });
+        Ok(problems)
+    }
+
+    fn packages(&self, scene: &Scene<'_>) -> Result<BTreeMap<HostId, Vec<Wanted>>, FlowError> {
+        let of = |host: HostId| {
+            let package = package::of(scene.bundle, &scene.hosts.get(&host)?.facts)?;
+            Some((host, rpms::by_name([package.name])))
+        };
+        Ok(self.ids().into_iter().filter_map(of).collect())
+    }
+
+    fn preflight(&self, scene: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
+        let ids = self.ids();
+        let hosts = ids.iter().filter_map(|host| scene.hosts.get(host));
+        Ok(hosts.flat_map(|host| self.check_host(host, scene)).collect())
+    }
+
+    /// The operations behind this one look at what is in the way of it on their hosts.
+    fn observe(&mut self, _: &Scene<'_>, seen: &mut Seen<'_>) -> Result<(), FlowError> {
+        self.decide(seen)
+    }
+
+    fn plan(&mut self, seen: &mut Seen<'_>) -> Result<Plan, FlowError> {
+        self.decide(seen)?;
+        let Some(registry) = &self.after else { return Ok(Plan::default()) };
+        Ok(make_plan(registry, &self.ids(), seen))
+    }
+    /// Before the first step: a reset finds what a run that is killed has made.
+    fn keep(&self, environment: &Environment) -> Result<(), FlowError> {
+        self.after.as_ref().map_or(Ok(()), |registry| registry.save(environment))
+    }
+
+    fn finish(&mut self, _: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError> {
+        let Some(registry) = &self.after else { return Ok(Vec::new()) };
+        if report.any_failed() {
+            return Ok(Vec::new());
+        }
+        let addresses = registry.addresses().collect::<Vec<_>>().join(" ");
+        Ok(vec![
+            format!("registry: {addresses}"),
+            "registry: `registry login-info` says how to log in and to push".to_owned(),
+        ])
+    }
+}

@@ -1,0 +1,48 @@
+//! The package of the distribution server, under either name: where each has its configuration, and whom it runs as.
+
+use payload::Bundle;
+
+use crate::flow::rpms;
+use crate::host::Facts;
+
+/// A package that brings the server.
+#[derive(Debug)]
+pub(super) struct Package {
+    pub name: &'static str,
+    pub unit: &'static str,
+    /// The folder of its `config.yml`.
+    pub folder: &'static str,
+    pub user: &'static str,
+    /// What the kernel calls the server's process.
+    pub process: &'static str,
+}
+
+/// Fedora's and EPEL's, then Debian's.
+const PACKAGES: [Package; 2] = [
+    Package {
+        name: "docker-distribution",
+        unit: "docker-distribution.service",
+        folder: "/etc/docker-distribution/registry",
+        user: "root",
+        process: "registry",
+    },
+    Package {
+        name: "docker-registry",
+        unit: "docker-registry.service",
+        folder: "/etc/docker/registry",
+        user: "docker-registry",
+        process: "docker-registry",
+    },
+];
+
+/// The package for a host: the one that it has, else the one that the bundle has for it.
+pub(super) fn of(bundle: Option<&Bundle>, facts: &Facts) -> Option<&'static Package> {
+    let installed = PACKAGES.iter().find(|package| facts.packages.contains_key(package.name));
+    let in_bundle = || PACKAGES.iter().find(|package| rpms::for_host(bundle, facts).any(|id| id.name == package.name));
+    installed.or_else(in_bundle)
+}
+
+/// For a message.
+pub(super) fn names() -> String {
+    PACKAGES.map(|package| package.name).join(" or ")
+}

@@ -1,0 +1,113 @@
+//! A host of the cluster is a registry, which its nodes trust and pull from.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests: a panic is how a test fails")]
+
+use serde_json::json;
+
+use crate::lab::Lab;
+use crate::site::{Site, assert_unchanged_but, at_rest};
+
+use super::eventually;
+
+const GROUPS: [&str; 6] = ["etcd-3.6", "containerd-2", "kubeadm-1.36", "flannel", "agnhost", "registry"];
+
+const FILE: &str = "\
+schema: 1
+defaults: {passwordFile: password}
+registry:
+  storage: /srv/registry
+  users: [{name: dev, passwordFile: registry-password}]
+hosts:
+  - {address: 10.8.14.200, roles: [etcd, control-plane, worker]}
+  - {address: 10.8.14.201, roles: [registry]}
+";
+
+const ADDRESS: &str = "10.8.14.201:5000";
+const PASSWORD: &str = "geheim der Site";
+
+fn push<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["registry", "push", ADDRESS, "--user", "dev", "--password-file", "registry-password", "--json"], more].concat()
+}
+
+/// A pod of this image, which the node must pull, is running.
+fn runs(lab: &Lab, name: &str, image: &str) {
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {"containers": [{"name": "it", "image": image, "imagePullPolicy": "Always", "args": ["pause"]}]},
+    });
+    lab.host(0).sh(&format!("kubectl apply -f - <<'END'\n{pod}\nEND"));
+    eventually(lab, 0, &format!("kubectl wait --for=condition=Ready --timeout=5s pod/{name}"));
+    lab.host(0).sh(&format!("kubectl delete pod/{name} --wait=true --grace-period=1"));
+}
+
+/// The nodes' store without the image of the bundle: what is asked for next is pulled.
+fn removed(lab: &Lab, image: &str) {
+    lab.host(0).sh(&format!("crictl -r unix:///run/containerd/containerd.sock rmi {image}"));
+}
+
+#[test]
+fn nodes_pull_from_a_registry_of_their_cluster() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(2);
+    let site = Site::with(&GROUPS);
+    let before = at_rest(lab.host(1));
+    std::fs::write(site.path("password"), "111111\n").expect("a file");
+    std::fs::write(site.path("registry-password"), format!("{PASSWORD}\n")).expect("a file");
+    std::fs::write(site.path("cluster.yaml"), FILE).expect("a file");
+    let apply = ["cluster", "apply", "-f", "cluster.yaml"];
+    // A file of the site where one of ours would be: nothing is changed on any host.
+    let of_site = "/etc/containerd/certs.d/_default/hosts.toml";
+    lab.host(0).sh(&format!("mkdir -p $(dirname {of_site}); echo '# site' >{of_site}"));
+    let refused = site.run(&lab, &apply);
+    assert!(refused.code == Some(1) && refused.stderr.contains(&format!("{of_site} is the site's own")), "{refused:?}");
+    assert_unchanged_but(lab.host(1), &before, |_| false);
+    lab.host(0).sh("rm -r /etc/containerd");
+    site.run(&lab, &apply).expect_ok();
+    assert_eq!(lab.host(1).exec("systemctl is-active kubelet").stdout.trim(), "inactive", "a registry is no node");
+
+    let info = site.run(&lab, &["registry", "login-info"]).expect_ok().stdout;
+    assert!(info.contains(ADDRESS) && info.contains("dev") && info.contains("pki/registry/ca.crt"), "{info}");
+
+    // The environment's authority is known; the user's password is asked for.
+    let image = lab.host(0).sh("ctr -n k8s.io images list -q 2>/dev/null | grep '/agnhost:[^@]*$'").trim().to_owned();
+    let refused = site.run(&lab, &["registry", "push", ADDRESS, "--image", &image]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("status 401"), "{refused:?}");
+    site.run(&lab, &push(&["--image", &image])).expect_ok();
+
+    // By the registry's address, and by upstream's name that the node does not have any more.
+    let (_, path) = image.split_once('/').expect("a registry and a path");
+    runs(&lab, "by-address", &format!("{ADDRESS}/{path}"));
+    removed(&lab, &image);
+    runs(&lab, "by-upstream-name", &image);
+
+    // Its host loses its power.
+    lab.host(1).kill();
+    lab.host(1).start();
+    eventually(&lab, 1, "systemctl is-active docker-distribution");
+    runs(&lab, "after-power-cut", &format!("{ADDRESS}/{path}"));
+
+    let certificate = || lab.host(1).sh("sha256sum /etc/docker-distribution/registry/tls.crt");
+    let old = certificate();
+    site.run(&lab, &["cluster", "certs", "renew", "--ssh-password-file", "password"]).expect_ok();
+    assert_ne!(certificate(), old);
+    runs(&lab, "after-renewal", &format!("{ADDRESS}/{path}"));
+
+    let code = site.watch(&lab, &apply, |event| {
+        assert_ne!(event["outcome"]["result"], "changed", "{event}");
+        true
+    });
+    assert_eq!(code, Some(0));
+
+    // What opens the registry is in no log, state or record, and no argument.
+    for (path, bytes) in site.written() {
+        assert!(!String::from_utf8_lossy(&bytes).contains(PASSWORD), "{}", path.display());
+    }
+
+    let reset = ["cluster", "reset", "--yes", "--wipe-data", "--ssh-password-file", "password"];
+    let said = site.run(&lab, &reset).expect_ok();
+    assert!(format!("{}{}", said.stdout, said.stderr).contains("images are still in /srv/registry"), "{said:?}");
+    assert_unchanged_but(lab.host(1), &before, |line| line.contains("/srv"));
+    assert!(!lab.host(1).sh("ls /srv/registry/docker/registry/v2/repositories").is_empty());
+}
