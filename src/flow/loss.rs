@@ -8,6 +8,7 @@ use camino::Utf8Path;
 use crate::host::{HostId, Target};
 
 use super::error::FlowError;
+use super::registry::Registry;
 use super::request::{ClusterRemove, ClusterReset, EtcdChange, EtcdCreate, Operation};
 use super::state::Environment;
 use super::{etcd, kubernetes};
@@ -32,23 +33,30 @@ pub fn loss(operation: &Operation, state_root: &Utf8Path, environment: &str) -> 
 
 fn of_reset(reset: &ClusterReset, state_root: &Utf8Path, environment: &str) -> Result<Vec<String>, FlowError> {
     let mut hosts: BTreeSet<HostId> = reset.hosts.iter().map(Target::id).collect();
+    let mut registry = BTreeSet::new();
     // Without an environment there is nothing to ask about: the run refuses it.
     if let Some(found) = Environment::find(state_root, environment).ok().filter(|_| hosts.is_empty()) {
         hosts.extend(etcd::Cluster::load(&found)?.into_iter().flat_map(|c| c.members.into_keys()));
         if let Some(cluster) = kubernetes::Cluster::load(&found)? {
             hosts.extend(cluster.control_plane.into_keys().chain(cluster.workers.into_keys()));
         }
+        registry = Registry::hosts_of(&found)?;
+        hosts.extend(registry.iter().cloned());
     }
     if hosts.is_empty() {
         return Ok(Vec::new());
     }
     let all: Vec<HostId> = hosts.iter().cloned().collect();
     let mut lines = vec![format!(
-        "  {}: etcd and Kubernetes stop, all pods and their local data, images and packages that were installed are removed",
+        "  {}: etcd, Kubernetes and registries stop, all pods and their local data, images and packages that were installed are removed",
         all.join(", ")
     )];
     let wiped: Vec<String> =
         if reset.wipe_all { all.iter().map(HostId::to_string).collect() } else { reset.wipe_data.clone() };
+    if !registry.is_empty() {
+        let hosts: Vec<&str> = registry.iter().map(HostId::as_str).collect();
+        lines.push(format!("  {}: the registry's images are kept", hosts.join(", ")));
+    }
     lines.push(match wiped.is_empty() {
         true => "  etcd's data is kept".to_owned(),
         false => format!("  {}: etcd's data is deleted, and with it all that the cluster knows", wiped.join(", ")),
@@ -145,7 +153,11 @@ mod tests {
         let member = serde_json::json!({"name": "a", "address": "10.8.14.200", "joining": {"new": "x"}});
         let etcd = serde_json::json!({"token": "t", "tls": true, "standing": true, "members": {"10.8.14.200": member}});
         environment.save("etcd", &etcd).unwrap();
+        let registry = serde_json::json!({"name": "b", "address": "10.8.14.201"});
+        let registry = serde_json::json!({"port": 1, "storage": "/r", "users": {}, "hosts": {"10.8.14.201": registry}});
+        environment.save("registry", &registry).unwrap();
         let text = loss(&Operation::ClusterReset(ClusterReset::default()), root, "prod").unwrap().join("\n");
-        assert!(text.contains("10.8.14.200: etcd and Kubernetes stop"), "{text}");
+        assert!(text.contains("10.8.14.200, 10.8.14.201: etcd, Kubernetes and registries stop"), "{text}");
+        assert!(text.contains("10.8.14.201: the registry's images are kept"), "{text}");
     }
 }

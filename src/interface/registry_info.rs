@@ -10,7 +10,7 @@ use super::cli::Global;
 use super::exit::Exit;
 use super::terminal;
 
-/// The authority of the environment's registry, when this address (`HOST:PORT`) is one of its.
+/// The authority of the environment's registry, when it may be called by this `HOST:PORT`.
 ///
 /// # Errors
 /// When the environment's state cannot be read.
@@ -20,7 +20,7 @@ pub(super) fn authority(address: &str, environment: &str) -> Result<Option<Utf8P
         return Ok(None);
     }
     let environment = Environment::look(&root, environment)?;
-    let registry = Registry::load(&environment)?.filter(|registry| registry.addresses().any(|own| own == address));
+    let registry = Registry::load(&environment)?.filter(|registry| registry.names().contains_key(address));
     Ok(registry.map(|_| Registry::authority_file(&environment)))
 }
 

@@ -1,10 +1,12 @@
 //! `etcd remove`: members leave a cluster that keeps its quorum; their data is set aside on their hosts, not deleted.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::flow::error::FlowError;
 use crate::flow::kubernetes;
 use crate::flow::problem::Problem;
+use crate::flow::registry::Registry;
 use crate::flow::request::EtcdChange;
 use crate::flow::retry::{self, Patience};
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
@@ -24,13 +26,13 @@ use super::status::no_cluster;
 pub struct Remove {
     request: EtcdChange,
     known: Option<Cluster>,
-    /// Hosts that the Kubernetes cluster of the environment uses too.
-    in_use: Vec<HostId>,
+    /// Hosts that the environment's Kubernetes cluster or its registry uses too.
+    in_use: BTreeSet<HostId>,
 }
 
 impl Remove {
     pub fn new(request: EtcdChange) -> Self {
-        Self { request, known: None, in_use: Vec::new() }
+        Self { request, known: None, in_use: BTreeSet::new() }
     }
 
     fn leaving(&self) -> Vec<&Target> {
@@ -48,7 +50,7 @@ impl Remove {
 
     /// What is removed from a host: everything when nothing else of ours runs there.
     fn undo(&self, known: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Undo {
-        if self.in_use.iter().any(|h| h == host) {
+        if self.in_use.contains(host) {
             Undo::Some(lost(owned(known, host, facts, seen), &[]))
         } else {
             Undo::All { wipe: Vec::new() }
@@ -101,6 +103,7 @@ impl Flow for Remove {
         if let Some(cluster) = kubernetes::Cluster::load(asked.environment)? {
             self.in_use = cluster.control_plane.into_keys().chain(cluster.workers.into_keys()).collect();
         }
+        self.in_use.extend(Registry::hosts_of(asked.environment)?);
         let hosts = self.request.members.iter().map(Target::id);
         let gone = hosts.filter(|h| !known.members.contains_key(h));
         let problems = gone.map(|h| Problem::info(&h, "is no member of the etcd cluster")).collect();

@@ -1,7 +1,7 @@
 //! Registries that a node's container runtime pulls from beside the run's own: the environment's, which it trusts and logs in
 //! to, mirrors of docker.io, and registries without TLS. Upstream's names are asked of the environment's registry first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::flow::pki::Pki;
@@ -10,7 +10,7 @@ use crate::flow::registry::{NodeLogin, Registry};
 use crate::flow::scene::Scene;
 use crate::host::{Command, HostId, Secret, for_each};
 use crate::plan::{Made, RunHost, Step, StepError};
-use crate::resource::{FileSpec, Files, READS_RECORD};
+use crate::resource::{FileSpec, Files, OnlyFiles, READS_RECORD};
 
 use super::component::{Component, On};
 use super::state::Cluster;
@@ -34,41 +34,43 @@ impl Component for Registries {
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let files = files(on.cluster, on.supply.registry, on.keys.pki());
-        if files.0.is_empty() {
-            return Vec::new();
-        }
+        // Also without any file: an earlier run may have known a registry.
+        let files = OnlyFiles { files, within: &[CONTAINERD, DOCKER, LOGINS] };
         vec![on.step("registries.configure", "let the container runtime know its registries", files)]
     }
 }
 
-/// What tells the runtime of a cluster's nodes about registries: the same on all of them.
+/// The files from which the container runtime of a cluster's nodes knows its registries, the same on all nodes.
 pub(super) fn files(cluster: &Cluster, registry: Option<&Registry>, pki: &Pki) -> Files {
     let login = registry.filter(|r| !r.users.is_empty()).map(|_| NodeLogin::new(pki));
     let ca = || Registry::authority(pki).cert();
-    let addresses: Vec<String> = registry.iter().flat_map(|registry| registry.addresses()).collect();
+    let names: BTreeMap<String, String> = registry.map(Registry::names).unwrap_or_default();
     let mut files = Vec::new();
     if cluster.containerd {
-        let trusted = |address: &String| Endpoint {
+        let addresses: BTreeSet<&String> = names.values().collect();
+        let trusted = |address: &&String| Endpoint {
             url: format!("https://{address}"),
             ca: Some(format!("{CONTAINERD}/{address}/ca.crt")),
             login: login.clone(),
         };
         let own: Vec<Endpoint> = addresses.iter().map(trusted).collect();
-        for (folder, hosts) in folders(cluster, own) {
+        for (folder, hosts) in folders(cluster, own, &names) {
             files.push(hosts.file(format!("{CONTAINERD}/{folder}/hosts.toml")));
         }
         files.extend(addresses.iter().map(|address| FileSpec::made(format!("{CONTAINERD}/{address}/ca.crt"), ca())));
     } else {
-        files.extend(addresses.iter().map(|address| FileSpec::made(format!("{DOCKER}/{address}/ca.crt"), ca())));
-        if let (Some(login), false) = (login, addresses.is_empty()) {
-            files.push(FileSpec::secret(LOGINS, Arc::new(Logins { addresses, login }), "root"));
+        files.extend(names.keys().map(|name| FileSpec::made(format!("{DOCKER}/{name}/ca.crt"), ca())));
+        if let (Some(login), false) = (login, names.is_empty()) {
+            let names = names.into_keys().collect();
+            files.push(FileSpec::secret(LOGINS, Arc::new(Logins { names, login }), "root"));
         }
     }
     Files(files)
 }
 
-/// What is in the folder of each registry.
-fn folders(cluster: &Cluster, own: Vec<Endpoint>) -> BTreeMap<String, Hosts> {
+/// What is in the folder of each registry. The environment's own is reached by its address, whatever name is asked for: a node
+/// need not resolve it.
+fn folders(cluster: &Cluster, own: Vec<Endpoint>, names: &BTreeMap<String, String>) -> BTreeMap<String, Hosts> {
     let plain = |url: &String| Endpoint { url: url.clone(), ca: None, login: None };
     let mut folders = BTreeMap::new();
     let settings = &cluster.settings;
@@ -81,10 +83,10 @@ fn folders(cluster: &Cluster, own: Vec<Endpoint>) -> BTreeMap<String, Hosts> {
         let endpoints = own.iter().cloned().chain(settings.registry_mirrors.iter().map(plain)).collect();
         folders.insert("docker.io".to_owned(), Hosts { server: None, endpoints });
     }
-    for endpoint in &own {
-        let name = endpoint.url.trim_start_matches("https://").to_owned();
-        let hosts = Hosts { server: Some(endpoint.url.clone()), endpoints: vec![endpoint.clone()] };
-        folders.insert(name, hosts);
+    for (name, address) in names {
+        let url = format!("https://{address}");
+        let endpoints: Vec<Endpoint> = own.iter().filter(|endpoint| endpoint.url == url).cloned().collect();
+        folders.insert(name.clone(), Hosts { server: Some(url), endpoints });
     }
     if !own.is_empty() {
         folders.insert(ALL_OTHERS.to_owned(), Hosts { server: None, endpoints: own });
@@ -167,7 +169,7 @@ impl Made for Hosts {
 /// The kubelet's `config.json`, in the form of Docker's.
 #[derive(Debug)]
 struct Logins {
-    addresses: Vec<String>,
+    names: Vec<String>,
     login: NodeLogin,
 }
 
@@ -178,11 +180,8 @@ impl Made for Logins {
 
     fn content(&self) -> Result<Option<Secret>, StepError> {
         let Some(basic) = self.login.basic()? else { return Ok(None) };
-        let auths: serde_json::Map<String, serde_json::Value> = self
-            .addresses
-            .iter()
-            .map(|address| (address.clone(), serde_json::json!({"auth": basic.expose()})))
-            .collect();
+        let login = |name: &String| (name.clone(), serde_json::json!({"auth": basic.expose()}));
+        let auths: serde_json::Map<String, serde_json::Value> = self.names.iter().map(login).collect();
         Ok(Some(Secret::new(format!("{:#}\n", serde_json::json!({"auths": auths})))))
     }
 
@@ -195,8 +194,9 @@ impl Made for Logins {
     }
 }
 
-/// `FILE…`: prints those that are there and that no run of this product wrote.
-const FOREIGN: &str = r#"ours=$(names file)
+/// `FILE…`: prints those that are there and that no run of this product wrote; nothing where only root may read the record.
+const FOREIGN: &str = r#"[ ! -d "$d" ] || [ -x "$d" ] || exit 0
+ours=$(names file)
 for p; do
   [ -e "$p" ] || continue
   printf '%s\n' "$ours" | grep -qxF -- "$p" || printf '%s\n' "$p"
@@ -222,4 +222,65 @@ pub(super) fn conflicts(hosts: &[(&RunHost, Files)], scene: &Scene<'_>) -> Vec<P
         }
     }
     problems
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::resource::Content;
+
+    /// A cluster with a mirror and a registry without TLS, and what its nodes get to know of a registry.
+    fn rendered(containerd: bool, users: &Value) -> BTreeMap<String, String> {
+        let cluster: Cluster = serde_json::from_value(json!({
+            "settings": {"registry_mirrors": ["https://m.example"], "insecure_registries": ["plain.example:5000"]},
+            "network": "direct", "containerd": containerd, "etcd": {"endpoints": [], "tls": false},
+            "control_plane": {}, "workers": {},
+        }))
+        .unwrap();
+        let machine = json!({"name": "host3", "address": "10.0.0.3"});
+        let registry = json!({"port": 5000, "storage": "/r", "users": users, "hosts": {"r.example": machine}});
+        let registry: Registry = serde_json::from_value(registry).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let pki = Pki::new(camino::Utf8Path::from_path(dir.path()).unwrap().join("pki"), false);
+        Registry::authority(&pki).cert().make().unwrap();
+        NodeLogin::new(&pki).key().make().unwrap();
+        let text = |file: &FileSpec| match &file.content {
+            Content::Bytes(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            Content::Made(made) => made.content().unwrap().unwrap().expose().to_owned(),
+        };
+        let files = files(&cluster, Some(&registry), &pki);
+        for file in &files.0 {
+            assert_eq!(file.meta.mode == 0o600, text(file).contains("Basic ") || file.path == LOGINS, "{}", file.path);
+        }
+        files.0.iter().map(|file| (file.path.clone(), text(file))).collect()
+    }
+
+    #[test]
+    fn containerd_asks_the_registry_by_its_address_for_each_of_its_names_and_for_all_others() {
+        let files = rendered(true, &json!({"dev": "$2y$"}));
+        let hosts = |name: &str| files[&format!("{CONTAINERD}/{name}/hosts.toml")].clone();
+        for name in ["10.0.0.3:5000", "host3:5000", "r.example:5000", ALL_OTHERS] {
+            assert!(hosts(name).contains("[host.\"https://10.0.0.3:5000\"]\n"), "{}", hosts(name));
+            assert!(hosts(name).contains("ca = \"/etc/containerd/certs.d/10.0.0.3:5000/ca.crt\""), "{}", hosts(name));
+            assert!(hosts(name).contains("Authorization = [\"Basic "), "{}", hosts(name));
+        }
+        assert!(!hosts(ALL_OTHERS).contains("server ="));
+        let (own, mirror) = ("[host.\"https://10.0.0.3:5000\"]", "[host.\"https://m.example\"]");
+        assert!(hosts("docker.io").find(own) < hosts("docker.io").find(mirror));
+        assert!(hosts("plain.example:5000").contains("server = \"http://plain.example:5000\"\n[host.\"http://"));
+        assert!(rendered(true, &json!({})).values().all(|text| !text.contains("Basic")), "no users, no login");
+    }
+
+    #[test]
+    fn docker_trusts_its_names_and_the_kubelet_logs_in() {
+        let files = rendered(false, &json!({"dev": "$2y$"}));
+        let logins: Value = serde_json::from_str(&files[LOGINS]).unwrap();
+        for name in ["10.0.0.3:5000", "host3:5000", "r.example:5000"] {
+            assert!(files[&format!("{DOCKER}/{name}/ca.crt")].starts_with("-----BEGIN CERTIFICATE"));
+            assert!(logins["auths"][name]["auth"].is_string());
+        }
+        assert!(!rendered(false, &json!({})).contains_key(LOGINS));
+    }
 }

@@ -1,6 +1,6 @@
 //! What is kept of an environment's registry, in the document `registry`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use camino::Utf8PathBuf;
@@ -42,9 +42,33 @@ impl Registry {
         environment.save(Self::DOCUMENT, self)
     }
 
+    /// The hosts of the environment's registry; none where it has none.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn hosts_of(environment: &Environment) -> Result<BTreeSet<HostId>, FlowError> {
+        Ok(Self::load(environment)?.into_iter().flat_map(|registry| registry.hosts.into_keys()).collect())
+    }
+
     /// `HOST:PORT` of each host.
     pub fn addresses(&self) -> impl Iterator<Item = String> {
         self.hosts.values().map(|machine| SocketAddr::new(machine.address, self.port).to_string())
+    }
+
+    /// All `NAME:PORT` by which it may be called, each with the `HOST:PORT` that answers: the address, the host's own name, and
+    /// the name by which the site knows the host.
+    pub fn names(&self) -> BTreeMap<String, String> {
+        let mut names = BTreeMap::new();
+        for (host, machine) in &self.hosts {
+            let address = SocketAddr::new(machine.address, self.port).to_string();
+            for name in
+                [machine.name.as_str(), host.address()].into_iter().filter(|name| name.parse::<IpAddr>().is_err())
+            {
+                names.insert(format!("{name}:{}", self.port), address.clone());
+            }
+            names.insert(address.clone(), address);
+        }
+        names
     }
 
     /// The file on the control host that its clients trust.

@@ -9,7 +9,7 @@ use crate::site::{Site, assert_unchanged, at_rest};
 
 use super::{HANGS, HOSTS, INSIDE};
 
-const GROUPS: [&str; 5] = ["etcd-3.6", "containerd-2", "kubeadm-1.36", "flannel", "agnhost"];
+pub(super) const GROUPS: [&str; 5] = ["etcd-3.6", "containerd-2", "kubeadm-1.36", "flannel", "agnhost"];
 
 fn line() -> Vec<&'static str> {
     let mut line = vec!["-K", "onekey_deploy_ctl", "-create_etcd_cluster", "--host-list", HOSTS[0]];

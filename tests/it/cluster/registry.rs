@@ -8,8 +8,7 @@ use crate::lab::Lab;
 use crate::site::{Site, assert_unchanged_but, at_rest};
 
 use super::eventually;
-
-const GROUPS: [&str; 6] = ["etcd-3.6", "containerd-2", "kubeadm-1.36", "flannel", "agnhost", "registry"];
+use super::kubeadm::GROUPS;
 
 const FILE: &str = "\
 schema: 1
@@ -51,7 +50,7 @@ fn nodes_pull_from_a_registry_of_their_cluster() {
         return;
     }
     let lab = Lab::up(2);
-    let site = Site::with(&GROUPS);
+    let site = Site::with(&[&GROUPS[..], &["registry"]].concat());
     let before = at_rest(lab.host(1));
     std::fs::write(site.path("password"), "111111\n").expect("a file");
     std::fs::write(site.path("registry-password"), format!("{PASSWORD}\n")).expect("a file");
@@ -74,11 +73,16 @@ fn nodes_pull_from_a_registry_of_their_cluster() {
     let image = lab.host(0).sh("ctr -n k8s.io images list -q 2>/dev/null | grep '/agnhost:[^@]*$'").trim().to_owned();
     let refused = site.run(&lab, &["registry", "push", ADDRESS, "--image", &image]);
     assert!(refused.code == Some(1) && refused.stderr.contains("status 401"), "{refused:?}");
+    std::fs::write(site.path("wrong"), "falsch\n").expect("a file");
+    let wrong = ["registry", "push", ADDRESS, "--user", "dev", "--password-file", "wrong", "--image", &image];
+    let refused = site.run(&lab, &wrong);
+    assert!(refused.code == Some(1) && refused.stderr.contains("status 401"), "{refused:?}");
     site.run(&lab, &push(&["--image", &image])).expect_ok();
 
     // By the registry's address, and by upstream's name that the node does not have any more.
     let (_, path) = image.split_once('/').expect("a registry and a path");
     runs(&lab, "by-address", &format!("{ADDRESS}/{path}"));
+    runs(&lab, "by-host-name", &format!("host1:5000/{path}"));
     removed(&lab, &image);
     runs(&lab, "by-upstream-name", &image);
 
@@ -99,6 +103,17 @@ fn nodes_pull_from_a_registry_of_their_cluster() {
         true
     });
     assert_eq!(code, Some(0));
+
+    // What an earlier file said of registries goes from the nodes, and the site's own stays.
+    let plain = FILE.replace("hosts:", "kubernetes: {insecureRegistries: [\"plain.example:5000\"]}\nhosts:");
+    std::fs::write(site.path("plain.yaml"), plain).expect("a file");
+    let folders = || lab.host(0).sh("ls /etc/containerd/certs.d");
+    lab.host(0).sh("mkdir /etc/containerd/certs.d/site.example");
+    site.run(&lab, &["cluster", "apply", "-f", "plain.yaml"]).expect_ok();
+    assert!(folders().contains("plain.example:5000"));
+    site.run(&lab, &apply).expect_ok();
+    assert!(!folders().contains("plain.example") && folders().contains("site.example"), "{}", folders());
+    lab.host(0).sh("rmdir /etc/containerd/certs.d/site.example");
 
     // What opens the registry is in no log, state or record, and no argument.
     for (path, bytes) in site.written() {

@@ -1,0 +1,84 @@
+//! Files that are all of this product's in some folders: what an earlier run wrote there and is wanted no more goes.
+
+use std::sync::Arc;
+
+use crate::host::Host;
+use crate::plan::{Check, Cx, Made, Owned, StepError, Work};
+
+use super::files::Files;
+use super::kept::FILE;
+use super::record::Record;
+use super::undo::Undo;
+
+/// These files, and within these folders no other that this product has written. Files of the site stay.
+#[derive(Debug, Clone)]
+pub struct OnlyFiles {
+    pub files: Files,
+    /// Folders, or single files, that an earlier run may have written.
+    pub within: &'static [&'static str],
+}
+
+impl OnlyFiles {
+    /// What goes: recorded there, and not wanted.
+    fn leftover(&self, record: &Record) -> Vec<Owned> {
+        let is_within = |path: &str| {
+            self.within
+                .iter()
+                .any(|place| path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+        };
+        let recorded = record.names(FILE.name).map(|line| line.name.as_str());
+        let leftover = recorded.filter(|path| is_within(path) && self.files.0.iter().all(|file| file.path != *path));
+        leftover.map(|path| FILE.owned(path)).collect()
+    }
+
+    fn undo(&self, host: &Host) -> Result<Option<Undo>, StepError> {
+        let leftover = self.leftover(&Record::read(host)?);
+        Ok((!leftover.is_empty()).then_some(Undo::Some(leftover)))
+    }
+}
+
+impl Work for OnlyFiles {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
+        let mut changes = match self.files.check(cx)? {
+            Check::Satisfied => Vec::new(),
+            Check::Needed(changes) => changes,
+        };
+        if let Some(undo) = self.undo(cx.host()?)?
+            && let Check::Needed(more) = undo.check(cx)?
+        {
+            changes.extend(more);
+        }
+        Ok(Check::from_changes(changes))
+    }
+
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        if let Some(undo) = self.undo(cx.host()?)? {
+            undo.apply(cx)?;
+        }
+        self.files.apply(cx)
+    }
+
+    fn needs(&self) -> Vec<Arc<dyn Made>> {
+        Work::needs(&self.files)
+    }
+
+    fn owns(&self) -> Vec<Owned> {
+        self.files.owns()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::FileSpec;
+
+    #[test]
+    fn what_is_recorded_within_and_not_wanted_goes() {
+        let lines = ["/d/a/hosts.toml", "/d/b/hosts.toml", "/dd/c", "/f.json", "/f.json.new", "/etc/x"];
+        let record = Record::parse(&lines.map(|path| format!("file\t{path}\t-\n")).concat());
+        let files = Files(vec![FileSpec::text("/d/a/hosts.toml", "x")]);
+        let only = OnlyFiles { files, within: &["/d", "/f.json"] };
+        let gone: Vec<String> = only.leftover(&record).into_iter().map(|owned| owned.name).collect();
+        assert_eq!(gone, ["/f.json", "/d/b/hosts.toml"]);
+    }
+}
