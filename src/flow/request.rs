@@ -268,7 +268,7 @@ pub struct RegistrySettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryUser {
     pub name: String,
-    /// `None`: the one that it has.
+    /// `None`: the current one is kept.
     pub password: Option<Secret>,
 }
 

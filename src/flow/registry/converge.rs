@@ -134,7 +134,7 @@ impl Flow for Converge {
         Ok(hosts.flat_map(|host| self.check_host(host, scene)).collect())
     }
 
-    /// The operations behind this one look at what is in the way of it on their hosts.
+    /// Operations that run after this one look for conflicts with the registry on their hosts.
     fn observe(&mut self, _: &Scene<'_>, seen: &mut Seen<'_>) -> Result<(), FlowError> {
         self.decide(seen)
     }

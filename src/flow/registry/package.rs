@@ -35,7 +35,7 @@ const PACKAGES: [Package; 2] = [
     },
 ];
 
-/// The package for a host: the one that it has, else the one that the bundle has for it.
+/// The package for a host: the installed one, else the bundle's.
 pub(super) fn of(bundle: Option<&Bundle>, facts: &Facts) -> Option<&'static Package> {
     let installed = PACKAGES.iter().find(|package| facts.packages.contains_key(package.name));
     let in_bundle = || PACKAGES.iter().find(|package| rpms::for_host(bundle, facts).any(|id| id.name == package.name));

@@ -7,9 +7,8 @@ use serde_json::{Value, json};
 use crate::lab::Lab;
 use crate::site::Site;
 
+use super::kubeadm::GROUPS;
 use super::{HOSTS, eventually};
-
-const GROUPS: [&str; 5] = ["etcd-3.6", "containerd-2", "kubeadm-1.36", "flannel", "agnhost"];
 
 /// A kubelet looks for images to remove every five minutes.
 const CLEAN_UP: Duration = Duration::from_secs(900);
