@@ -11,11 +11,12 @@ use crate::flow::rpms;
 use crate::host::{Facts, HostId, Probe};
 use crate::packages::Wanted;
 use crate::plan::{Owned, Step, StepId};
-use crate::resource::{Files, Image, Reads, Unit};
+use crate::resource::{FileSpec, Files, Image, Reads, Unit};
 
 use super::keys::ClusterKeys;
 use super::manifest::Manifest;
 use super::pod_network::{self, PodNetwork};
+use super::registries;
 use super::runtime::{self, ContainerRuntime};
 use super::state::{Cluster, Machine, Node};
 
@@ -130,6 +131,11 @@ impl<'a> On<'a> {
     /// What connects its pods.
     pub(super) fn network(&self) -> &'static dyn PodNetwork {
         pod_network::of(&self.cluster.network)
+    }
+
+    /// The file by which its kubelet logs in to the environment's registry, where the runtime cannot.
+    pub(super) fn registry_login(&self) -> Option<FileSpec> {
+        registries::login(self.cluster, self.supply.registry, self.keys.pki())
     }
 
     /// A step on this host.

@@ -2,9 +2,9 @@
 
 use crate::host::Probe;
 use crate::plan::Step;
-use crate::resource::FirewallPorts;
+use crate::resource::{FirewallPorts, Reads};
 
-use super::component::{Component, On};
+use super::component::{Component, On, unit};
 use super::node;
 use super::verify::NodeReady;
 
@@ -37,8 +37,12 @@ impl Component for Kubelet {
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let Some(own) = on.node() else { return Vec::new() };
-        let [configure, start] = on.service("kubelet", "the kubelet", node::kubelet_files(on, &own.machine));
-        vec![configure, start.after(on.waits.api.iter().cloned())]
+        let files = node::kubelet_files(on, &own.machine);
+        // It reads its logins every five minutes: until then pods would be refused a registry that has just got users.
+        let mut reads = files.clone();
+        reads.0.extend(on.registry_login());
+        let start = on.step("kubelet.start", "start the kubelet", unit("kubelet", Reads::Files(reads))).weight(3);
+        vec![on.step("kubelet.configure", "configure the kubelet", files), start.after(on.waits.api.iter().cloned())]
     }
 }
 

@@ -60,12 +60,16 @@ pub(super) fn files(cluster: &Cluster, registry: Option<&Registry>, pki: &Pki) -
         files.extend(addresses.iter().map(|address| FileSpec::made(format!("{CONTAINERD}/{address}/ca.crt"), ca())));
     } else {
         files.extend(names.keys().map(|name| FileSpec::made(format!("{DOCKER}/{name}/ca.crt"), ca())));
-        if let (Some(login), false) = (login, names.is_empty()) {
-            let names = names.into_keys().collect();
-            files.push(FileSpec::secret(LOGINS, Arc::new(Logins { names, login }), "root"));
-        }
+        files.extend(self::login(cluster, registry, pki));
     }
     Files(files)
+}
+
+/// The kubelet's file of logins; containerd has them in its own.
+pub(super) fn login(cluster: &Cluster, registry: Option<&Registry>, pki: &Pki) -> Option<FileSpec> {
+    let registry = registry.filter(|registry| !registry.users.is_empty() && !cluster.containerd)?;
+    let logins = Logins { names: registry.names().into_keys().collect(), login: NodeLogin::new(pki) };
+    Some(FileSpec::secret(LOGINS, Arc::new(logins), "root"))
 }
 
 /// What is in the folder of each registry. The environment's own is reached by its address, whatever name is asked for: a node
