@@ -48,14 +48,14 @@ fn of_reset(reset: &ClusterReset, state_root: &Utf8Path, environment: &str) -> R
     }
     let all: Vec<HostId> = hosts.iter().cloned().collect();
     let mut lines = vec![format!(
-        "  {}: etcd, Kubernetes and registries stop, all pods and their local data, images and packages that were installed are removed",
+        "  {}: etcd and Kubernetes stop, all pods and their local data, images and packages that were installed are removed",
         all.join(", ")
     )];
     let wiped: Vec<String> =
         if reset.wipe_all { all.iter().map(HostId::to_string).collect() } else { reset.wipe_data.clone() };
     if !registry.is_empty() {
         let hosts: Vec<&str> = registry.iter().map(HostId::as_str).collect();
-        lines.push(format!("  {}: the registry's images are kept", hosts.join(", ")));
+        lines.push(format!("  {}: the registry stops; its images are kept", hosts.join(", ")));
     }
     lines.push(match wiped.is_empty() {
         true => "  etcd's data is kept".to_owned(),
@@ -157,7 +157,7 @@ mod tests {
         let registry = serde_json::json!({"port": 1, "storage": "/r", "users": {}, "hosts": {"10.8.14.201": registry}});
         environment.save("registry", &registry).unwrap();
         let text = loss(&Operation::ClusterReset(ClusterReset::default()), root, "prod").unwrap().join("\n");
-        assert!(text.contains("10.8.14.200, 10.8.14.201: etcd, Kubernetes and registries stop"), "{text}");
-        assert!(text.contains("10.8.14.201: the registry's images are kept"), "{text}");
+        assert!(text.contains("10.8.14.200, 10.8.14.201: etcd and Kubernetes stop"), "{text}");
+        assert!(text.contains("10.8.14.201: the registry stops; its images are kept"), "{text}");
     }
 }
