@@ -23,6 +23,7 @@ pub fn loss(operation: &Operation, state_root: &Utf8Path, environment: &str) -> 
         Operation::ClusterRemove(change) => of_remove(change),
         Operation::EtcdRemove(change) => of_members(change),
         Operation::EtcdCreate(create) => of_wiped(create),
+        Operation::RegistryRemove(change) => vec![format!("  {}: {REGISTRY}", names(&change.hosts))],
         _ => Vec::new(),
     };
     if !lines.is_empty() {
@@ -55,7 +56,7 @@ fn of_reset(reset: &ClusterReset, state_root: &Utf8Path, environment: &str) -> R
         if reset.wipe_all { all.iter().map(HostId::to_string).collect() } else { reset.wipe_data.clone() };
     if !registry.is_empty() {
         let hosts: Vec<&str> = registry.iter().map(HostId::as_str).collect();
-        lines.push(format!("  {}: the registry stops; its images are kept", hosts.join(", ")));
+        lines.push(format!("  {}: {REGISTRY}", hosts.join(", ")));
     }
     lines.push(match wiped.is_empty() {
         true => "  etcd's data is kept".to_owned(),
@@ -76,6 +77,8 @@ fn of_remove(change: &ClusterRemove) -> Vec<String> {
     line(&change.etcd, "etcd", MEMBER);
     lines
 }
+
+const REGISTRY: &str = "the registry stops; its images are kept";
 
 const MEMBER: &str = "leaves the etcd cluster; its data is set aside on the host";
 

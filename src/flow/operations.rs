@@ -1,6 +1,8 @@
 //! What an operation comes to: one flow, or several that run in order and hand each other the clusters they plan.
 
-use crate::host::Target;
+use std::collections::BTreeSet;
+
+use crate::host::{HostId, Target};
 
 use super::error::FlowError;
 use super::problem::Problem;
@@ -62,6 +64,12 @@ fn flows_of(operation: &Operation, asked: &Asked<'_>) -> Result<Flows, FlowError
         Operation::CertsRenew(also) => certs::flows(asked, also)?,
         Operation::ImagesSync(also) => vec![Box::new(kubernetes::ImageSync::new(asked, also)?)],
         Operation::RegistryCreate(request) => vec![Box::new(registry::Converge::create(request.clone()))],
+        Operation::RegistryRemove(request) => {
+            let mut flows: Flows = vec![Box::new(registry::Remove::new(request.clone()))];
+            flows.extend(forgetting_registry(asked, &request.also)?);
+            flows
+        }
+        Operation::RegistryCollect(request) => vec![Box::new(registry::Collect::new(request.clone()))],
         Operation::Ec2Create(request) => vec![Box::new(ec2::Create::new((**request).clone()))],
         Operation::Ec2Terminate(request) => vec![Box::new(ec2::Terminate::new(request.clone()))],
     })
@@ -75,6 +83,14 @@ fn with_new_etcd(asked: &Asked<'_>, change: &ClusterRemove) -> Result<Option<Box
     let staying = control_plane(asked, &change.also, &change.control_plane)?;
     let reason = "update the API servers' list of etcd members";
     Ok(Some(Box::new(kubernetes::Converge::refresh(staying, reason))))
+}
+
+/// The hosts of the environment's cluster, which forget a registry.
+fn forgetting_registry(asked: &Asked<'_>, also: &[Target]) -> Result<Option<Box<dyn Flow>>, FlowError> {
+    let Some(cluster) = kubernetes::Cluster::load(asked.environment)? else { return Ok(None) };
+    let hosts: BTreeSet<&HostId> = cluster.control_plane.keys().chain(cluster.workers.keys()).collect();
+    let hosts = asked.logins(hosts, also, "they must forget the registry")?;
+    Ok(Some(Box::new(kubernetes::Converge::refresh(hosts, "let the nodes forget the registry"))))
 }
 
 /// The control plane nodes of the environment's cluster without `others`: their API servers must know etcd's members.

@@ -7,12 +7,12 @@ use crate::host::{Secret, Target};
 
 use super::request::{
     ClusterChange, ClusterCreate, ClusterRemove, ClusterReset, ClusterSettings, EtcdChange, EtcdCreate, Network,
-    Operation, RegistryCreate, RegistrySettings, RegistryUser, Runtime,
+    Operation, RegistryCollect, RegistryCreate, RegistryRemove, RegistrySettings, RegistryUser, Runtime,
 };
 
 mod site;
 
-use site::{DNS, Site, address, firewalld, logins};
+use site::{DNS, Site, address, firewalld, has_distribution, logins};
 
 fn targets(hosts: impl IntoIterator<Item = u8>) -> Vec<Target> {
     hosts.into_iter().map(|n| Target::parse(&address(n), &logins()).unwrap()).collect()
@@ -123,6 +123,14 @@ plans! {
         [remove(&[], &[3], &[])];
     registry_stays_when_the_etcd_member_is_removed: Site::new(3).etcd(1..=3, true).keep("registry", &kept_registry()),
         [Operation::EtcdRemove(members([3]))];
+    registry_removed: Site::new(3).etcd([1], true).cluster(&[1], &[1, 2], &json!({"containerd": true})).keep("registry", &kept_registry()),
+        [Operation::RegistryRemove(RegistryRemove { hosts: targets([3]), ..RegistryRemove::default() })];
+    registry_removed_from_an_etcd_member: Site::new(3).etcd(1..=3, true).keep("registry", &kept_registry())
+        .hosts(|_, facts| { firewalld(facts); has_distribution(facts); }),
+        [Operation::RegistryRemove(RegistryRemove { hosts: targets([3]), ..RegistryRemove::default() })];
+    registry_cleaned_up: Site::new(3).keep("registry", &kept_registry())
+        .hosts(|_, facts| has_distribution(facts)),
+        [Operation::RegistryCollect(RegistryCollect::default())];
     registry_reset: Site::new(3).keep("registry", &kept_registry()), [Operation::ClusterReset(ClusterReset::default())];
     etcd_new: Site::new(3), [etcd(1..=3)];
     etcd_new_without_tls: Site::new(1), [etcd_with([1], false, &[])];

@@ -103,6 +103,8 @@ pub enum Operation {
     /// The bundle's images, on these hosts of the environment's cluster, or on all that run pods.
     ImagesSync(Vec<Target>),
     RegistryCreate(RegistryCreate),
+    RegistryRemove(RegistryRemove),
+    RegistryCollect(RegistryCollect),
     Ec2Create(Box<Ec2Create>),
     Ec2Terminate(Ec2Terminate),
 }
@@ -123,6 +125,8 @@ impl Operation {
             Self::ClusterReset(request) => request.hosts.iter_mut().collect(),
             Self::CertsRenew(hosts) | Self::ImagesSync(hosts) => hosts.iter_mut().collect(),
             Self::RegistryCreate(request) => request.hosts.iter_mut().collect(),
+            Self::RegistryRemove(request) => request.hosts.iter_mut().chain(&mut request.also).collect(),
+            Self::RegistryCollect(request) => request.hosts.iter_mut().collect(),
             Self::Ec2Create(_) | Self::Ec2Terminate(_) => Vec::new(),
         }
     }
@@ -252,6 +256,25 @@ impl Network {
 pub struct RegistryCreate {
     pub hosts: Vec<Target>,
     pub settings: RegistrySettings,
+}
+
+/// Hosts that stop being a registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegistryRemove {
+    pub hosts: Vec<Target>,
+    /// Go on when one of them does not answer.
+    pub force: bool,
+    /// Hosts of the cluster, named for their credentials: its nodes forget the registry.
+    pub also: Vec<Target>,
+}
+
+/// A registry that is to be cleaned up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegistryCollect {
+    /// Empty: all of the environment.
+    pub hosts: Vec<Target>,
+    /// Images without a tag are deleted too.
+    pub untagged: bool,
 }
 
 /// What a registry is made with.

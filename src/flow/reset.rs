@@ -72,7 +72,7 @@ impl Flow for Reset {
         if !self.is_whole() && !at_work.is_empty() {
             return Err(FlowError::request_with_help(
                 format!("{}: still part of a cluster that keeps other hosts", at_work.join(", ")),
-                "take it out with `cluster remove` or `etcd remove`, or name all hosts of the cluster",
+                "take it out with `cluster remove`, `etcd remove` or `registry remove`, or name all hosts of the cluster",
             ));
         }
         Ok(Vec::new())

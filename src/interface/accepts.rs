@@ -37,9 +37,11 @@ fn of(command: &[&str]) -> &'static [&'static [&'static str]] {
         | ["cluster", "apply" | "create" | "add" | "remove" | "reset"]
         | ["cluster", "certs", "renew"]
         | ["cluster", "images", "sync"]
+        | ["registry", "remove"]
         | ["ec2", "create"] => &[ENVIRONMENT, DRY_RUN, HOSTS, PACKAGES, KEEP, LOGIN],
         ["hosts", _] => &[&["dry_run"], HOSTS, LOGIN],
         ["serve"] => &[HOSTS, PACKAGES, KEEP],
+        ["registry", "gc"] => &[ENVIRONMENT, DRY_RUN, HOSTS, KEEP, LOGIN],
         ["registry", "push"] => &[ENVIRONMENT, DRY_RUN],
         ["ec2", "terminate"] => &[ENVIRONMENT, DRY_RUN],
         ["cluster", "schema"] => &[],

@@ -8,10 +8,10 @@ use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use payload::Bundle;
 
 use crate::deliver::RouteChoice;
-use crate::flow::request::{Job, RunOptions, check_environment};
+use crate::flow::request::{Job, Operation, RunOptions, check_environment};
 use crate::flow::{FlowError, loss, state_dir};
 use crate::host::{HostKeyPolicy, TargetDefaults};
-use crate::spec::{Request, operations};
+use crate::spec::operations;
 
 use super::bundle::{self, BundleCommand};
 use super::cluster::{CertsCommand, ClusterCommand};
@@ -233,11 +233,14 @@ fn run(cli: Cli) -> Exit {
         Command::SupportBundle(args) => support::run(&args, &global),
         Command::Bundle(command) => return bundle_main(&command, &global),
         Command::Repo(command) => return repo_main(&command, &global),
-        Command::Registry(command) => {
-            leave_nothing_behind(&global);
-            open_log(&global);
-            registry::run(&command, &global)
-        }
+        Command::Registry(command) => credentials.defaults().and_then(|login| match command.operation(&login)? {
+            Some(operation) => operate(vec![operation], login, command.source(), command.yes(), &global),
+            None => {
+                leave_nothing_behind(&global);
+                open_log(&global);
+                registry::run(&command, &global)
+            }
+        }),
         Command::Hosts(command) => credentials.defaults().and_then(|defaults| hosts::run(&command, &defaults, &global)),
         Command::Deploy(args) => {
             credentials.defaults().and_then(|d| args.job(&d, &global)).map(|(job, bundle)| begin(&job, bundle, &global))
@@ -251,11 +254,11 @@ fn run(cli: Cli) -> Exit {
         Command::Cluster(ClusterCommand::Certs(CertsCommand::Status)) => cluster_show::certificates(&global),
         Command::Etcd(command) => credentials.defaults().and_then(|login| {
             let request = command.request(&login)?;
-            operate(request.as_ref(), login, command.source(), command.yes(), &global)
+            operate(request.iter().flat_map(operations).collect(), login, command.source(), command.yes(), &global)
         }),
         Command::Cluster(command) => credentials.defaults().and_then(|login| {
             let request = command.request(&login)?;
-            operate(request.as_ref(), login, command.source(), command.yes(), &global)
+            operate(request.iter().flat_map(operations).collect(), login, command.source(), command.yes(), &global)
         }),
     };
     result.unwrap_or_else(|e| start::refuse(&e, manner))
@@ -276,14 +279,14 @@ pub(crate) fn begin(job: &Job, bundle: Option<Bundle>, global: &Global) -> Exit 
 
 /// Does what is asked for, once the person at the terminal has agreed to what is lost by it; `yes` is their answer.
 fn operate(
-    request: Option<&Request>,
+    operations: Vec<Operation>,
     login: TargetDefaults,
     source: Option<&Source>,
     yes: bool,
     global: &Global,
 ) -> Result<Exit, FlowError> {
     let options = RunOptions { login, ..global.options() };
-    let job = Job { operations: request.map(operations).unwrap_or_default(), options };
+    let job = Job { operations, options };
     let bundle = source.map_or(Ok(None), Source::open)?;
     if !yes && !global.dry_run && ask::is_possible() {
         for operation in &job.operations {

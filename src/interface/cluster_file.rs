@@ -110,32 +110,29 @@ pub(crate) fn apply(args: &ApplyArgs, credentials: &Credentials, global: &Global
     }
     // Everything that can be refused is refused before the first host is touched.
     let removal = match &stored {
-        Some(stored) if args.prune && !leaving.is_empty() => Some(remove(&leaving, &described, stored, global)?),
-        _ => None,
+        Some(stored) if args.prune => remove(&leaving, &described, stored, global)?,
+        _ => Vec::new(),
     };
-    if let Some(request) = &removal
-        && !args.yes
-        && !global.dry_run
-        && !agreed(request, args, global)?
-    {
+    if !removal.is_empty() && !args.yes && !global.dry_run && !agreed(&removal, args, global)? {
         return Ok(cli::declined(global));
     }
-    if removal.is_none() {
+    if removal.is_empty() {
         report(&leaving, args, global);
     }
     let options = RunOptions { login: described.login.clone(), ..global.options() };
     let converge = Request { spec: described.spec, intent: Intent::converge() };
     let job = Job { operations: operations(&converge), options };
-    let exit = cli::begin(&job, args.source.open()?, global);
+    let mut exit = cli::begin(&job, args.source.open()?, global);
     // Hosts leave when those that may take over from them are there.
-    match removal {
-        Some(request) if exit == Exit::Done => {
-            let job = Job { operations: operations(&request), options: job.options };
-            // The log is open.
-            Ok(start::start(&job, args.source.open()?, global.manner()))
+    for request in &removal {
+        if exit != Exit::Done {
+            break;
         }
-        _ => Ok(exit),
+        let job = Job { operations: operations(request), options: job.options.clone() };
+        // The log is open.
+        exit = start::start(&job, args.source.open()?, global.manner());
     }
+    Ok(exit)
 }
 
 fn read(path: &Utf8Path, given: &TargetDefaults) -> Result<Described, FlowError> {
@@ -199,7 +196,7 @@ fn remove(
     described: &Described,
     stored: &ClusterFile,
     global: &Global,
-) -> Result<Request, FlowError> {
+) -> Result<Vec<Request>, FlowError> {
     let root = state_dir();
     let logins = Logins::load(&Environment::find(&root, &global.environment)?)?;
     let sealed: Vec<Target> = match &global.keep_credentials {
@@ -211,9 +208,9 @@ fn remove(
 }
 
 /// Asks as `cluster remove` does. Nobody can be asked where standard input is the file.
-fn agreed(request: &Request, args: &ApplyArgs, global: &Global) -> Result<bool, FlowError> {
+fn agreed(requests: &[Request], args: &ApplyArgs, global: &Global) -> Result<bool, FlowError> {
     let mut lost = Vec::new();
-    for operation in &operations(request) {
+    for operation in &spec::of_all(requests) {
         lost.extend(loss(operation, &state_dir(), &global.environment)?);
     }
     if args.file == "-" {

@@ -4,11 +4,13 @@
 use camino::Utf8PathBuf;
 use clap::Args;
 use comfy_table::Table;
+use serde::Serialize;
 
-use crate::flow::{Environment, FlowError, etcd, kubernetes, pki, state_dir};
+use crate::flow::{Environment, FlowError, etcd, kubernetes, pki, registry, state_dir};
 
 use super::cli::Global;
 use super::exit::Exit;
+use super::registry_own;
 use super::terminal;
 
 /// Options of `cluster kubeconfig`.
@@ -41,9 +43,15 @@ pub(crate) fn table(head: &[&str]) -> Table {
 
 /// Nodes and components; exit code 1 when one of them is not well.
 pub(crate) fn status(global: &Global) -> Result<Exit, FlowError> {
-    let status = kubernetes::status(&environment(global)?)?;
+    let environment = environment(global)?;
+    let status = kubernetes::status(&environment)?;
+    let registry = match registry::Registry::load(&environment)? {
+        Some(_) => Some(registry::status(&environment)?),
+        None => None,
+    };
+    let whole = status.is_whole() && registry.as_ref().is_none_or(registry::Status::is_whole);
     if global.json {
-        terminal::print_json(&status);
+        terminal::print_json(&WithRegistry { cluster: status, registry });
     } else {
         let mut nodes = table(&["NODE", "STATUS", "ROLES", "AGE", "VERSION", "ADDRESS", "IMAGES"]);
         for (name, n) in &status.nodes {
@@ -58,6 +66,9 @@ pub(crate) fn status(global: &Global) -> Result<Exit, FlowError> {
             parts.add_row([name.as_str(), word, said]);
         }
         terminal::print(&format!("{parts}\n"));
+        if let Some(registry) = &registry {
+            terminal::print(&format!("\n{}", registry_own::status_text(registry)));
+        }
         for (name, n) in status.nodes.iter().filter(|(_, n)| !n.message.is_empty()) {
             terminal::print(&format!("\n{name}: {}\n", n.message));
         }
@@ -72,7 +83,17 @@ pub(crate) fn status(global: &Global) -> Result<Exit, FlowError> {
             terminal::print(&format!("\nthe first certificate ends in {days} days{help}\n"));
         }
     }
-    Ok(if status.is_whole() { Exit::Done } else { Exit::Failed })
+    Ok(if whole { Exit::Done } else { Exit::Failed })
+}
+
+/// `cluster status`, as `--json` has it.
+#[derive(Debug, Serialize)]
+struct WithRegistry {
+    #[serde(flatten)]
+    cluster: kubernetes::Status,
+    /// By host; not there without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registry: Option<registry::Status>,
 }
 
 /// Members; exit code 1 when one of them is not well.

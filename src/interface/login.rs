@@ -94,6 +94,9 @@ pub(crate) fn learn_job(login: &mut Login, secrets: &mut Secrets, job: &Job) {
 fn hosts(operation: &Operation) -> Vec<&Target> {
     match operation {
         Operation::EtcdCreate(etcd) => etcd.members.iter().collect(),
+        Operation::RegistryCreate(registry) => registry.hosts.iter().collect(),
+        Operation::RegistryRemove(registry) => registry.also.iter().collect(),
+        Operation::RegistryCollect(registry) => registry.hosts.iter().collect(),
         Operation::EtcdAdd(etcd) => etcd.members.iter().collect(),
         Operation::ClusterRemove(c) => c.also.iter().collect(),
         Operation::CertsRenew(hosts) | Operation::ImagesSync(hosts) => hosts.iter().collect(),

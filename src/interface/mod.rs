@@ -23,7 +23,7 @@ mod login;
 mod onekey;
 mod record;
 mod registry;
-mod registry_info;
+mod registry_own;
 pub mod repo;
 mod rest;
 mod serve;

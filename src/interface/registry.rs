@@ -1,4 +1,5 @@
-//! `registry push|list|login-info`: the bundle's images in a registry of the site. A command flows in, a table or JSON flows out.
+//! `registry`: the bundle's images in a registry of the site, and the environment's own. A command flows in, a table or JSON
+//! flows out.
 
 use std::collections::HashMap;
 
@@ -8,13 +9,15 @@ use indicatif::HumanBytes;
 use payload::{Bundle, BundleError, Image, Inputs, Reference, Source as From};
 
 use crate::flow::FlowError;
+use crate::flow::request::Operation;
+use crate::host::TargetDefaults;
 use crate::registry::{Client, Destination, Login, Pushed, Registry, RegistryError, clashes, list, push};
 
 use super::cli::{Global, Source};
 use super::cluster_show::table;
 use super::credentials::from_file;
 use super::exit::Exit;
-use super::registry_info;
+use super::registry_own::{self, GcArgs, RemoveArgs};
 use super::terminal;
 
 /// What to do with a registry.
@@ -29,6 +32,41 @@ pub(crate) enum RegistryCommand {
     List(ListArgs),
     /// How to log in to the environment's own registry: addresses, authority, users, and the lines for docker and podman
     LoginInfo,
+    /// Whether the environment's own registry answers, on each of its hosts; exit code 1 when one does not
+    Status,
+    /// Delete what no image of the environment's own registry uses any more; it stands still meanwhile
+    ///
+    /// An image that is deleted there, or whose tag another image took, leaves its layers behind.
+    Gc(GcArgs),
+    /// Remove the registry from hosts; its images stay there, and the nodes of the cluster forget it
+    Remove(RemoveArgs),
+}
+
+impl RegistryCommand {
+    /// What is to be done on hosts, if anything.
+    ///
+    /// # Errors
+    /// When a host is not understood.
+    pub(crate) fn operation(&self, defaults: &TargetDefaults) -> Result<Option<Operation>, FlowError> {
+        match self {
+            Self::Gc(args) => args.operation(defaults).map(Some),
+            Self::Remove(args) => args.operation(defaults).map(Some),
+            Self::Push(_) | Self::List(_) | Self::LoginInfo | Self::Status => Ok(None),
+        }
+    }
+
+    /// Where packages come from that nodes may lack.
+    pub(crate) fn source(&self) -> Option<&Source> {
+        match self {
+            Self::Remove(args) => Some(args.source()),
+            _ => None,
+        }
+    }
+
+    /// Whether the question before something is lost is answered.
+    pub(crate) fn yes(&self) -> bool {
+        matches!(self, Self::Remove(args) if args.yes())
+    }
 }
 
 /// Which registry, and how to get in.
@@ -105,7 +143,7 @@ impl At {
         let login = self.user.clone().zip(password).map(|(user, password)| Login { user, password });
         let address = self.registry.address.clone();
         let ca = match &self.ca {
-            None if !self.plain_http => registry_info::authority(&address, &global.environment)?,
+            None if !self.plain_http => registry_own::authority(&address, &global.environment)?,
             given => given.clone(),
         };
         Client::new(Registry { address, plain_http: self.plain_http, ca, login }).map_err(failed)
@@ -120,12 +158,15 @@ fn failed(error: RegistryError) -> FlowError {
     }
 }
 
-/// Runs a command.
+/// Runs a command that asks or talks to a registry only.
 pub(crate) fn run(command: &RegistryCommand, global: &Global) -> Result<Exit, FlowError> {
     match command {
         RegistryCommand::Push(args) => push_all(args, global),
         RegistryCommand::List(args) => list_all(args, global),
-        RegistryCommand::LoginInfo => registry_info::login_info(global),
+        RegistryCommand::LoginInfo => registry_own::login_info(global),
+        RegistryCommand::Status => registry_own::status(global),
+        // What is done on hosts is run as an operation.
+        RegistryCommand::Gc(_) | RegistryCommand::Remove(_) => Ok(Exit::Done),
     }
 }
 

@@ -112,6 +112,18 @@ impl Client {
         Ok(Self { registry, agent: config.build().new_agent(), shown: HashMap::new() })
     }
 
+    /// That it is a registry and answers, to a login too where one is given (OCI distribution specification, "Determining
+    /// Support").
+    ///
+    /// # Errors
+    /// When it does not answer, is none, or refuses the login.
+    pub fn answers(&mut self) -> Result<(), RegistryError> {
+        let statuses: &[u16] = if self.registry.login.is_some() { &[200] } else { &[200, 401] };
+        let (path, what) = ("/v2/".to_owned(), "be asked whether it is a registry".to_owned());
+        let ask = Ask { method: "GET", path, media_type: "", content: Content::Nothing, repository: "", what };
+        self.expect(&ask, statuses).map(drop)
+    }
+
     /// Its address.
     #[must_use]
     pub fn address(&self) -> &str {

@@ -33,7 +33,7 @@ impl RegistryError {
                 Some("the user needs the right to push there; in Harbor: a member of the project".into())
             }
             Self::Refused { status: 404, .. } => Some(
-                "create the project or repository there first, or name another with --to HOST[:PORT]/PREFIX".into(),
+                "create the project or repository there first, or name another prefix: HOST[:PORT]/PREFIX".into(),
             ),
             Self::NoAnswer { why, .. } if is_trust(why) => {
                 Some("name the file of the authority that signed its certificate with --ca".into())

@@ -89,7 +89,7 @@ pub enum Intent {
     },
     /// Hosts with roles join the environment's cluster.
     Add,
-    /// They leave it.
+    /// They leave it: either those that are its registry, or those with other roles.
     Remove {
         /// Go on when a drain does not end in time, and when a host does not answer.
         force: bool,

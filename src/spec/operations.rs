@@ -2,6 +2,7 @@
 
 use crate::flow::request::{
     ClusterChange, ClusterCreate, ClusterRemove, ClusterReset, EtcdChange, EtcdCreate, Operation, RegistryCreate,
+    RegistryRemove,
 };
 
 use super::cluster::{ClusterSpec, Intent, Request, Role};
@@ -17,6 +18,10 @@ pub fn operations(request: &Request) -> Vec<Operation> {
     match &request.intent {
         Intent::Converge { wipe_data } => converge(spec, wipe_data),
         Intent::Add => vec![add(spec)],
+        Intent::Remove { force, .. } if !spec.hosts(Role::Registry).is_empty() => {
+            let (hosts, also) = (spec.hosts(Role::Registry), spec.named());
+            vec![Operation::RegistryRemove(RegistryRemove { hosts, force: *force, also })]
+        }
         Intent::Remove { force, drain_timeout } => vec![match spec.kubernetes {
             Some(_) => Operation::ClusterRemove(ClusterRemove {
                 control_plane: spec.hosts(Role::ControlPlane),

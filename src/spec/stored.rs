@@ -133,7 +133,7 @@ fn id(host: &HostFields) -> Option<HostId> {
     Some(HostId::new(&host.address.parse::<Address>().ok()?, host.login.port.unwrap_or(22)))
 }
 
-/// The request that takes roles off these hosts. `login` finds the way to a host that the description does not name.
+/// The requests that take roles off these hosts, to be run one after the other. `login` finds the way to a host that the description does not name.
 ///
 /// # Errors
 /// When nothing would be left of a cluster, or there are no credentials for a host.
@@ -142,7 +142,7 @@ pub fn removal(
     described: &Described,
     stored: &ClusterFile,
     login: &dyn Fn(&HostId) -> Option<Target>,
-) -> Result<Request, FlowError> {
+) -> Result<Vec<Request>, FlowError> {
     let spec = &described.spec;
     for (role, what) in [(Role::Etcd, "etcd member"), (Role::ControlPlane, "control plane node")] {
         if spec.hosts(role).is_empty() && stored.hosts.iter().any(|host| host.roles.contains(&role)) {
@@ -152,21 +152,17 @@ pub fn removal(
             ));
         }
     }
-    if let Some(host) = leaving.iter().find(|host| host.roles.contains(&Role::Registry)) {
-        return Err(FlowError::request_with_help(
-            format!("{}: the role registry of {} cannot be removed by this version", described.name, host.host),
-            "leave it in the file; `cluster reset` resets all hosts of an environment",
-        ));
-    }
     let mut going = ClusterSpec::of_etcd(EtcdSpec::default());
     going.kubernetes = stored.kubernetes.as_ref().map(|_| KubernetesSpec::default());
+    let mut registries = ClusterSpec::default();
     let mut missing = Vec::new();
     for host in leaving {
         let known = spec.all().find(|target| target.id() == host.host).cloned();
         match known.or_else(|| login(&host.host)) {
             Some(target) => {
                 for role in &host.roles {
-                    going.add(*role, vec![target.clone()])?;
+                    let from = if *role == Role::Registry { &mut registries } else { &mut going };
+                    from.add(*role, vec![target.clone()])?;
                 }
             }
             None => missing.push(host.host.as_str()),
@@ -178,9 +174,13 @@ pub fn removal(
             "give them under `defaults:` of the file, with --ssh-password-file or --ssh-key, or name those hosts with `cluster remove`",
         ));
     }
-    // The API servers that stay learn of the etcd members that stay.
-    going.name(spec.all().cloned().collect())?;
-    Ok(Request { spec: going, intent: Intent::Remove { force: false, drain_timeout: None } })
+    // The API servers that stay learn of the etcd members that stay, and the nodes forget a registry.
+    let mut requests = Vec::new();
+    for mut going in [going, registries].into_iter().filter(|going| going.all().next().is_some()) {
+        going.name(spec.all().cloned().collect())?;
+        requests.push(Request { spec: going, intent: Intent::Remove { force: false, drain_timeout: None } });
+    }
+    Ok(requests)
 }
 
 /// What a cluster keeps for good once it is there.

@@ -327,8 +327,8 @@ fn what_a_file_no_longer_names_is_found_and_removed_on_request_only() {
     let nobody = removal(&leaving, &described, &stored, &|_| None).unwrap_err().to_string();
     assert!(nobody.contains("no credentials for 10.8.14.9"), "{nobody}");
     let login = |host: &HostId| Target::parse(host, &TargetDefaults::default()).ok();
-    let request = removal(&leaving, &described, &stored, &login).unwrap();
-    let operations = operations(&request);
+    let requests = removal(&leaving, &described, &stored, &login).unwrap();
+    let operations = of_all(&requests);
     let [Operation::ClusterRemove(remove)] = operations.as_slice() else { panic!("{operations:?}") };
     assert_eq!(remove.workers[0].to_string(), "root@10.8.14.9");
     assert!(remove.control_plane.is_empty() && remove.etcd.is_empty() && !remove.force);

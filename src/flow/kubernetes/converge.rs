@@ -232,6 +232,12 @@ impl Converge {
         hosts.filter(is_new).filter_map(|host| images::check_space(host, runtime.images(), &self.images)).collect()
     }
 
+    /// An earlier operation of the job may have brought it, or removed it from all hosts.
+    fn learn_registry(&mut self, seen: &Seen<'_>) {
+        let registry = seen.registry.clone().or(self.own_registry.take());
+        self.own_registry = registry.filter(|registry| !registry.hosts.is_empty());
+    }
+
     /// The hosts of this run that will run pods, with the files that tell their runtimes of registries.
     fn registries<'s>(&self, scene: &'s Scene<'_>) -> Vec<(&'s RunHost, Files)> {
         let cluster = self.outline(self.before.as_ref(), scene.bundle);
@@ -344,14 +350,14 @@ impl Flow for Converge {
 
     /// Which files of the site are in the way follows from the registry, which another operation may bring.
     fn observe(&mut self, scene: &Scene<'_>, seen: &mut Seen<'_>) -> Result<(), FlowError> {
-        self.own_registry = seen.registry.clone().or(self.own_registry.take());
+        self.learn_registry(seen);
         stop_at_problems(registries::conflicts(&self.registries(scene), scene), scene.events)
     }
 
     fn plan(&mut self, seen: &mut Seen<'_>) -> Result<Plan, FlowError> {
         let cluster = self.decide(seen)?;
         let delivery = seen.delivery.clone();
-        self.own_registry = seen.registry.clone().or(self.own_registry.take());
+        self.learn_registry(seen);
         let (hosts, supply) = (self.hosts(), self.supply(seen.bundle, &delivery));
         let packages = wanted_packages(&cluster, &hosts, &self.roles_packages(), &supply, &seen.facts);
         let standing = self.before.as_ref().is_some_and(|known| known.standing);

@@ -7,7 +7,7 @@ use payload::{Bundle, MemberKind, NewMember, RpmId, Source};
 use serde_json::{Value, json};
 
 use crate::deliver::{Delivery, RouteChoice};
-use crate::host::{Facts, HostId, TargetDefaults, UnitState};
+use crate::host::{Evr, Facts, HostId, TargetDefaults, UnitState};
 use crate::packages::InstallOptions;
 use crate::plan::Plan;
 
@@ -192,6 +192,12 @@ pub(super) fn facts(n: u8) -> Facts {
 pub(super) fn firewalld(facts: &mut Facts) {
     let active = UnitState { active: "active".into(), enabled: "enabled".into() };
     facts.units.insert("firewalld".into(), active);
+}
+
+/// The distribution server is installed.
+pub(super) fn has_distribution(facts: &mut Facts) {
+    let evr = Evr { epoch: 0, version: "3.1.2".into(), release: "1".into() };
+    facts.packages.insert("docker-distribution".into(), evr);
 }
 
 pub(super) fn member(name: &str, kind: MemberKind, bytes: &[u8], rpm: Option<RpmId>) -> NewMember {

@@ -56,6 +56,6 @@ pub(super) fn files(registry: &Registry, host: &HostId, machine: &Machine, packa
         config["auth"] = json!({"htpasswd": {"realm": "registry", "path": path("htpasswd")}});
     }
     // JSON is YAML too.
-    files.push(FileSpec::text(path("config.yml"), format!("# Written by sunshine-installer.\n{config:#}\n")));
+    files.push(FileSpec::text(package.config(), format!("# Written by sunshine-installer.\n{config:#}\n")));
     Files(files)
 }

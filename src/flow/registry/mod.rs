@@ -3,14 +3,20 @@
 //! cluster trust it is a component of theirs.
 
 mod answers;
+mod collect;
 mod config;
 mod converge;
 mod package;
 mod plan;
+mod remove;
 mod state;
+mod status;
 mod storage;
 mod users;
 
+pub use collect::Collect;
 pub use converge::Converge;
+pub use remove::Remove;
 pub use state::Registry;
+pub use status::{Status, status};
 pub(crate) use users::NodeLogin;

@@ -13,7 +13,7 @@ pub(super) struct Package {
     /// The folder of its `config.yml`.
     pub folder: &'static str,
     pub user: &'static str,
-    /// What the kernel calls the server's process.
+    /// Its program, and what the kernel calls the process of it.
     pub process: &'static str,
 }
 
@@ -35,11 +35,22 @@ const PACKAGES: [Package; 2] = [
     },
 ];
 
+impl Package {
+    /// The file that the server reads.
+    pub(super) fn config(&self) -> String {
+        format!("{}/config.yml", self.folder)
+    }
+}
+
+/// The package that a host has.
+pub(super) fn installed(facts: &Facts) -> Option<&'static Package> {
+    PACKAGES.iter().find(|package| facts.packages.contains_key(package.name))
+}
+
 /// The package for a host: the installed one, else the bundle's.
 pub(super) fn of(bundle: Option<&Bundle>, facts: &Facts) -> Option<&'static Package> {
-    let installed = PACKAGES.iter().find(|package| facts.packages.contains_key(package.name));
     let in_bundle = || PACKAGES.iter().find(|package| rpms::for_host(bundle, facts).any(|id| id.name == package.name));
-    installed.or_else(in_bundle)
+    installed(facts).or_else(in_bundle)
 }
 
 /// For a message.

@@ -1,16 +1,16 @@
 //! The steps of a registry's hosts.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::flow::rpms;
 use crate::flow::scene::Seen;
 use crate::host::{Facts, HostId};
-use crate::plan::{Plan, Step, make_first};
+use crate::plan::{Owned, Plan, Step, make_first};
 use crate::resource::{FirewallPorts, Packages, Reads, Unit};
 
 use super::answers::Answers;
-use super::state::Registry;
+use super::package::Package;
+use super::state::{Machine, Registry};
 use super::storage::Storage;
 use super::{config, package};
 
@@ -27,6 +27,17 @@ pub(super) fn make_plan(registry: &Registry, hosts: &[HostId], seen: &Seen<'_>) 
     make_first("registry.certificates", "make the registry's keys and certificates", plan)
 }
 
+/// What a host has as a registry.
+pub(super) fn owned(registry: &Registry, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Vec<Owned> {
+    steps(registry, host, facts, seen).iter().flat_map(|step| step.work.owns()).collect()
+}
+
+/// The proof that it works.
+pub(super) fn answers(host: &HostId, registry: &Registry, machine: &Machine, package: &Package) -> Step {
+    let answers = Answers { address: registry.address(machine), ca: config::ca_path(package) };
+    Step::on(host, "registry.answers", "ask the registry over TLS", answers)
+}
+
 fn steps(registry: &Registry, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Vec<Step> {
     let (Some(machine), Some(package)) = (registry.hosts.get(host), package::of(seen.bundle, facts)) else {
         return Vec::new();
@@ -40,13 +51,11 @@ fn steps(registry: &Registry, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> 
     let files = config::files(registry, host, machine, package, &seen.pki);
     let storage = Storage { folder: registry.storage.clone(), user: package.user };
     let unit = Unit { name: package.unit.to_owned(), reads: Reads::Files(files.clone()), timeout: START, wait: true };
-    let address = SocketAddr::new(machine.address, registry.port).to_string();
-    let answers = Answers { address, ca: config::ca_path(package) };
     steps.extend([
         Step::on(host, "registry.configure", "write the registry's configuration and certificates", files),
         Step::on(host, "registry.storage", "make the folder of the registry's images", storage),
         Step::on(host, "registry.start", "start the registry", unit).weight(2),
-        Step::on(host, "registry.answers", "ask the registry over TLS", answers),
+        answers(host, registry, machine, package),
     ]);
     steps
 }

@@ -31,11 +31,35 @@ pub struct Machine {
     pub address: IpAddr,
 }
 
+/// Nothing to remove from, to clean up or to ask.
+fn no_registry(environment: &Environment) -> FlowError {
+    FlowError::request_with_help(
+        format!("environment {} has no registry", environment.name),
+        "give a host the role registry in cluster.yaml, or name another environment with --environment",
+    )
+}
+
 impl Registry {
     const DOCUMENT: &'static str = "registry";
 
+    /// The environment's registry.
+    ///
+    /// # Errors
+    /// When it has none, or the state cannot be read.
+    pub fn of(environment: &Environment) -> Result<Self, FlowError> {
+        Self::load(environment)?.ok_or_else(|| no_registry(environment))
+    }
+
     pub fn load(environment: &Environment) -> Result<Option<Self>, FlowError> {
         environment.load(Self::DOCUMENT)
+    }
+
+    /// There is none any more; its authority stays, for one that may come again.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub fn forget(environment: &Environment) -> Result<(), FlowError> {
+        environment.forget(Self::DOCUMENT)
     }
 
     pub fn save(&self, environment: &Environment) -> Result<(), FlowError> {
@@ -50,9 +74,14 @@ impl Registry {
         Ok(Self::load(environment)?.into_iter().flat_map(|registry| registry.hosts.into_keys()).collect())
     }
 
+    /// `HOST:PORT` of one of its hosts.
+    pub fn address(&self, machine: &Machine) -> String {
+        SocketAddr::new(machine.address, self.port).to_string()
+    }
+
     /// `HOST:PORT` of each host.
     pub fn addresses(&self) -> impl Iterator<Item = String> {
-        self.hosts.values().map(|machine| SocketAddr::new(machine.address, self.port).to_string())
+        self.hosts.values().map(|machine| self.address(machine))
     }
 
     /// All `NAME:PORT` by which it may be called, each with the `HOST:PORT` that answers: the address, the host's own name, and
@@ -60,7 +89,7 @@ impl Registry {
     pub fn names(&self) -> BTreeMap<String, String> {
         let mut names = BTreeMap::new();
         for (host, machine) in &self.hosts {
-            let address = SocketAddr::new(machine.address, self.port).to_string();
+            let address = self.address(machine);
             for name in
                 [machine.name.as_str(), host.address()].into_iter().filter(|name| name.parse::<IpAddr>().is_err())
             {

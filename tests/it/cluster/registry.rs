@@ -2,13 +2,15 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests: a panic is how a test fails")]
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::lab::Lab;
 use crate::site::{Site, assert_unchanged_but, at_rest};
 
 use super::eventually;
 use super::kubeadm::GROUPS;
+
+const HOST: &str = "  - {address: 10.8.14.200, roles: [etcd, control-plane, worker]}\n";
 
 const FILE: &str = "\
 schema: 1
@@ -42,6 +44,33 @@ fn runs(lab: &Lab, name: &str, image: &str) {
 /// The nodes' store without the image of the bundle: what is asked for next is pulled.
 fn removed(lab: &Lab, image: &str) {
     lab.host(0).sh(&format!("crictl -r unix:///run/containerd/containerd.sock rmi {image}"));
+}
+
+/// Layers of a deleted image are there until they are collected, and the registry serves on.
+fn deleted_images_leave_nothing(lab: &Lab, site: &Site, path: &str) {
+    let (repository, tag) = path.rsplit_once(':').expect("a tag");
+    let curl = format!("curl -sf --cacert /etc/docker-distribution/registry/ca.crt -u 'dev:{PASSWORD}'");
+    let manifests = format!("https://{ADDRESS}/v2/{repository}/manifests");
+    let accept =
+        "-H 'Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json'";
+    let digest = lab.host(1).sh(&format!(
+        "{curl} {accept} -D - -o /dev/null {manifests}/{tag} | tr -d '\\r' | sed -n 's/^[Dd]ocker-[Cc]ontent-[Dd]igest: //p'"
+    ));
+    lab.host(1).sh(&format!("{curl} -X DELETE {manifests}/{}", digest.trim()));
+    let blobs = || lab.host(1).sh("du -sm /srv/registry/docker/registry/v2/blobs | cut -f1").trim().parse::<u32>();
+    assert!(blobs().expect("a number") > 1);
+    let gc = ["registry", "gc", "--ssh-password-file", "password"];
+    let dry = site.run(lab, &[&gc[..], &["--dry-run"]].concat()).expect_ok();
+    assert!(dry.stdout.contains("delete ") && blobs().expect("a number") > 1, "{dry:?}");
+    let said = site.run(lab, &gc).expect_ok();
+    assert!(
+        format!("{}{}", said.stdout, said.stderr).contains(" MiB freed on 10.8.14.201")
+            && blobs().expect("a number") <= 1,
+        "{said:?}"
+    );
+    let again = site.run(lab, &[&gc[..], &["--delete-untagged"]].concat()).expect_ok();
+    assert!(format!("{}{}", again.stdout, again.stderr).contains("0 B freed on 10.8.14.201"), "{again:?}");
+    site.run(lab, &push(&["--image", &format!("registry.k8s.io/{path}")])).expect_ok();
 }
 
 #[test]
@@ -87,7 +116,16 @@ fn nodes_pull_from_a_registry_of_their_cluster() {
     runs(&lab, "by-upstream-name", &image);
 
     // Its host loses its power.
+    let status = ["cluster", "status", "--json"];
+    let said = site.run(&lab, &status).stdout;
+    assert_eq!(
+        serde_json::from_str::<Value>(&said).expect("JSON")["registry"]["10.8.14.201"]["healthy"],
+        true,
+        "{said}"
+    );
     lab.host(1).kill();
+    let said = site.run(&lab, &["registry", "status"]);
+    assert!(said.code == Some(1) && said.stdout.contains("Unhealthy") && said.stdout.contains(ADDRESS), "{said:?}");
     lab.host(1).start();
     eventually(&lab, 1, "systemctl is-active docker-distribution");
     runs(&lab, "after-power-cut", &format!("{ADDRESS}/{path}"));
@@ -104,16 +142,32 @@ fn nodes_pull_from_a_registry_of_their_cluster() {
     });
     assert_eq!(code, Some(0));
 
+    deleted_images_leave_nothing(&lab, &site, path);
+
     // What an earlier file said of registries goes from the nodes, and the site's own stays.
     let plain = FILE.replace("hosts:", "kubernetes: {insecureRegistries: [\"plain.example:5000\"]}\nhosts:");
     std::fs::write(site.path("plain.yaml"), plain).expect("a file");
-    let folders = || lab.host(0).sh("ls /etc/containerd/certs.d");
+    let folders = || lab.host(0).sh("ls /etc/containerd/certs.d 2>/dev/null || :");
     lab.host(0).sh("mkdir /etc/containerd/certs.d/site.example");
     site.run(&lab, &["cluster", "apply", "-f", "plain.yaml"]).expect_ok();
     assert!(folders().contains("plain.example:5000"));
     site.run(&lab, &apply).expect_ok();
     assert!(!folders().contains("plain.example") && folders().contains("site.example"), "{}", folders());
     lab.host(0).sh("rmdir /etc/containerd/certs.d/site.example");
+
+    // Without the role the nodes forget it, and its host is as it was, but for the images.
+    let without = FILE.split("registry:").next().unwrap_or_default().to_owned() + "hosts:\n" + HOST;
+    std::fs::write(site.path("without.yaml"), without).expect("a file");
+    let said = site.run(&lab, &["cluster", "apply", "-f", "without.yaml"]).expect_ok();
+    assert!(said.stderr.contains("10.8.14.201 (registry)") && folders().contains(ADDRESS), "{said:?}");
+    let prune = ["cluster", "apply", "-f", "without.yaml", "--prune", "--yes", "--ssh-password-file", "password"];
+    let said = site.run(&lab, &prune).expect_ok();
+    assert!(said.stdout.contains("its images are still in /srv/registry"), "{said:?}");
+    assert_eq!(folders(), "");
+    assert_unchanged_but(lab.host(1), &before, |line| line.contains("/srv"));
+    assert_eq!(site.run(&lab, &["registry", "status"]).code, Some(2));
+    site.run(&lab, &apply).expect_ok();
+    runs(&lab, "again", &format!("{ADDRESS}/{path}"));
 
     // What opens the registry is in no log, state or record, and no argument.
     for (path, bytes) in site.written() {
