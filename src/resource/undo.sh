@@ -49,8 +49,12 @@ for k in $kinds; do
   call "end_${k#*:}"
   reversed="$k $reversed"
 done
-# Data.
-for p; do rm -rf -- "$p"; done
+# Data. A package that went before it has left its folder, which was not empty.
+for p; do
+  rm -rf -- "$p"
+  folder=${p%/*}
+  [ ! -d "$folder" ] || rpm -qf -- "$folder" >/dev/null 2>&1 || rmdir -- "$folder" 2>/dev/null || :
+done
 for k in $reversed; do call "last_${k#*:}"; done
 
 [ "$what" = all ] || exit $bad
