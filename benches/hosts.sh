@@ -9,6 +9,7 @@ lab=$root/tests/lab/lab name=bench-hosts-$$
 work=$(mktemp -d)
 trap '"$lab" down --name "$name" >/dev/null 2>&1; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
+"$root/scripts/need" pssh
 "$lab" up 12 --name "$name" --owner $$ >/dev/null
 key=${SUNSHINE_LAB_CACHE:-/var/cache/sunshine-lab}/keys/maintuser_ed25519
 hosts=$(for n in 0 1 2 3 4 5 6 7 8 9 10 11; do
