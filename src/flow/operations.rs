@@ -69,6 +69,7 @@ fn flows_of(operation: &Operation, asked: &Asked<'_>) -> Result<Flows, FlowError
             flows.extend(forgetting_registry(asked, &request.also)?);
             flows
         }
+        Operation::RegistryUse(settings) => vec![Box::new(registry::Use::new(settings.clone()))],
         Operation::RegistryCollect(request) => vec![Box::new(registry::Collect::new(request.clone()))],
         Operation::Ec2Create(request) => vec![Box::new(ec2::Create::new((**request).clone()))],
         Operation::Ec2Terminate(request) => vec![Box::new(ec2::Terminate::new(request.clone()))],

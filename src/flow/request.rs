@@ -10,6 +10,7 @@ use camino::Utf8PathBuf;
 
 use crate::deliver::RouteChoice;
 use crate::host::{HostId, HostKeyPolicy, Secret, Target, TargetDefaults};
+use crate::registry::Place;
 
 use super::ec2::{Ec2Create, Ec2Terminate};
 
@@ -105,6 +106,8 @@ pub enum Operation {
     RegistryCreate(RegistryCreate),
     RegistryRemove(RegistryRemove),
     RegistryCollect(RegistryCollect),
+    /// Which registry of the site the nodes pull from, if any.
+    RegistryUse(Option<SiteRegistrySettings>),
     Ec2Create(Box<Ec2Create>),
     Ec2Terminate(Ec2Terminate),
 }
@@ -127,7 +130,7 @@ impl Operation {
             Self::RegistryCreate(request) => request.hosts.iter_mut().collect(),
             Self::RegistryRemove(request) => request.hosts.iter_mut().chain(&mut request.also).collect(),
             Self::RegistryCollect(request) => request.hosts.iter_mut().collect(),
-            Self::Ec2Create(_) | Self::Ec2Terminate(_) => Vec::new(),
+            Self::RegistryUse(_) | Self::Ec2Create(_) | Self::Ec2Terminate(_) => Vec::new(),
         }
     }
 }
@@ -285,6 +288,27 @@ pub struct RegistrySettings {
     pub storage: String,
     /// Without any, everybody who reaches the port may push and pull.
     pub users: Vec<RegistryUser>,
+    /// A certificate of the site's own.
+    pub certificate: Option<CertificateFiles>,
+}
+
+/// A certificate with its key, as PEM files of the control host.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct CertificateFiles {
+    pub certificate: Utf8PathBuf,
+    pub key: Utf8PathBuf,
+    /// The authority that signed it, where clients do not trust it anyway.
+    pub ca: Option<Utf8PathBuf>,
+}
+
+/// A registry that the site runs itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteRegistrySettings {
+    pub place: Place,
+    pub ca_file: Option<Utf8PathBuf>,
+    pub user: Option<String>,
+    /// `None`: the current one is kept.
+    pub password: Option<Secret>,
 }
 
 /// Who may push to a registry and pull from it.
@@ -297,7 +321,7 @@ pub struct RegistryUser {
 
 impl Default for RegistrySettings {
     fn default() -> Self {
-        Self { port: 5000, storage: "/var/lib/registry".to_owned(), users: Vec::new() }
+        Self { port: 5000, storage: "/var/lib/registry".to_owned(), users: Vec::new(), certificate: None }
     }
 }
 

@@ -64,6 +64,8 @@ pub(super) struct Seen<'a> {
     pub cluster: Option<kubernetes::Cluster>,
     /// The registry likewise.
     pub registry: Option<registry::Registry>,
+    /// The site's own registry likewise.
+    pub site_registry: Option<registry::Site>,
 }
 
 impl<'a> Seen<'a> {
@@ -87,6 +89,7 @@ impl<'a> Seen<'a> {
             etcd: None,
             cluster: None,
             registry: None,
+            site_registry: None,
         }
     }
 }

@@ -46,7 +46,7 @@ pub struct Environment {
 }
 
 /// The documents of an environment's clusters, which are gone when they are.
-const OF_CLUSTERS: [&str; 3] = ["etcd", "kubernetes", "registry"];
+const OF_CLUSTERS: [&str; 4] = ["etcd", "kubernetes", "registry", "site-registry"];
 
 impl Environment {
     /// Opens the environment `name` under `root`, and makes its folder and the store when they are not there.

@@ -11,7 +11,7 @@ use payload::{Bundle, BundleError, Image, Inputs, Reference, Source as From};
 use crate::flow::FlowError;
 use crate::flow::request::Operation;
 use crate::host::TargetDefaults;
-use crate::registry::{Client, Destination, Login, Pushed, Registry, RegistryError, clashes, list, push};
+use crate::registry::{Client, Destination, Login, Place, Pushed, Registry, RegistryError, clashes, list, push};
 
 use super::cli::{Global, Source};
 use super::cluster_show::table;
@@ -73,7 +73,7 @@ impl RegistryCommand {
 #[derive(Debug, Args)]
 pub(crate) struct At {
     /// The registry, with what stands before the images' names there, such as the project of Harbor
-    #[arg(value_name = "HOST[:PORT][/PREFIX]", value_parser = place)]
+    #[arg(value_name = "HOST[:PORT][/PREFIX]", value_parser = Place::parse)]
     registry: Place,
     /// The authority that signs its certificate [default: the environment's own for its registry, else those that this
     /// system trusts]
@@ -111,26 +111,6 @@ pub(crate) struct PushArgs {
 pub(crate) struct ListArgs {
     #[command(flatten)]
     at: At,
-}
-
-/// `HOST[:PORT]` and what stands behind it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
-    address: String,
-    prefix: String,
-}
-
-fn place(text: &str) -> Result<Place, String> {
-    let (address, prefix) = text.split_once('/').unwrap_or((text, ""));
-    let prefix = prefix.trim_end_matches('/');
-    let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
-    if address.is_empty() || !address.chars().all(is_host) || text.contains("://") {
-        return Err("HOST, HOST:PORT or HOST:PORT/PREFIX is wanted, without https://".to_owned());
-    }
-    if !prefix.is_empty() {
-        format!("registry.example/{prefix}/x:1").parse::<Reference>().map_err(|e| e.why.to_owned())?;
-    }
-    Ok(Place { address: address.to_owned(), prefix: prefix.to_owned() })
 }
 
 fn image(text: &str) -> Result<Reference, String> {
@@ -299,21 +279,4 @@ fn all_of(mut errors: Vec<BundleError>) -> FlowError {
         return error.into();
     }
     FlowError::request(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_registry_is_named_with_or_without_port_and_prefix() {
-        let read = |text: &str| place(text).map(|place| (place.address, place.prefix));
-        let is = |a: &str, p: &str| Ok((a.to_owned(), p.to_owned()));
-        assert_eq!(read("harbor.corp"), is("harbor.corp", ""));
-        assert_eq!(read("harbor:5000/k8s/mirror/"), is("harbor:5000", "k8s/mirror"));
-        assert_eq!(read("[fd00::1]:5000"), is("[fd00::1]:5000", ""));
-        for wrong in ["", "/k8s", "https://harbor.corp", "harbor.corp/K8S", "harbor.corp/a b", "user@harbor.corp"] {
-            assert!(place(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -5,7 +5,7 @@ use camino::Utf8PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::flow::registry::{self, Registry};
+use crate::flow::registry::{self, Registry, SiteRegistry};
 use crate::flow::request::{Operation, RegistryCollect, RegistryRemove};
 use crate::flow::{Environment, FlowError, state_dir};
 use crate::host::TargetDefaults;
@@ -16,7 +16,7 @@ use super::credentials::targets;
 use super::exit::Exit;
 use super::terminal;
 
-/// The authority of the environment's registry, when it may be called by this `HOST:PORT`.
+/// The authority of the environment's registry, when it may be called by this `HOST:PORT`, or of the site's that its nodes use.
 ///
 /// # Errors
 /// When the environment's state cannot be read.
@@ -26,8 +26,11 @@ pub(super) fn authority(address: &str, environment: &str) -> Result<Option<Utf8P
         return Ok(None);
     }
     let environment = Environment::look(&root, environment)?;
-    let registry = Registry::load(&environment)?.filter(|registry| registry.names().contains_key(address));
-    Ok(registry.map(|_| Registry::authority_file(&environment)))
+    if let Some(registry) = Registry::load(&environment)?.filter(|registry| registry.is_called(address)) {
+        return Ok(registry.authority_file(&environment.pki()));
+    }
+    let site = SiteRegistry::load(&environment)?.filter(|site| site.address == address);
+    Ok(site.and_then(|site| site.authority_file(&environment)))
 }
 
 #[derive(Debug, Args)]
@@ -109,8 +112,8 @@ pub(super) fn status_text(status: &registry::Status) -> String {
 struct LoginInfo {
     /// `HOST:PORT`
     addresses: Vec<String>,
-    /// The authority's certificate on the control host.
-    ca: Utf8PathBuf,
+    /// The authority's certificate on the control host; not there where clients trust the registry's anyway.
+    ca: Option<Utf8PathBuf>,
     users: Vec<String>,
 }
 
@@ -123,7 +126,7 @@ pub(super) fn login_info(global: &Global) -> Result<Exit, FlowError> {
     let registry = Registry::of(&environment)?;
     let info = LoginInfo {
         addresses: registry.addresses().collect(),
-        ca: Registry::authority_file(&environment),
+        ca: registry.authority_file(&environment.pki()),
         users: registry.users.into_keys().collect(),
     };
     if global.json {
@@ -140,18 +143,24 @@ fn text(info: &LoginInfo) -> String {
     let user = users.first().map_or("", String::as_str);
     let login = if user.is_empty() { String::new() } else { format!(" --user {user} --password-file FILE") };
     let mut text = format!(
-        "addresses  {}\nauthority  {ca}\nusers      {}\n\n",
+        "addresses  {}\nauthority  {}\nusers      {}\n\n",
         addresses.join(" "),
+        ca.as_ref().map_or("one that clients trust anyway", |path| path.as_str()),
         if users.is_empty() { "none: everybody who reaches it may push and pull".to_owned() } else { users.join(" ") },
     );
     text.push_str(&format!("Push from here:\n  sunshine-installer registry push {first}{login}\n"));
-    text.push_str(&format!(
-        "Docker elsewhere, with the authority's file beside you:\n  mkdir -p /etc/docker/certs.d/{first}\n  \
-         cp ca.crt /etc/docker/certs.d/{first}/\n"
-    ));
+    if ca.is_some() {
+        text.push_str(&format!(
+            "Docker elsewhere, with the authority's file beside you:\n  mkdir -p /etc/docker/certs.d/{first}\n  \
+             cp ca.crt /etc/docker/certs.d/{first}/\n"
+        ));
+    } else if !user.is_empty() {
+        text.push_str("Docker elsewhere:\n");
+    }
     if !user.is_empty() {
+        let folder = if ca.is_some() { " --cert-dir FOLDER" } else { "" };
         text.push_str(&format!("  docker login --username {user} {first}\n"));
-        text.push_str(&format!("podman and skopeo:\n  podman login --cert-dir FOLDER --username {user} {first}\n"));
+        text.push_str(&format!("podman and skopeo:\n  podman login{folder} --username {user} {first}\n"));
     }
     text
 }

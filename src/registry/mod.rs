@@ -6,9 +6,11 @@ mod challenge;
 mod client;
 mod error;
 mod list;
+mod place;
 mod push;
 
 pub use client::{Client, Login, Registry};
 pub use error::RegistryError;
 pub use list::{Repository, list};
+pub use place::Place;
 pub use push::{Destination, Pushed, clashes, push};

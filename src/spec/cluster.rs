@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::flow::FlowError;
-use crate::flow::request::{ClusterSettings, RegistrySettings};
+use crate::flow::request::{ClusterSettings, RegistrySettings, SiteRegistrySettings};
 use crate::host::{HostId, Target};
 
 /// What a host is in a cluster.
@@ -51,8 +51,17 @@ pub struct ClusterSpec {
     named: Vec<HostId>,
     pub etcd: EtcdSpec,
     pub registry: RegistrySettings,
+    /// `None`: nothing is said of it, and it stays what it is.
+    pub site_registry: Option<SiteRegistry>,
     /// `None`: this is about etcd only.
     pub kubernetes: Option<KubernetesSpec>,
+}
+
+/// What nodes are to know of a registry that the site runs itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SiteRegistry {
+    Use(SiteRegistrySettings),
+    Forget,
 }
 
 /// What an etcd cluster is made with.
@@ -217,6 +226,7 @@ impl ClusterSpec {
         if !registry.is_empty() {
             self.registry = other.registry;
         }
+        self.site_registry = self.site_registry.or(other.site_registry);
         self.kubernetes = self.kubernetes.or(other.kubernetes);
         Ok(self)
     }

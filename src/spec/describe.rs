@@ -1,13 +1,16 @@
 //! From the text of a cluster file to a [`ClusterSpec`], or to every problem of the file at once.
 
 use crate::flow::FlowError;
-use crate::flow::request::{ClusterSettings, Network, RegistrySettings, RegistryUser};
+use crate::flow::request::{
+    CertificateFiles, ClusterSettings, Network, RegistrySettings, RegistryUser, SiteRegistrySettings,
+};
 use crate::host::{Auth, Target, TargetDefaults};
+use crate::registry::Place;
 
 use super::check::{Lines, check};
-use super::cluster::{ClusterSpec, EtcdSpec, KubernetesSpec, Role};
+use super::cluster::{ClusterSpec, EtcdSpec, KubernetesSpec, Role, SiteRegistry};
 use super::fields::{ROOT, SCHEMA};
-use super::file::{ClusterFile, KubernetesFields, RegistryUserFields};
+use super::file::{ClusterFile, KubernetesFields, RegistryUserFields, SiteRegistryFields};
 use super::logins::{Logins, Surroundings};
 use super::problem::{FileProblem, refuse};
 use super::validate;
@@ -54,12 +57,14 @@ pub fn describe(name: &str, text: &str, around: Surroundings<'_>) -> Result<Desc
         }));
     }
     let registry = registry(&file, &mut logins);
+    let site_registry = file.site_registry.as_ref().and_then(|fields| site_registry(fields, &mut logins));
     problems.append(&mut logins.problems);
     if !problems.is_empty() {
         return Err(refuse(name, problems));
     }
     let mut spec = spec(&file, targets, around)?;
     spec.registry = registry;
+    spec.site_registry = site_registry;
     Ok(Described { spec, environment: file.environment.clone(), login, file, name: name.to_owned(), lines })
 }
 
@@ -115,7 +120,24 @@ fn registry(file: &ClusterFile, logins: &mut Logins<'_>) -> RegistrySettings {
         port: fields.port.unwrap_or(usual.port),
         users: fields.users.iter().enumerate().map(user).collect(),
         storage: fields.storage.unwrap_or(usual.storage),
+        certificate: fields.certificate_file.as_ref().zip(fields.key_file.as_ref()).map(|(certificate, key)| {
+            CertificateFiles {
+                certificate: logins.file(certificate, "registry.certificateFile"),
+                key: logins.file(key, "registry.keyFile"),
+                ca: fields.ca_file.as_ref().map(|ca| logins.file(ca, "registry.caFile")),
+            }
+        }),
     }
+}
+
+fn site_registry(fields: &SiteRegistryFields, logins: &mut Logins<'_>) -> Option<SiteRegistry> {
+    let path = "siteRegistry";
+    Some(SiteRegistry::Use(SiteRegistrySettings {
+        place: Place::parse(&fields.address).ok()?,
+        ca_file: fields.ca_file.as_ref().map(|ca| logins.file(ca, "siteRegistry.caFile")),
+        user: fields.user.clone(),
+        password: logins.password(fields.password_file.as_ref(), fields.password_env.as_ref(), path),
+    }))
 }
 
 fn settings(fields: KubernetesFields) -> ClusterSettings {

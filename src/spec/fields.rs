@@ -79,6 +79,7 @@ pub(super) const ROOT: Kind = Kind::Map(&[&[
     field("etcd", Kind::Map(&[ETCD]), "What the etcd cluster is made with"),
     field("kubernetes", Kind::Map(&[KUBERNETES]), "What the Kubernetes cluster is made with"),
     field("registry", Kind::Map(&[REGISTRY]), "What the registry of container images is made with"),
+    field("siteRegistry", Kind::Map(&[SITE_REGISTRY]), "A registry that the site runs itself, which nodes pull from"),
 ]]);
 
 const HOST: &[Field] = &[
@@ -171,6 +172,33 @@ const REGISTRY: &[Field] = &[
         Kind::List { of: &Kind::Map(&[REGISTRY_USER]), filled: true },
         "Who may push and pull; without, everybody who reaches the port",
     ),
+    field(
+        "certificateFile",
+        Kind::Text(Format::Any),
+        "Certificate of the site's own for it (PEM, with those between it and its authority) instead of one that is made",
+    ),
+    field("keyFile", Kind::Text(Format::Any), "Its private key (PEM, without a passphrase)"),
+    field("caFile", Kind::Text(Format::Any), "Authority that signed it; without, one that all hosts trust anyway"),
+];
+
+const SITE_REGISTRY: &[Field] = &[
+    required(
+        "address",
+        Kind::Text(Format::RegistryPlace),
+        "HOST[:PORT], and behind it what stands before upstream's names there, such as a project of Harbor",
+    ),
+    field(
+        "caFile",
+        Kind::Text(Format::Any),
+        "Authority that signed its certificate; without, one that all hosts trust anyway",
+    ),
+    field("user", Kind::Text(Format::Any), "User that nodes pull as; without, they log in as nobody"),
+    field(
+        "passwordFile",
+        Kind::Text(Format::Any),
+        "File on the control host with the user's password in its first line; without, the one that was given before",
+    ),
+    field("passwordEnv", Kind::Text(Format::Variable), "Environment variable that holds the password"),
 ];
 
 const REGISTRY_USER: &[Field] = &[

@@ -22,6 +22,8 @@ pub struct ClusterFile {
     pub kubernetes: Option<KubernetesFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registry: Option<RegistryFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site_registry: Option<SiteRegistryFields>,
 }
 
 /// A host.
@@ -106,6 +108,27 @@ pub struct RegistryFields {
     pub storage: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<RegistryUserFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+}
+
+/// A registry that the site runs itself; the password by reference only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SiteRegistryFields {
+    pub address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_env: Option<String>,
 }
 
 /// A user of the registry; the password by reference only.

@@ -67,7 +67,7 @@ impl<'a> Logins<'a> {
         login.user = fields.user.clone().or(login.user);
         login.port = fields.port.or(login.port);
         if let Some(key) = &fields.key_file {
-            login.auth.key = Some(self.key(key, &field(path, "keyFile")));
+            login.auth.key = Some(self.file(key, &field(path, "keyFile")));
         }
         let password = self.password(fields.password_file.as_ref(), fields.password_env.as_ref(), path);
         login.auth.password = password.or(login.auth.password);
@@ -86,12 +86,13 @@ impl<'a> Logins<'a> {
         self.secret(file, variable, path, ["passwordFile", "passwordEnv"])
     }
 
-    fn key(&mut self, text: &str, path: &str) -> Utf8PathBuf {
-        let key = self.around.path(text);
-        if !key.is_file() {
-            self.problems.push(self.lines.problem(path, format!("{key}: no such file")));
+    /// The file that is meant, which must be there.
+    pub(super) fn file(&mut self, text: &str, path: &str) -> Utf8PathBuf {
+        let file = self.around.path(text);
+        if !file.is_file() {
+            self.problems.push(self.lines.problem(path, format!("{file}: no such file")));
         }
-        key
+        file
     }
 
     fn secret(

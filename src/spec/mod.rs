@@ -24,10 +24,11 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-pub use cluster::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role};
+pub use cluster::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role, SiteRegistry};
 pub use describe::{Described, describe};
 pub use file::{
     ClusterFile, EtcdFields, HostFields, KubernetesFields, LoginFields, RegistryFields, RegistryUserFields,
+    SiteRegistryFields,
 };
 pub use logins::Surroundings;
 pub use operations::{of_all, operations};

@@ -5,7 +5,7 @@ use crate::flow::request::{
     RegistryRemove,
 };
 
-use super::cluster::{ClusterSpec, Intent, Request, Role};
+use super::cluster::{ClusterSpec, Intent, Request, Role, SiteRegistry};
 
 /// The operations of several requests, in their order.
 pub fn of_all(requests: &[Request]) -> Vec<Operation> {
@@ -61,6 +61,10 @@ fn converge(spec: &ClusterSpec, wipe_data: &[String]) -> Vec<Operation> {
     if !hosts.is_empty() {
         operations.push(Operation::RegistryCreate(RegistryCreate { hosts, settings: spec.registry.clone() }));
     }
+    operations.extend(spec.site_registry.as_ref().map(|site| match site {
+        SiteRegistry::Use(settings) => Operation::RegistryUse(Some(settings.clone())),
+        SiteRegistry::Forget => Operation::RegistryUse(None),
+    }));
     if let Some(kubernetes) = &spec.kubernetes {
         operations.push(Operation::ClusterCreate(Box::new(ClusterCreate {
             control_plane: spec.hosts(Role::ControlPlane),

@@ -6,11 +6,12 @@ use crate::flow::request::{Network, Runtime};
 use crate::flow::{Environment, FlowError, Logins, etcd, kubernetes, registry};
 use crate::host::{Address, Auth, HostId, Target, TargetDefaults};
 
-use super::cluster::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role};
+use super::cluster::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role, SiteRegistry};
 use super::describe::Described;
 use super::fields::SCHEMA;
 use super::file::{
     ClusterFile, EtcdFields, HostFields, KubernetesFields, LoginFields, RegistryFields, RegistryUserFields,
+    SiteRegistryFields,
 };
 use super::problem::refuse;
 
@@ -22,6 +23,7 @@ pub fn stored(environment: &Environment) -> Result<Option<ClusterFile>, FlowErro
     let etcd = etcd::Cluster::load(environment)?;
     let cluster = kubernetes::Cluster::load(environment)?;
     let registry = registry::Registry::load(environment)?;
+    let site = registry::SiteRegistry::load(environment)?;
     if etcd.is_none() && cluster.is_none() && registry.is_none() {
         return Ok(None);
     }
@@ -55,6 +57,18 @@ pub fn stored(environment: &Environment) -> Result<Option<ClusterFile>, FlowErro
                 .map(|name| RegistryUserFields { name, ..RegistryUserFields::default() })
                 .collect(),
             storage: Some(r.storage),
+            certificate_file: r.certificate.as_ref().map(|site| site.files.certificate.to_string()),
+            key_file: r.certificate.as_ref().map(|site| site.files.key.to_string()),
+            ca_file: r.certificate.as_ref().and_then(|site| site.files.ca.as_ref()).map(ToString::to_string),
+        }),
+        site_registry: site.map(|site| SiteRegistryFields {
+            address: match site.prefix.as_str() {
+                "" => site.address,
+                prefix => format!("{}/{prefix}", site.address),
+            },
+            ca_file: site.ca_file.map(Into::into),
+            user: site.user,
+            ..SiteRegistryFields::default()
         }),
     }))
 }
@@ -230,5 +244,8 @@ pub fn keep(described: &mut Described, stored: &ClusterFile) {
     let open = described.file.etcd.as_ref().is_none_or(|etcd| etcd.tls.is_none());
     if let Some(tls) = stored.etcd.as_ref().and_then(|etcd| etcd.tls).filter(|_| open) {
         described.spec.etcd.tls = tls;
+    }
+    if described.file.site_registry.is_none() && stored.site_registry.is_some() {
+        described.spec.site_registry = Some(SiteRegistry::Forget);
     }
 }

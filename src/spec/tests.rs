@@ -173,6 +173,16 @@ fn full() -> ClusterFile {
             port: Some(1),
             storage: text(),
             users: vec![RegistryUserFields { name: "u".to_owned(), password_file: text(), password_env: text() }],
+            certificate_file: text(),
+            key_file: text(),
+            ca_file: text(),
+        }),
+        site_registry: Some(SiteRegistryFields {
+            address: "r.example/k8s".to_owned(),
+            ca_file: text(),
+            user: text(),
+            password_file: text(),
+            password_env: text(),
         }),
     }
 }

@@ -20,6 +20,31 @@ pub(super) fn within(file: &ClusterFile, lines: &Lines) -> Vec<FileProblem> {
         }
     }
     problems.extend(users(file, lines));
+    problems.extend(files(file, lines));
+    problems
+}
+
+/// What is given only together.
+fn files(file: &ClusterFile, lines: &Lines) -> Vec<FileProblem> {
+    let mut problems = Vec::new();
+    if let Some(registry) = &file.registry {
+        let (certificate, key) = (registry.certificate_file.is_some(), registry.key_file.is_some());
+        if certificate != key {
+            let (given, missing) =
+                if certificate { ("certificateFile", "keyFile") } else { ("keyFile", "certificateFile") };
+            problems.push(lines.problem(&format!("registry.{given}"), format!("{missing} is needed too")));
+        }
+        if registry.ca_file.is_some() && !certificate {
+            problems.push(lines.problem("registry.caFile", "it belongs to certificateFile, which is not given"));
+        }
+    }
+    if let Some(site) = &file.site_registry
+        && site.user.is_none()
+        && (site.password_file.is_some() || site.password_env.is_some())
+    {
+        let field = if site.password_file.is_some() { "passwordFile" } else { "passwordEnv" };
+        problems.push(lines.problem(&format!("siteRegistry.{field}"), "it belongs to user, which is not given"));
+    }
     problems
 }
 
@@ -92,6 +117,10 @@ pub(super) fn roles(file: &ClusterFile, lines: &Lines) -> Vec<FileProblem> {
     }
     if file.etcd.is_some() && !has(Role::Etcd) {
         problems.push(lines.problem("etcd", "no host has the role etcd"));
+    }
+    if file.site_registry.is_some() && !has(Role::ControlPlane) {
+        problems
+            .push(lines.problem("siteRegistry", "no host has the role control-plane: there is no cluster to use it"));
     }
     if file.registry.is_some() && !has(Role::Registry) {
         problems.push(lines.problem("registry", "no host has the role registry"));

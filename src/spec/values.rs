@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::flow::request::check_environment;
 use crate::host::{Address, Target, TargetDefaults, masked};
+use crate::registry::Place;
 
 /// What a text must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(super) enum Format {
     Url,
     /// `HOST[:PORT]`
     Registry,
+    /// `HOST[:PORT][/PREFIX]`
+    RegistryPlace,
     /// A user in an htpasswd file.
     RegistryUser,
 }
@@ -59,6 +62,9 @@ impl Format {
             Self::NetworkName => (is_file_name(text), "auto, flannel, direct or the name of a network manifest"),
             Self::Url => (is_url(text), "a URL such as https://registry.example:5000"),
             Self::Registry => (is_registry(text), "HOST or HOST:PORT"),
+            Self::RegistryPlace => {
+                (Place::parse(text).is_ok(), "HOST, HOST:PORT or HOST:PORT/PREFIX, without https://")
+            }
             Self::RegistryUser => (is_file_name(text), "a name of letters, digits, `.`, `_` and `-`"),
         };
         if ok { Ok(()) } else { Err(format!("{shown:?} is not {what}")) }
@@ -80,6 +86,7 @@ impl Format {
             Self::NetworkName => "^[A-Za-z0-9][A-Za-z0-9._-]*$",
             Self::Url => r"^https?://[^\s]+$",
             Self::Registry => r"^[A-Za-z0-9._:\[\]-]+$",
+            Self::RegistryPlace => r"^[A-Za-z0-9.:\[\]-]+(/[a-z0-9._/-]*)?$",
             Self::RegistryUser => "^[A-Za-z0-9][A-Za-z0-9._-]*$",
         })
     }
@@ -172,6 +179,7 @@ mod tests {
             (Format::AbsolutePath, &["/srv/docker"], &["srv", "/a/../b", "/a/.."]),
             (Format::NetworkName, &["auto", "calico-3.28"], &["../x", "-x", "a b"]),
             (Format::Url, &["https://r.example:5000/v2", "http://10.0.0.1"], &["r.example", "ftp://x", "https://a b"]),
+            (Format::RegistryPlace, &["r.example", "r.example:5000/k8s/x"], &["https://x", "r.example/K8S", "a b"]),
             (Format::Registry, &["r.example", "r.example:5000", "[::1]:5000"], &["https://x", "a/b", "a b"]),
         ] {
             for text in good {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use payload::Bundle;
 
 use crate::deliver::Delivery;
-use crate::flow::registry::Registry;
+use crate::flow::registry::Served;
 use crate::flow::rpms;
 use crate::host::{Facts, HostId, Probe};
 use crate::packages::Wanted;
@@ -51,8 +51,8 @@ pub(super) struct Supply<'a> {
     pub images: &'a [Image],
     pub manifests: &'a [Manifest],
     pub delivery: &'a Delivery,
-    /// The environment's own registry.
-    pub registry: Option<&'a Registry>,
+    /// Registries beside the run's own.
+    pub registries: &'a [Served],
 }
 
 impl Supply<'_> {
@@ -133,9 +133,9 @@ impl<'a> On<'a> {
         pod_network::of(&self.cluster.network)
     }
 
-    /// The file by which its kubelet logs in to the environment's registry, where the runtime cannot.
+    /// The file by which its kubelet logs in to registries, where the runtime cannot.
     pub(super) fn registry_login(&self) -> Option<FileSpec> {
-        registries::login(self.cluster, self.supply.registry, self.keys.pki())
+        registries::login(self.cluster, self.supply.registries)
     }
 
     /// A step on this host.

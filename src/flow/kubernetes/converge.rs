@@ -12,7 +12,7 @@ use crate::flow::error::FlowError;
 use crate::flow::etcd;
 use crate::flow::job::stop_at_problems;
 use crate::flow::problem::Problem;
-use crate::flow::registry::Registry;
+use crate::flow::registry::{Registries, Served};
 use crate::flow::request::{ClusterChange, ClusterCreate, ClusterSettings};
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
@@ -50,7 +50,9 @@ pub struct Converge {
     /// As the control host knows the cluster and its etcd before the run, and the cluster as it is to be.
     pub(super) before: Option<Cluster>,
     own_etcd: Option<etcd::Cluster>,
-    own_registry: Option<Registry>,
+    known_registries: Registries,
+    /// What nodes are to know of them.
+    served: Vec<Served>,
     after: Option<Cluster>,
 }
 
@@ -103,7 +105,8 @@ impl Converge {
             manifests: Vec::new(),
             before: None,
             own_etcd: None,
-            own_registry: None,
+            known_registries: Registries::default(),
+            served: Vec::new(),
             after: None,
         }
     }
@@ -232,10 +235,10 @@ impl Converge {
         hosts.filter(is_new).filter_map(|host| images::check_space(host, runtime.images(), &self.images)).collect()
     }
 
-    /// An earlier operation of the job may have brought it, or removed it from all hosts.
-    fn learn_registry(&mut self, seen: &Seen<'_>) {
-        let registry = seen.registry.clone().or(self.own_registry.take());
-        self.own_registry = registry.filter(|registry| !registry.hosts.is_empty());
+    /// An earlier operation of the job may have brought or removed one.
+    fn learn_registries(&mut self, seen: &Seen<'_>) {
+        self.known_registries.learn(seen);
+        self.served = self.known_registries.served(&seen.pki);
     }
 
     /// The hosts of this run that will run pods, with the files that tell their runtimes of registries.
@@ -245,8 +248,7 @@ impl Converge {
         if cluster.distribution.rules().runs_control_plane() {
             workers.extend(control_plane);
         }
-        let registry = self.own_registry.as_ref();
-        let files = registries::files(&cluster, registry, &scene.environment.pki());
+        let files = registries::files(&cluster, &self.served);
         workers.iter().filter_map(|host| Some((scene.hosts.get(host)?, files.clone()))).collect()
     }
 
@@ -255,8 +257,7 @@ impl Converge {
     }
 
     fn supply<'a>(&'a self, bundle: Option<&'a Bundle>, delivery: &'a Delivery) -> Supply<'a> {
-        let registry = self.own_registry.as_ref();
-        Supply { bundle, images: &self.images, manifests: &self.manifests, delivery, registry }
+        Supply { bundle, images: &self.images, manifests: &self.manifests, delivery, registries: &self.served }
     }
 }
 
@@ -299,7 +300,7 @@ impl Flow for Converge {
         let bundle = asked.bundle;
         self.before = Cluster::load(asked.environment)?;
         self.own_etcd = etcd::Cluster::load(asked.environment)?;
-        self.own_registry = Registry::load(asked.environment)?;
+        self.known_registries = Registries::load(asked.environment)?;
         match (&self.before, &self.settings) {
             (None, None) => return Err(no_cluster(asked.environment)),
             (_, Some(settings)) => preflight::check_request(&self.control_plane, settings, bundle)?,
@@ -350,14 +351,14 @@ impl Flow for Converge {
 
     /// Which files of the site are in the way follows from the registry, which another operation may bring.
     fn observe(&mut self, scene: &Scene<'_>, seen: &mut Seen<'_>) -> Result<(), FlowError> {
-        self.learn_registry(seen);
+        self.learn_registries(seen);
         stop_at_problems(registries::conflicts(&self.registries(scene), scene), scene.events)
     }
 
     fn plan(&mut self, seen: &mut Seen<'_>) -> Result<Plan, FlowError> {
         let cluster = self.decide(seen)?;
         let delivery = seen.delivery.clone();
-        self.learn_registry(seen);
+        self.learn_registries(seen);
         let (hosts, supply) = (self.hosts(), self.supply(seen.bundle, &delivery));
         let packages = wanted_packages(&cluster, &hosts, &self.roles_packages(), &supply, &seen.facts);
         let standing = self.before.as_ref().is_some_and(|known| known.standing);

@@ -69,7 +69,7 @@ impl Flow for ImageSync {
         let keys = ClusterKeys::new(seen.pki.clone(), &self.cluster);
         let (delivery, waits, list) = (seen.delivery.clone(), Waits::default(), Arc::new([]) as Arc<[u8]>);
         let supply =
-            Supply { bundle: seen.bundle, images: &self.images, manifests: &[], delivery: &delivery, registry: None };
+            Supply { bundle: seen.bundle, images: &self.images, manifests: &[], delivery: &delivery, registries: &[] };
         let mut plan = Plan::default();
         for host in self.hosts.iter().map(Target::id) {
             let Some(facts) = seen.facts.get(&host).copied() else { continue };

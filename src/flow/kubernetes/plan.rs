@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::flow::etcd;
 use crate::flow::pki::Pki;
+use crate::flow::registry::Registries;
 use crate::flow::scene::Seen;
 use crate::host::{Facts, HostId};
 use crate::packages::Wanted;
@@ -107,8 +108,11 @@ fn no_list() -> Arc<[u8]> {
 /// What a host has by its roles in a cluster.
 pub(super) fn owned(cluster: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Vec<Owned> {
     let keys = ClusterKeys::new(seen.pki.clone(), cluster);
-    let registry = seen.registry.as_ref();
-    let supply = Supply { bundle: seen.bundle, images: &[], manifests: &[], delivery: &seen.delivery, registry };
+    let mut known = Registries::default();
+    known.learn(seen);
+    let registries = known.served(&seen.pki);
+    let (bundle, delivery) = (seen.bundle, &seen.delivery);
+    let supply = Supply { bundle, images: &[], manifests: &[], delivery, registries: &registries };
     let (waits, list) = (Waits::default(), no_list());
     let on = On { cluster, host, facts, keys: &keys, supply: &supply, waits: &waits, list: &list, publishes: false };
     component::owned(cluster.distribution.rules().components(), &on)

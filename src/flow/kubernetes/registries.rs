@@ -1,12 +1,11 @@
-//! Registries that a node's container runtime pulls from beside the run's own: the environment's, which it trusts and logs in
-//! to, mirrors of docker.io, and registries without TLS. Upstream's names are asked of the environment's registry first.
+//! Registries that a node's container runtime pulls from beside the run's own: the environment's and the site's, which it
+//! trusts and logs in to, mirrors of docker.io, and registries without TLS. Upstream's names are asked of the first two first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::flow::pki::Pki;
 use crate::flow::problem::Problem;
-use crate::flow::registry::{NodeLogin, Registry};
+use crate::flow::registry::Served;
 use crate::flow::scene::Scene;
 use crate::host::{Command, HostId, Secret, for_each};
 use crate::plan::{Made, RunHost, Step, StepError};
@@ -33,7 +32,7 @@ impl Component for Registries {
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
-        let files = files(on.cluster, on.supply.registry, on.keys.pki());
+        let files = files(on.cluster, on.supply.registries);
         // Also without any file: an earlier run may have known a registry.
         let files = OnlyFiles { files, within: &[CONTAINERD, DOCKER, LOGINS] };
         vec![on.step("registries.configure", "let the container runtime know its registries", files)]
@@ -41,41 +40,43 @@ impl Component for Registries {
 }
 
 /// The files from which the container runtime of a cluster's nodes knows its registries, the same on all nodes.
-pub(super) fn files(cluster: &Cluster, registry: Option<&Registry>, pki: &Pki) -> Files {
-    let login = registry.filter(|r| !r.users.is_empty()).map(|_| NodeLogin::new(pki));
-    let ca = || Registry::authority(pki).cert();
-    let names: BTreeMap<String, String> = registry.map(Registry::names).unwrap_or_default();
+pub(super) fn files(cluster: &Cluster, registries: &[Served]) -> Files {
     let mut files = Vec::new();
     if cluster.containerd {
-        let addresses: BTreeSet<&String> = names.values().collect();
-        let trusted = |address: &&String| Endpoint {
-            url: format!("https://{address}"),
-            ca: Some(format!("{CONTAINERD}/{address}/ca.crt")),
-            login: login.clone(),
-        };
-        let own: Vec<Endpoint> = addresses.iter().map(trusted).collect();
-        for (folder, hosts) in folders(cluster, own, &names) {
+        for (folder, hosts) in folders(cluster, registries) {
             files.push(hosts.file(format!("{CONTAINERD}/{folder}/hosts.toml")));
         }
-        files.extend(addresses.iter().map(|address| FileSpec::made(format!("{CONTAINERD}/{address}/ca.crt"), ca())));
+        for Served { address, ca, .. } in registries {
+            files.extend(ca.clone().map(|ca| FileSpec::made(ca_path(address), ca)));
+        }
     } else {
-        files.extend(names.keys().map(|name| FileSpec::made(format!("{DOCKER}/{name}/ca.crt"), ca())));
-        files.extend(self::login(cluster, registry, pki));
+        for Served { names, ca, .. } in registries {
+            let of = |name: &String| Some(FileSpec::made(format!("{DOCKER}/{name}/ca.crt"), ca.clone()?));
+            files.extend(names.iter().filter_map(of));
+        }
+        files.extend(self::login(cluster, registries));
     }
     Files(files)
 }
 
-/// The kubelet's file of logins; containerd has them in its own.
-pub(super) fn login(cluster: &Cluster, registry: Option<&Registry>, pki: &Pki) -> Option<FileSpec> {
-    let registry = registry.filter(|registry| !registry.users.is_empty() && !cluster.containerd)?;
-    let logins = Logins { names: registry.names().into_keys().collect(), login: NodeLogin::new(pki) };
-    Some(FileSpec::secret(LOGINS, Arc::new(logins), "root"))
+fn ca_path(address: &str) -> String {
+    format!("{CONTAINERD}/{address}/ca.crt")
 }
 
-/// What is in the folder of each registry. The environment's own is reached by its address, whatever name is asked for: a node
-/// need not resolve it.
-fn folders(cluster: &Cluster, own: Vec<Endpoint>, names: &BTreeMap<String, String>) -> BTreeMap<String, Hosts> {
-    let plain = |url: &String| Endpoint { url: url.clone(), ca: None, login: None };
+/// The kubelet's file of logins; containerd has them in its own.
+pub(super) fn login(cluster: &Cluster, registries: &[Served]) -> Option<FileSpec> {
+    let mut logins = BTreeMap::new();
+    for Served { names, login, .. } in registries.iter().filter(|_| !cluster.containerd) {
+        logins.extend(names.iter().filter_map(|name| Some((name.clone(), login.clone()?))));
+    }
+    (!logins.is_empty()).then(|| FileSpec::secret(LOGINS, Arc::new(Logins(logins)), "root"))
+}
+
+/// What is in the folder of each registry. A registry is reached by its own address, whatever name is asked for: a node need
+/// not resolve it.
+fn folders(cluster: &Cluster, registries: &[Served]) -> BTreeMap<String, Hosts> {
+    let plain = |url: &String| Endpoint { url: url.clone(), ..Endpoint::default() };
+    let mirrors: Vec<Endpoint> = registries.iter().map(Endpoint::of_upstream).collect();
     let mut folders = BTreeMap::new();
     let settings = &cluster.settings;
     for registry in &settings.insecure_registries {
@@ -84,27 +85,49 @@ fn folders(cluster: &Cluster, own: Vec<Endpoint>, names: &BTreeMap<String, Strin
         folders.insert(registry.clone(), hosts);
     }
     if !settings.registry_mirrors.is_empty() {
-        let endpoints = own.iter().cloned().chain(settings.registry_mirrors.iter().map(plain)).collect();
+        let endpoints = mirrors.iter().cloned().chain(settings.registry_mirrors.iter().map(plain)).collect();
         folders.insert("docker.io".to_owned(), Hosts { server: None, endpoints });
     }
-    for (name, address) in names {
-        let url = format!("https://{address}");
-        let endpoints: Vec<Endpoint> = own.iter().filter(|endpoint| endpoint.url == url).cloned().collect();
-        folders.insert(name.clone(), Hosts { server: Some(url), endpoints });
+    for registry in registries {
+        let own = Endpoint::of(registry);
+        for name in &registry.names {
+            folders.insert(name.clone(), Hosts { server: Some(own.url.clone()), endpoints: vec![own.clone()] });
+        }
     }
-    if !own.is_empty() {
-        folders.insert(ALL_OTHERS.to_owned(), Hosts { server: None, endpoints: own });
+    if !mirrors.is_empty() {
+        folders.insert(ALL_OTHERS.to_owned(), Hosts { server: None, endpoints: mirrors });
     }
     folders
 }
 
 /// A server that is asked for images.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Endpoint {
     url: String,
+    /// The URL is all that stands before an image's name: it has more than the server.
+    whole: bool,
     /// The authority that it is trusted by.
     ca: Option<String>,
-    login: Option<NodeLogin>,
+    /// In base64.
+    login: Option<Arc<dyn Made>>,
+}
+
+impl Endpoint {
+    /// For images that are named by it.
+    fn of(registry: &Served) -> Self {
+        let Served { address, ca, login, .. } = registry;
+        let ca = ca.as_ref().map(|_| ca_path(address));
+        Self { url: format!("https://{address}"), whole: false, ca, login: login.clone() }
+    }
+
+    /// For images by upstream's names.
+    fn of_upstream(registry: &Served) -> Self {
+        let own = Self::of(registry);
+        match registry.prefix.as_str() {
+            "" => own,
+            prefix => Self { url: format!("{}/v2/{prefix}", own.url), whole: true, ..own },
+        }
+    }
 }
 
 /// A `hosts.toml`.
@@ -121,61 +144,78 @@ impl Hosts {
         if self.endpoints.iter().any(|endpoint| endpoint.login.is_some()) {
             return FileSpec::secret(path, Arc::new(self), "root");
         }
-        FileSpec::text(path, self.text(None))
+        FileSpec::text(path, self.text(&[]))
     }
 
-    /// `basic`: the login, in base64.
-    fn text(&self, basic: Option<&str>) -> String {
+    /// `logins`: those of the servers, in base64, in their order.
+    fn text(&self, logins: &[Option<Secret>]) -> String {
         // A JSON string is a basic string of TOML too.
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let mut text = "# Written by sunshine-installer.\n".to_owned();
         if let Some(server) = &self.server {
             text.push_str(&format!("server = {}\n", quoted(server)));
         }
-        for endpoint in &self.endpoints {
+        for (place, endpoint) in self.endpoints.iter().enumerate() {
             let url = quoted(&endpoint.url);
             text.push_str(&format!("[host.{url}]\n  capabilities = [\"pull\", \"resolve\"]\n"));
+            if endpoint.whole {
+                text.push_str("  override_path = true\n");
+            }
             if let Some(ca) = &endpoint.ca {
                 text.push_str(&format!("  ca = {}\n", quoted(ca)));
             }
-            if let Some(basic) = basic.filter(|_| endpoint.login.is_some()) {
-                let header = quoted(&format!("Basic {basic}"));
+            if let Some(Some(basic)) = logins.get(place) {
+                let header = quoted(&format!("Basic {}", basic.expose()));
                 text.push_str(&format!("  [host.{url}.header]\n    Authorization = [{header}]\n"));
             }
         }
         text
     }
 
-    fn login(&self) -> Option<&NodeLogin> {
-        self.endpoints.iter().find_map(|endpoint| endpoint.login.as_ref())
+    fn logins(&self) -> impl Iterator<Item = &Arc<dyn Made>> {
+        self.endpoints.iter().filter_map(|endpoint| endpoint.login.as_ref())
     }
 }
 
 impl Made for Hosts {
     fn name(&self) -> String {
-        "hosts.toml".to_owned()
+        let logins: Vec<String> = self.logins().map(|login| login.name()).collect();
+        format!("hosts.toml with {}", logins.join(", "))
     }
 
     fn content(&self) -> Result<Option<Secret>, StepError> {
-        let basic = self.login().map(NodeLogin::basic).transpose()?.flatten();
-        Ok(basic.map(|basic| Secret::new(self.text(Some(basic.expose())))))
+        let mut logins = Vec::new();
+        for endpoint in &self.endpoints {
+            let login = endpoint.login.as_ref().map(|login| login.content()).transpose()?;
+            match login {
+                Some(None) => return Ok(None),
+                Some(login) => logins.push(login),
+                None => logins.push(None),
+            }
+        }
+        Ok(Some(Secret::new(self.text(&logins))))
     }
 
     fn missing(&self) -> Result<Vec<String>, StepError> {
-        self.login().map_or(Ok(Vec::new()), |login| login.key().missing())
+        missing(self.logins())
     }
 
     fn make(&self) -> Result<(), StepError> {
-        self.login().map_or(Ok(()), |login| login.key().make())
+        self.logins().try_for_each(|login| login.make())
     }
 }
 
-/// The kubelet's `config.json`, in the form of Docker's.
-#[derive(Debug)]
-struct Logins {
-    names: Vec<String>,
-    login: NodeLogin,
+fn missing<'a>(logins: impl Iterator<Item = &'a Arc<dyn Made>>) -> Result<Vec<String>, StepError> {
+    let mut missing = BTreeSet::new();
+    for login in logins {
+        missing.extend(login.missing()?);
+    }
+    Ok(missing.into_iter().collect())
 }
+
+/// The kubelet's `config.json`, in the form of Docker's: logins in base64, by registry.
+#[derive(Debug)]
+struct Logins(BTreeMap<String, Arc<dyn Made>>);
 
 impl Made for Logins {
     fn name(&self) -> String {
@@ -183,18 +223,20 @@ impl Made for Logins {
     }
 
     fn content(&self) -> Result<Option<Secret>, StepError> {
-        let Some(basic) = self.login.basic()? else { return Ok(None) };
-        let login = |name: &String| (name.clone(), serde_json::json!({"auth": basic.expose()}));
-        let auths: serde_json::Map<String, serde_json::Value> = self.names.iter().map(login).collect();
+        let mut auths = serde_json::Map::new();
+        for (name, login) in &self.0 {
+            let Some(basic) = login.content()? else { return Ok(None) };
+            auths.insert(name.clone(), serde_json::json!({"auth": basic.expose()}));
+        }
         Ok(Some(Secret::new(format!("{:#}\n", serde_json::json!({"auths": auths})))))
     }
 
     fn missing(&self) -> Result<Vec<String>, StepError> {
-        self.login.key().missing()
+        missing(self.0.values())
     }
 
     fn make(&self) -> Result<(), StepError> {
-        self.login.key().make()
+        self.0.values().try_for_each(|login| login.make())
     }
 }
 
@@ -233,6 +275,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::flow::pki::Pki;
+    use crate::flow::registry::Registries;
     use crate::resource::Content;
 
     /// A cluster with a mirror and a registry without TLS, and what its nodes get to know of a registry.
@@ -244,17 +288,24 @@ mod tests {
         }))
         .unwrap();
         let machine = json!({"name": "host3", "address": "10.0.0.3"});
-        let registry = json!({"port": 5000, "storage": "/r", "users": users, "hosts": {"r.example": machine}});
-        let registry: Registry = serde_json::from_value(registry).unwrap();
+        let own = json!({"port": 5000, "storage": "/r", "users": users, "hosts": {"r.example": machine}});
+        let site = json!({"address": "harbor.corp", "prefix": "k8s", "ca_file": null, "user": "robot"});
+        let registries = Registries {
+            own: Some(serde_json::from_value(own).unwrap()),
+            site: Some(serde_json::from_value(site).unwrap()),
+        };
         let dir = tempfile::tempdir().unwrap();
         let pki = Pki::new(camino::Utf8Path::from_path(dir.path()).unwrap().join("pki"), false);
-        Registry::authority(&pki).cert().make().unwrap();
-        NodeLogin::new(&pki).key().make().unwrap();
+        pki.given("site-registry", "password", Some(Secret::new("geheim"))).make().unwrap();
+        let registries = registries.served(&pki);
+        for registry in &registries {
+            registry.ca.iter().chain(&registry.login).for_each(|made| made.make().unwrap());
+        }
         let text = |file: &FileSpec| match &file.content {
             Content::Bytes(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
             Content::Made(made) => made.content().unwrap().unwrap().expose().to_owned(),
         };
-        let files = files(&cluster, Some(&registry), &pki);
+        let files = files(&cluster, &registries);
         for file in &files.0 {
             assert_eq!(file.meta.mode == 0o600, text(file).contains("Basic ") || file.path == LOGINS, "{}", file.path);
         }
@@ -270,11 +321,23 @@ mod tests {
             assert!(hosts(name).contains("ca = \"/etc/containerd/certs.d/10.0.0.3:5000/ca.crt\""), "{}", hosts(name));
             assert!(hosts(name).contains("Authorization = [\"Basic "), "{}", hosts(name));
         }
-        assert!(!hosts(ALL_OTHERS).contains("server ="));
+        let upstream = hosts(ALL_OTHERS);
+        assert!(!upstream.contains("server ="));
+        let prefixed =
+            "[host.\"https://harbor.corp/v2/k8s\"]\n  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n";
+        assert!(upstream.find("10.0.0.3:5000") < upstream.find(prefixed) && upstream.contains(prefixed), "{upstream}");
+        let site = hosts("harbor.corp");
+        // robot:geheim
+        assert!(
+            site.contains("server = \"https://harbor.corp\"\n") && site.contains("Basic cm9ib3Q6Z2VoZWlt"),
+            "{site}"
+        );
+        assert!(!site.contains("override_path") && !site.contains("ca ="), "{site}");
         let (own, mirror) = ("[host.\"https://10.0.0.3:5000\"]", "[host.\"https://m.example\"]");
         assert!(hosts("docker.io").find(own) < hosts("docker.io").find(mirror));
         assert!(hosts("plain.example:5000").contains("server = \"http://plain.example:5000\"\n[host.\"http://"));
-        assert!(rendered(true, &json!({})).values().all(|text| !text.contains("Basic")), "no users, no login");
+        let anonymous = rendered(true, &json!({}));
+        assert!(!anonymous[&format!("{CONTAINERD}/10.0.0.3:5000/hosts.toml")].contains("Basic"), "no users, no login");
     }
 
     #[test]
@@ -285,6 +348,9 @@ mod tests {
             assert!(files[&format!("{DOCKER}/{name}/ca.crt")].starts_with("-----BEGIN CERTIFICATE"));
             assert!(logins["auths"][name]["auth"].is_string());
         }
-        assert!(!rendered(false, &json!({})).contains_key(LOGINS));
+        assert!(logins["auths"]["harbor.corp"]["auth"].is_string());
+        assert!(!files.contains_key(&format!("{DOCKER}/harbor.corp/ca.crt")), "hosts trust it anyway");
+        let logins: Value = serde_json::from_str(&rendered(false, &json!({}))[LOGINS]).unwrap();
+        assert!(logins["auths"]["10.0.0.3:5000"].is_null(), "no users, no login");
     }
 }

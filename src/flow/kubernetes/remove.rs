@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
 use crate::flow::problem::Problem;
-use crate::flow::registry::Registry;
+use crate::flow::registry::{Registries, Site};
 use crate::flow::request::ClusterRemove;
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::host::{Facts, HostId, Target};
@@ -30,13 +30,13 @@ pub struct Remove {
     known: Option<Cluster>,
     /// Hosts that stay members of the environment's etcd cluster.
     members: Vec<HostId>,
-    /// The environment's registry, which hosts that lose a role no longer trust.
-    registry: Option<Registry>,
+    /// Which hosts that lose a role no longer trust.
+    registries: Registries,
 }
 
 impl Remove {
     pub fn new(request: ClusterRemove) -> Self {
-        Self { request, known: None, members: Vec::new(), registry: None }
+        Self { request, known: None, members: Vec::new(), registries: Registries::default() }
     }
 
     /// The hosts that lose a role in this run, with their credentials.
@@ -71,7 +71,7 @@ impl Remove {
     /// What is removed from one host: everything when it keeps no role, else what none of its other roles has.
     fn undo(&self, known: &Cluster, rest: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Undo {
         let keeps_role = rest.control_plane.contains_key(host) || rest.workers.contains_key(host);
-        let is_registry = self.registry.as_ref().is_some_and(|registry| registry.hosts.contains_key(host));
+        let is_registry = self.registries.own.as_ref().is_some_and(|registry| registry.hosts.contains_key(host));
         if !keeps_role && !is_registry && !self.members.iter().any(|m| m == host) {
             return Undo::All { wipe: Vec::new() };
         }
@@ -129,7 +129,7 @@ impl Flow for Remove {
         let going: Vec<HostId> = self.request.etcd.iter().map(Target::id).collect();
         let etcd = etcd::Cluster::load(asked.environment)?.map(|c| c.members).unwrap_or_default();
         self.members = etcd.into_keys().filter(|m| !going.contains(m)).collect();
-        self.registry = Registry::load(asked.environment)?;
+        self.registries = Registries::load(asked.environment)?;
         if self.rest(&known).control_plane.is_empty() {
             let last: Vec<_> = known.control_plane.keys().map(HostId::as_str).collect();
             return Err(FlowError::request_with_help(
@@ -177,7 +177,8 @@ impl Flow for Remove {
         let leaving = self.leaving();
         let rest = self.rest(known);
         seen.cluster = Some(rest.clone());
-        seen.registry.clone_from(&self.registry);
+        seen.registry.clone_from(&self.registries.own);
+        seen.site_registry = Some(Site(self.registries.site.clone()));
         if leaving.is_empty() {
             return Ok(plan);
         }

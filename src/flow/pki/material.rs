@@ -11,6 +11,7 @@ use crate::host::Secret;
 use crate::plan::{Check, Cx, Made, StepError, Work};
 
 use super::authority::{Authority, CertRequest, KeyPairPem, PkiError};
+use super::given::Given;
 
 /// What an authority vouches for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +63,16 @@ impl Pki {
 
     fn open(&self, purpose: Purpose) -> Result<Option<Authority>, PkiError> {
         Authority::open(&self.dir.join(purpose.folder()))
+    }
+
+    /// What the site gives, such as `ca.crt` in the folder `site-registry`: kept where it is given `now`, else what was kept.
+    pub fn given(&self, folder: &str, file: &str, now: Option<Secret>) -> Arc<dyn Made> {
+        Arc::new(Given { name: format!("{folder}/{file}"), path: self.given_file(folder, file), now })
+    }
+
+    /// Where that is kept.
+    pub fn given_file(&self, folder: &str, file: &str) -> Utf8PathBuf {
+        self.dir.join(folder).join(file)
     }
 
     /// What a plan asks of the authority for `purpose`.

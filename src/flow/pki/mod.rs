@@ -6,6 +6,7 @@
 //! ([`Material`]): they are made by a step of it.
 
 mod authority;
+mod given;
 mod material;
 
 pub use authority::{

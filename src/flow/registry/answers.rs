@@ -1,5 +1,6 @@
 //! The proof that a registry works: it answers over TLS, by the certificate that its clients will check.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::host::Command;
@@ -13,14 +14,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Answers {
     /// `HOST:PORT`
     pub address: String,
-    /// The authority's certificate on the host.
+    /// What a name in it stands for.
+    pub at: IpAddr,
+    pub port: u16,
+    /// The authority's certificate on the host; empty for those that it trusts anyway.
     pub ca: String,
 }
 
-/// `$1` address, `$2` authority, `$3` seconds. Status 401: it asks for a login.
+/// `$1` address, `$2` authority or nothing, `$3` seconds, `$4` `NAME:PORT:ADDRESS` where the
+/// host itself need not know the name in `$1`. Status 401: it asks for a login.
 const ASK: &str = r#"ask() {
   if command -v curl >/dev/null 2>&1; then
-    curl -q -sS -o /dev/null -m 5 --noproxy '*' --cacert "$2" -w '%{http_code}' "https://$1/v2/"
+    curl -q -sS -o /dev/null -m 5 --noproxy '*' ${3:+--resolve "$3"} ${2:+--cacert "$2"} -w '%{http_code}' "https://$1/v2/"
     return
   fi
   for python in /usr/libexec/platform-python python3 python2 python; do
@@ -32,7 +37,7 @@ try:
     from urllib.error import HTTPError
 except ImportError:
     from urllib2 import build_opener, HTTPError, HTTPSHandler, ProxyHandler
-handlers = ProxyHandler({}), HTTPSHandler(context=ssl.create_default_context(cafile=sys.argv[2]))
+handlers = ProxyHandler({}), HTTPSHandler(context=ssl.create_default_context(cafile=sys.argv[2] or None))
 try:
     print(build_opener(*handlers).open("https://%s/v2/" % sys.argv[1], timeout=5).getcode())
 except HTTPError as error:
@@ -44,19 +49,22 @@ except HTTPError as error:
 }
 end=$(($(date +%s) + $3))
 while :; do
-  case $(ask "$1" "$2" 2>&1) in
+  case $(ask "$1" "$2" "$4" 2>&1) in
     200|401) exit 0;;
   esac
   [ "$(date +%s)" -lt "$end" ] || break
   sleep 0.3
 done
-echo "https://$1/v2/ does not answer: $(ask "$1" "$2" 2>&1)" >&2
+echo "https://$1/v2/ does not answer: $(ask "$1" "$2" "$4" 2>&1)" >&2
 exit 70"#;
 
 impl Answers {
     fn ask(&self, patience: Duration) -> Command {
+        let name = self.address.rsplit_once(':').map_or("", |(name, _)| name);
+        let is_name = !name.starts_with('[') && name.parse::<IpAddr>().is_err();
+        let resolved = if is_name { format!("{name}:{}:{}", self.port, self.at) } else { String::new() };
         Command::script(ASK)
-            .args([self.address.as_str(), &self.ca, &patience.as_secs().to_string()])
+            .args([self.address.as_str(), &self.ca, &patience.as_secs().to_string(), &resolved])
             .timeout(patience + Duration::from_secs(30))
             .label("ask the registry")
     }

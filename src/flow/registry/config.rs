@@ -35,12 +35,16 @@ pub(super) fn ca_path(package: &Package) -> String {
 pub(super) fn files(registry: &Registry, host: &HostId, machine: &Machine, package: &Package, pki: &Pki) -> Files {
     let folder = package.folder;
     let path = |name: &str| format!("{folder}/{name}");
-    let keys = certificate(pki, host, machine);
-    let mut files = vec![
-        FileSpec::made(ca_path(package), Registry::authority(pki).cert()),
-        FileSpec::made(path("tls.crt"), keys.cert()),
-        FileSpec::secret(path("tls.key"), keys.key(), package.user),
-    ];
+    let (cert, key) = match &registry.certificate {
+        Some(site) => (site.cert(pki), site.key(pki)),
+        None => {
+            let keys = certificate(pki, host, machine);
+            (keys.cert(), keys.key())
+        }
+    };
+    let ca = registry.authority(pki).map(|ca| FileSpec::made(ca_path(package), ca));
+    let mut files: Vec<FileSpec> = ca.into_iter().collect();
+    files.extend([FileSpec::made(path("tls.crt"), cert), FileSpec::secret(path("tls.key"), key, package.user)]);
     let mut config = json!({
         "version": 0.1,
         "log": {"fields": {"service": "registry"}},

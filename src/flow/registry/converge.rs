@@ -13,6 +13,7 @@ use crate::host::{Facts, HostId, Target};
 use crate::packages::Wanted;
 use crate::plan::{Plan, RunHost, RunReport};
 
+use super::certificate::SiteCertificate;
 use super::package;
 use super::plan::make_plan;
 use super::state::{Machine, Registry};
@@ -47,7 +48,8 @@ impl Converge {
         let Some(registry) = &mut self.after else { return Ok(()) };
         for target in &self.hosts {
             if let Some(facts) = seen.facts.get(&target.id()) {
-                registry.hosts.insert(target.id(), machine(target, facts)?);
+                let machine = called(machine(target, facts)?, target, registry.certificate.as_ref());
+                registry.hosts.insert(target.id(), machine);
             }
         }
         seen.registry = Some(registry.clone());
@@ -56,6 +58,24 @@ impl Converge {
 
     fn ids(&self) -> Vec<HostId> {
         self.hosts.iter().map(Target::id).collect()
+    }
+
+    /// A certificate of the site must be for the host, by its address or one of its names.
+    fn check_certificate(&self, host: &RunHost) -> Option<Problem> {
+        let id = host.host.name();
+        let target = self.hosts.iter().find(|target| target.id() == *id)?;
+        let site = self.after.as_ref()?.certificate.as_ref()?;
+        let machine = machine(target, &host.facts).ok()?;
+        let (address, name) = (machine.address.to_string(), machine.name.clone());
+        if site.covered([address.as_str(), id.address(), name.as_str()]).is_some() {
+            return None;
+        }
+        let text = format!(
+            "the certificate in {} is for {}, and for neither {address} nor {name}",
+            site.files.certificate,
+            site.names.join(", ")
+        );
+        Some(Problem::error(id, text, "give a certificate whose subject alternative names have one of them"))
     }
 
     fn check_host(&self, host: &RunHost, scene: &Scene<'_>) -> Vec<Problem> {
@@ -74,6 +94,7 @@ impl Converge {
             let text = format!("port {} is taken by {by}", registry.port);
             problems.push(Problem::error(name, text, "stop that service, or choose another with registry.port"));
         }
+        problems.extend(self.check_certificate(host));
         if host.facts.disk_free_of(&registry.storage).is_some_and(|free| free < MIN_DISK) {
             let text = format!("{} has less than {MIN_DISK} bytes free for images", registry.storage);
             problems.push(Problem::warning(Some(name), text, Some("name a data disk with registry.storage".into())));
@@ -82,12 +103,24 @@ impl Converge {
     }
 }
 
+/// By the first of its address and names that a certificate of the site is for.
+fn called(machine: Machine, target: &Target, site: Option<&SiteCertificate>) -> Machine {
+    let Some(site) = site else { return machine };
+    let address = machine.address.to_string();
+    if site.covered([address.as_str()]).is_some() {
+        return machine;
+    }
+    let id = target.id();
+    let called = site.covered([id.address(), machine.name.as_str()]).map(str::to_owned);
+    Machine { called, ..machine }
+}
+
 fn machine(target: &Target, facts: &Facts) -> Result<Machine, FlowError> {
     let address = etcd::member_address(target, facts).ok_or_else(|| FlowError::Failed {
         error: format!("{} has no address that the others could reach", target.id()),
         help: Some("give it an address and a default route".to_owned()),
     })?;
-    Ok(Machine { name: facts.hostname.to_ascii_lowercase(), address })
+    Ok(Machine { name: facts.hostname.to_ascii_lowercase(), address, called: None })
 }
 
 impl Flow for Converge {
@@ -105,8 +138,15 @@ impl Flow for Converge {
     fn check_request(&mut self, asked: &Asked<'_>) -> Result<Vec<Problem>, FlowError> {
         let known = Registry::load(asked.environment)?;
         let Ok(RegistryCreate { settings, .. }) = &self.request else {
+            let site = known.iter().flat_map(|known| &known.certificate);
+            let kept = site.map(|site| {
+                let text = format!("the registry's certificate is the site's own, from {}", site.files.certificate);
+                let help = "a new one is given with `cluster apply`";
+                Problem::warning(None, text, Some(help.to_owned()))
+            });
+            let problems = kept.collect();
             self.after = known;
-            return Ok(Vec::new());
+            return Ok(problems);
         };
         let none = BTreeMap::new();
         let users = users::hashes(&settings.users, known.as_ref().map_or(&none, |known| &known.users))?;
@@ -116,7 +156,9 @@ impl Flow for Converge {
             problems.push(Problem::warning(None, text, Some("name them with registry.users".to_owned())));
         }
         let hosts = known.map(|known| known.hosts).unwrap_or_default();
-        self.after = Some(Registry { port: settings.port, storage: settings.storage.clone(), users, hosts });
+        let certificate = settings.certificate.as_ref().map(SiteCertificate::read).transpose()?;
+        let (port, storage) = (settings.port, settings.storage.clone());
+        self.after = Some(Registry { port, storage, users, certificate, hosts });
         Ok(problems)
     }
 

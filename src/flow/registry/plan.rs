@@ -34,7 +34,11 @@ pub(super) fn owned(registry: &Registry, host: &HostId, facts: &Facts, seen: &Se
 
 /// The proof that it works.
 pub(super) fn answers(host: &HostId, registry: &Registry, machine: &Machine, package: &Package) -> Step {
-    let answers = Answers { address: registry.address(machine), ca: config::ca_path(package) };
+    let ca = match &registry.certificate {
+        Some(site) if site.files.ca.is_none() => String::new(),
+        _ => config::ca_path(package),
+    };
+    let answers = Answers { address: registry.address(machine), at: machine.address, port: registry.port, ca };
     Step::on(host, "registry.answers", "ask the registry over TLS", answers)
 }
 

@@ -2,14 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::error::FlowError;
-use crate::flow::pki::{Ask, Material, Pki, Purpose};
+use crate::flow::pki::{Ask, Pki, Purpose};
 use crate::flow::state::Environment;
 use crate::host::HostId;
+use crate::plan::Made;
+
+use super::certificate::SiteCertificate;
+use super::served::Served;
+use super::users::NodeLogin;
 
 /// A registry as it was set up; each of its hosts has images of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +25,9 @@ pub struct Registry {
     pub storage: String,
     /// Hashes of passwords (bcrypt), by user.
     pub users: BTreeMap<String, String>,
+    /// The site's own, in place of one that the environment's authority signs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<SiteCertificate>,
     pub hosts: BTreeMap<HostId, Machine>,
 }
 
@@ -29,6 +38,9 @@ pub struct Machine {
     pub name: String,
     /// By which others reach it.
     pub address: IpAddr,
+    /// By which clients call it instead, where its certificate is not for the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called: Option<String>,
 }
 
 /// Nothing to remove from, to clean up or to ask.
@@ -76,7 +88,10 @@ impl Registry {
 
     /// `HOST:PORT` of one of its hosts.
     pub fn address(&self, machine: &Machine) -> String {
-        SocketAddr::new(machine.address, self.port).to_string()
+        match &machine.called {
+            Some(name) => format!("{name}:{}", self.port),
+            None => SocketAddr::new(machine.address, self.port).to_string(),
+        }
     }
 
     /// `HOST:PORT` of each host.
@@ -84,29 +99,44 @@ impl Registry {
         self.hosts.values().map(|machine| self.address(machine))
     }
 
-    /// All `NAME:PORT` by which it may be called, each with the `HOST:PORT` that answers: the address, the host's own name, and
-    /// the name by which the site knows the host.
-    pub fn names(&self) -> BTreeMap<String, String> {
-        let mut names = BTreeMap::new();
-        for (host, machine) in &self.hosts {
-            let address = self.address(machine);
-            for name in
-                [machine.name.as_str(), host.address()].into_iter().filter(|name| name.parse::<IpAddr>().is_err())
-            {
-                names.insert(format!("{name}:{}", self.port), address.clone());
-            }
-            names.insert(address.clone(), address);
+    /// All `NAME:PORT` by which a host of it may be called: the address, the host's own name, and the name by which the site
+    /// knows the host.
+    fn names(&self, host: &HostId, machine: &Machine) -> BTreeSet<String> {
+        let names = [machine.name.as_str(), host.address()].into_iter().filter(|name| name.parse::<IpAddr>().is_err());
+        let names = names.map(|name| format!("{name}:{}", self.port));
+        let address = SocketAddr::new(machine.address, self.port).to_string();
+        names.chain([address, self.address(machine)]).collect()
+    }
+
+    /// Whether it may be called so: `NAME:PORT`.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.hosts.iter().any(|(host, machine)| self.names(host, machine).contains(name))
+    }
+
+    /// What nodes must know of each of its hosts.
+    pub(super) fn served(&self, pki: &Pki) -> impl Iterator<Item = Served> {
+        self.hosts.iter().map(|(host, machine)| Served {
+            names: self.names(host, machine),
+            address: self.address(machine),
+            prefix: String::new(),
+            ca: self.authority(pki),
+            login: (!self.users.is_empty()).then(|| Arc::new(NodeLogin::new(pki)) as Arc<dyn Made>),
+        })
+    }
+
+    /// The file on the control host that its clients trust; `None` where they trust the certificate anyway.
+    pub fn authority_file(&self, pki: &Pki) -> Option<Utf8PathBuf> {
+        match &self.certificate {
+            Some(site) => site.ca_file(pki),
+            None => Some(pki.authority_file(Purpose::Registry)),
         }
-        names
     }
 
-    /// The file on the control host that its clients trust.
-    pub fn authority_file(environment: &Environment) -> Utf8PathBuf {
-        environment.pki().authority_file(Purpose::Registry)
-    }
-
-    /// The certificate that its clients trust.
-    pub fn authority(pki: &Pki) -> Material {
-        pki.material(Purpose::Registry, Ask::Authority)
+    /// The certificate that its clients trust; `None` likewise.
+    pub(super) fn authority(&self, pki: &Pki) -> Option<Arc<dyn Made>> {
+        match &self.certificate {
+            Some(site) => site.ca(pki),
+            None => Some(pki.material(Purpose::Registry, Ask::Authority).cert()),
+        }
     }
 }

@@ -37,8 +37,9 @@ impl Status {
 /// When there is none, or its state cannot be read.
 pub fn status(environment: &Environment) -> Result<Status, FlowError> {
     let registry = Registry::of(environment)?;
+    let ca = registry.authority_file(&environment.pki());
     let ask = |address: String| {
-        let ca = Some(Registry::authority_file(environment));
+        let ca = ca.clone();
         let at = registry::Registry { address: address.clone(), plain_http: false, ca, login: None };
         let error = Client::new(at).and_then(|mut client| client.answers()).err().map(|e| e.to_string());
         HostStatus { address, healthy: error.is_none(), error: error.unwrap_or_default() }

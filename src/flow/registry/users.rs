@@ -2,6 +2,7 @@
 //! whose password follows from a key of the environment. The file is htpasswd's, with bcrypt, as the distribution server reads it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -64,10 +65,10 @@ fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, String> {
 
 /// The nodes' login, made with a key that is never replaced.
 #[derive(Debug, Clone)]
-pub(crate) struct NodeLogin(Material);
+pub(super) struct NodeLogin(Material);
 
 impl NodeLogin {
-    pub(crate) fn new(pki: &Pki) -> Self {
+    pub(super) fn new(pki: &Pki) -> Self {
         Self(pki.material(Purpose::Registry, Ask::LastingKey("nodes")))
     }
 
@@ -76,11 +77,8 @@ impl NodeLogin {
         Ok(key.map(|key| Sha256::new().chain_update(of).chain_update(key.expose()).finalize().into()))
     }
 
-    /// `NAME:PASSWORD` in base64, as HTTP's basic authentication has it (RFC 7617).
-    ///
-    /// # Errors
-    /// When the key cannot be read.
-    pub(crate) fn basic(&self) -> Result<Option<Secret>, StepError> {
+    /// `NAME:PASSWORD` in base64.
+    fn basic(&self) -> Result<Option<Secret>, StepError> {
         let password = self.digest("registry password of nodes")?.map(hex::encode);
         Ok(password.map(|password| Secret::new(STANDARD.encode(format!("{NODES}:{password}")))))
     }
@@ -99,8 +97,27 @@ impl NodeLogin {
     }
 
     /// What makes it.
-    pub(crate) fn key(&self) -> std::sync::Arc<dyn Made> {
+    fn key(&self) -> Arc<dyn Made> {
         self.0.key()
+    }
+}
+
+/// The login, as HTTP's basic authentication has it (RFC 7617).
+impl Made for NodeLogin {
+    fn name(&self) -> String {
+        format!("the login of {NODES}")
+    }
+
+    fn content(&self) -> Result<Option<Secret>, StepError> {
+        self.basic()
+    }
+
+    fn missing(&self) -> Result<Vec<String>, StepError> {
+        self.key().missing()
+    }
+
+    fn make(&self) -> Result<(), StepError> {
+        self.key().make()
     }
 }
 

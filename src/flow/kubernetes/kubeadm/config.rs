@@ -139,7 +139,7 @@ mod tests {
         .unwrap();
         let keys = ClusterKeys::new(Pki::new("".into(), true), &cluster);
         let delivery = crate::deliver::Delivery::new(None, crate::deliver::RouteChoice::Auto);
-        let supply = Supply { bundle: None, images: &[], manifests: &[], delivery: &delivery, registry: None };
+        let supply = Supply { bundle: None, images: &[], manifests: &[], delivery: &delivery, registries: &[] };
         let (waits, facts) = (Waits::default(), Facts { cgroup_version, ..Facts::default() });
         let (host, list): (HostId, Arc<[u8]>) = ("10.8.14.200".into(), Arc::new([]));
         let (host, facts) = (&host, &facts);
