@@ -62,7 +62,7 @@ for p; do
   note_dirs "${p%/*}"
   if [ -e "$p" ]; then
     b=$d/backup/$(printf %s "$p" | sha256sum | cut -d' ' -f1)
-    cp -a "$p" "$b.new"; mv -f "$b.new" "$b"; set -- "$@" "$b"; note file "$p" kept
+    cp -a "$p" "$b.new.$$"; mv -f "$b.new.$$" "$b"; set -- "$@" "$b"; note file "$p" kept
   else
     note file "$p" -
   fi

@@ -42,8 +42,8 @@ const LOOK: &str = r#"rpm -q --qf '%{NAME}\t%{EPOCHNUM}:%{VERSION}-%{RELEASE}\t%
 /// Before a transaction: which packages are there. A list that a killed run left is older, and stays.
 const BEFORE: &str = r#"set -eu
 [ -e "$d/packages.before" ] || {
-  rpm -qa --qf '%{NAME}.%{ARCH}\n' | sort -u >"$d/packages.before.new"
-  mv "$d/packages.before.new" "$d/packages.before"
+  rpm -qa --qf '%{NAME}.%{ARCH}\n' | sort -u >"$d/packages.before.new.$$"
+  mv "$d/packages.before.new.$$" "$d/packages.before"
 }"#;
 
 /// After it: what is new goes into the record.

@@ -122,8 +122,8 @@ systemctl $3 $verb -- "$1" || {
   exit $s
 }
 [ -n "$2" ] || exit 0
-printf '%s\n' "$2" >"$d/started/$1.new"
-mv -f "$d/started/$1.new" "$d/started/$1""#
+printf '%s\n' "$2" >"$d/started/$1.new.$$"
+mv -f "$d/started/$1.new.$$" "$d/started/$1""#
 );
 
 impl Work for Unit {

@@ -56,7 +56,7 @@ read=$(etcdctl get --print-value-only "$key")
 etcdctl del "$key" >/dev/null
 trap - EXIT
 [ "$read" = "$value" ] || { echo "wrote $value, read $read" >&2; exit 70; }
-printf '%s\n' "$2" >"$d/etcd.answered.new"; mv "$d/etcd.answered.new" "$d/etcd.answered""#
+printf '%s\n' "$2" >"$d/etcd.answered.new.$$"; mv "$d/etcd.answered.new.$$" "$d/etcd.answered""#
 );
 
 impl Work for Answers {

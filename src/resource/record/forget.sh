@@ -8,12 +8,12 @@ set_damaged_aside() {
     *) [ $format = 1 ] || intact "$l" || { printf '%s\n' "$l" >>"$d/record.damaged"; damaged=1; continue; };;
     esac
     printf '%s\n' "$l"
-  done <"$d/record" >"$d/record.new"
-  if [ -n "$damaged" ]; then mv -fT "$d/record.new" "$d/record"; else rm -f "$d/record.new"; fi
+  done <"$d/record" >"$d/record.new.$$"
+  if [ -n "$damaged" ]; then mv -fT "$d/record.new.$$" "$d/record"; else rm -f "$d/record.new.$$"; fi
 }
 # forget KIND NAME: once it is undone.
 forget() {
-  K=$1 N=$2 awk -F'\t' '!($1 == ENVIRON["K"] && $2 == ENVIRON["N"])' "$d/record" >"$d/record.new" &&
-    mv -fT "$d/record.new" "$d/record"
+  K=$1 N=$2 awk -F'\t' '!($1 == ENVIRON["K"] && $2 == ENVIRON["N"])' "$d/record" >"$d/record.new.$$" &&
+    mv -fT "$d/record.new.$$" "$d/record"
 }
 set_damaged_aside

@@ -1,6 +1,8 @@
 # The head of every script that changes a host: the only writer of its change record, whose folder is $d (see record.rs for
 # the format).
 # $1 names the owner, ENVIRONMENT TAB VERSION; it is shifted away.
+# Files on the way to their name end in the shell's number, here and elsewhere: the script of a run that was killed may still
+# be at work.
 umask 077
 t=$(printf '\t')
 owner=$1
@@ -8,7 +10,7 @@ shift
 mkdir -p "$d"
 sum() { s=$(printf %s "$1" | sha256sum); printf %.16s "$s"; }
 intact() { case $1 in *"$t"*"$t"*"$t"*"$t"*"$t"*) [ "$(sum "${1%"$t"*}")" = "${1##*"$t"}" ];; *) false;; esac; }
-drop_last() { sed '$d' "$d/record" >"$d/record.new" && mv -fT "$d/record.new" "$d/record"; }
+drop_last() { sed '$d' "$d/record" >"$d/record.new.$$" && mv -fT "$d/record.new.$$" "$d/record"; }
 # Lines above the one that names the format are an older version's and have no digest. A last line that was cut short by a
 # power cut is dropped: its object was not touched yet.
 record_open() {
