@@ -9,6 +9,7 @@ mod kubeadm;
 mod members;
 mod registry;
 mod reset;
+mod site_registry;
 
 use std::time::{Duration, Instant};
 

@@ -1,12 +1,10 @@
-//! Nodes of a cluster trust a registry and pull from it: one on a host of the cluster, or the site's.
+//! A host of the cluster is a registry, which its nodes trust and pull from.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests: a panic is how a test fails")]
 
-use std::os::unix::fs::PermissionsExt;
-
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, Output};
+use crate::lab::Lab;
 use crate::site::{Site, assert_unchanged_but, at_rest};
 
 use super::eventually;
@@ -25,8 +23,8 @@ hosts:
   - {address: 10.8.14.201, roles: [registry]}
 ";
 
-const ADDRESS: &str = "10.8.14.201:5000";
-const PASSWORD: &str = "geheim der Site";
+pub(super) const ADDRESS: &str = "10.8.14.201:5000";
+pub(super) const PASSWORD: &str = "geheim der Site";
 
 fn push<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&["registry", "push", ADDRESS, "--user", "dev", "--password-file", "registry-password", "--json"], more].concat()
@@ -34,9 +32,14 @@ fn push<'a>(more: &[&'a str]) -> Vec<&'a str> {
 
 /// A pod of this image, which the node must pull, is running.
 fn runs(lab: &Lab, name: &str, image: &str) {
+    runs_with(lab, name, image, &["pause"]);
+}
+
+/// The same with another command.
+pub(super) fn runs_with(lab: &Lab, name: &str, image: &str, args: &[&str]) {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
-        "spec": {"containers": [{"name": "it", "image": image, "imagePullPolicy": "Always", "args": ["pause"]}]},
+        "spec": {"containers": [{"name": "it", "image": image, "imagePullPolicy": "Always", "args": args}]},
     });
     lab.host(0).sh(&format!("kubectl apply -f - <<'END'\n{pod}\nEND"));
     eventually(lab, 0, &format!("kubectl wait --for=condition=Ready --timeout=5s pod/{name}"));
@@ -181,116 +184,4 @@ fn nodes_pull_from_a_registry_of_their_cluster() {
     assert!(format!("{}{}", said.stdout, said.stderr).contains("images are still in /srv/registry"), "{said:?}");
     assert_unchanged_but(lab.host(1), &before, |line| line.contains("/srv"));
     assert!(!lab.host(1).sh("ls /srv/registry/docker/registry/v2/repositories").is_empty());
-}
-
-/// A registry that another environment runs is the site's for this one; its certificate is the site's own.
-const SHOP: &str = "\
-schema: 1
-environment: shop
-defaults: {passwordFile: password}
-registry:
-  storage: /srv/registry
-  certificateFile: corp/registry.crt
-  keyFile: corp/registry.key
-  caFile: corp/ca.crt
-  users: [{name: dev, passwordFile: registry-password}]
-hosts: [{address: 10.8.14.201, roles: [registry]}]
-";
-
-const SITE: &str = "\
-siteRegistry: {address: \"10.8.14.201:5000/k8s\", caFile: corp/ca.crt, user: dev, passwordFile: registry-password}
-";
-
-/// An authority of the site, once, and a certificate for the registry that is signed by it.
-const CERTIFICATE: &str = "set -e
-mkdir -p corp; cd corp
-[ -e ca.crt ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=corp -keyout ca.key -out ca.crt
-openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=registry -keyout registry.key -out registry.csr
-printf 'subjectAltName=%s' \"$1\" >extensions
-openssl x509 -req -in registry.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 5 -extfile extensions -out registry.crt";
-
-fn certificate(site: &Site, names: &str) {
-    let mut make = std::process::Command::new("sh");
-    Output::of(make.args(["-c", CERTIFICATE, "sh", names]).current_dir(site.path("."))).expect_ok();
-}
-
-#[test]
-fn nodes_pull_from_a_registry_of_the_site() {
-    if !Lab::here() {
-        return;
-    }
-    let lab = Lab::up(2);
-    let site = Site::with(&[&GROUPS[..], &["registry"]].concat());
-    let cluster = format!("schema: 1\ndefaults: {{passwordFile: password}}\nhosts:\n{HOST}");
-    for (name, text) in [
-        ("password", "111111\n"),
-        ("registry-password", &format!("{PASSWORD}\n")),
-        ("wrong", "falsch\n"),
-        ("shop.yaml", SHOP),
-        ("cluster.yaml", &format!("{cluster}{SITE}")),
-        ("wrong.yaml", &format!("{cluster}{}", SITE.replace("registry-password", "wrong"))),
-        ("without.yaml", &cluster),
-    ] {
-        std::fs::write(site.path(name), text).expect("a file");
-    }
-    let shop = ["cluster", "apply", "-f", "shop.yaml"];
-    certificate(&site, "DNS:other.example");
-    let refused = site.run(&lab, &shop);
-    assert!(
-        refused.code == Some(1)
-            && refused.stderr.contains("is for other.example, and for neither 10.8.14.201 nor host1"),
-        "{refused:?}"
-    );
-    certificate(&site, "DNS:registry.corp,IP:10.8.14.201");
-    site.run(&lab, &shop).expect_ok();
-    let served = || {
-        lab.host(0).sh(&format!(
-            "openssl s_client -connect {ADDRESS} </dev/null 2>/dev/null | openssl x509 -noout -issuer -serial"
-        ))
-    };
-    assert!(served().contains("corp"), "{}", served());
-
-    // A wrong password is known before a host is touched, and said.
-    let warned = site.run(&lab, &["cluster", "apply", "-f", "wrong.yaml", "--dry-run"]).expect_ok();
-    assert!(warned.stderr.contains("status 401") && !warned.stderr.contains("falsch"), "{warned:?}");
-    let apply = ["cluster", "apply", "-f", "cluster.yaml"];
-    let made = site.run(&lab, &apply).expect_ok();
-    assert!(!made.stderr.contains("status 401"), "{made:?}");
-
-    let code = site.watch(&lab, &apply, |event| {
-        assert_ne!(event["outcome"]["result"], "changed", "{event}");
-        true
-    });
-    assert_eq!(code, Some(0));
-
-    // Pushed below the site's prefix with the authority that the environment knows; pulled from there by either name.
-    let image = lab.host(0).sh("ctr -n k8s.io images list -q 2>/dev/null | grep '/agnhost:[^@]*$'").trim().to_owned();
-    let (_, path) = image.split_once('/').expect("a registry and a path");
-    let to = format!("{ADDRESS}/k8s");
-    let push = ["registry", "push", &to, "--user", "dev", "--password-file", "registry-password", "--image", &image];
-    site.run(&lab, &push).expect_ok();
-    runs(&lab, "by-address", &format!("{ADDRESS}/k8s/{path}"));
-    removed(&lab, &image);
-    runs(&lab, "by-upstream-name", &image);
-
-    // The site renews its certificate itself.
-    let before = served();
-    let renew = ["cluster", "certs", "renew", "--environment", "shop", "--ssh-password-file", "password"];
-    let said = site.run(&lab, &renew).expect_ok();
-    assert!(said.stderr.contains("is the site's own") && served() == before, "{said:?}");
-    certificate(&site, "IP:10.8.14.201");
-    site.run(&lab, &shop).expect_ok();
-    assert_ne!(served(), before);
-    runs(&lab, "after-renewal", &format!("{ADDRESS}/k8s/{path}"));
-
-    // What is secret lies beside the keys, and nowhere else.
-    for (path, bytes) in site.written() {
-        let is_kept = path.ends_with("pki/site-registry/password");
-        assert_eq!(String::from_utf8_lossy(&bytes).contains(PASSWORD), is_kept, "{}", path.display());
-        let mode = std::fs::metadata(&path).expect("a file").permissions().mode();
-        assert!(!is_kept || mode & 0o777 == 0o600, "{mode:o}");
-    }
-
-    site.run(&lab, &["cluster", "apply", "-f", "without.yaml"]).expect_ok();
-    assert_eq!(lab.host(0).sh("ls /etc/containerd/certs.d 2>/dev/null || :"), "");
 }
