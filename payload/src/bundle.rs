@@ -280,7 +280,11 @@ impl Bundle {
         Ok(RangeReader { file, at: 0, left })
     }
 
-    pub(crate) fn deployer_reader(&self) -> Result<impl Read + Send + '_, BundleError> {
+    /// The deployer without the bundle behind it.
+    ///
+    /// # Errors
+    /// When its file cannot be opened.
+    pub fn deployer_reader(&self) -> Result<impl Read + Send + '_, BundleError> {
         Ok(RangeReader { file: self.deployer_file()?, at: 0, left: self.manifest().deployer.size })
     }
 

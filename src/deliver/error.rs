@@ -17,6 +17,9 @@ pub enum DeliverError {
     /// An rpm given with -f.
     #[error("cannot use the package {path}: {why}")]
     LocalRpm { path: Utf8PathBuf, why: String },
+    /// An archive of images that is to be served.
+    #[error("cannot serve the images in {path}: {why}")]
+    Archive { path: Utf8PathBuf, why: String },
     /// The run's key.
     #[error("cannot sign the repository's metadata: {why}")]
     Signing { why: String },
@@ -45,7 +48,7 @@ impl DeliverError {
             Self::Damaged { .. } => {
                 Some("check the bundle with `bundle verify`, then run the same command again".into())
             }
-            Self::LocalRpm { .. } | Self::Signing { .. } | Self::Metadata { .. } => None,
+            Self::LocalRpm { .. } | Self::Archive { .. } | Self::Signing { .. } | Self::Metadata { .. } => None,
         }
     }
 

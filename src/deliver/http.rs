@@ -40,7 +40,7 @@ pub(super) fn answer<B>(
     request: &Request<B>,
 ) -> Result<Response<Answer>, Infallible> {
     let (path, method, headers) = (request.uri().path(), request.method(), request.headers());
-    let asked = shared.registry.asked(path, request.uri().query(), &shared.token);
+    let asked = shared.registry.asked(path, request.uri().query(), shared.token.as_deref());
     let (name, mut response) = match asked {
         Some(asked) => {
             let response = registry_response(&shared.content, &asked, method, headers);
@@ -48,7 +48,7 @@ pub(super) fn answer<B>(
             (Some(name), response)
         }
         None => {
-            let name = member_name(path, &shared.token);
+            let name = shared.token.as_deref().and_then(|token| member_name(path, token));
             let response = respond(&shared.content, name.as_deref(), method, headers);
             (name, response)
         }

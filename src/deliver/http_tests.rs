@@ -20,7 +20,7 @@ fn modified() -> SystemTime {
 
 fn ask(method: Method, name: &str, headers: &[(&str, &str)]) -> (Response<()>, String) {
     let content = Content::default();
-    let (registry, maps, token) = (Registry::default(), Arc::default(), TOKEN.to_owned());
+    let (registry, maps, token) = (Registry::default(), Arc::default(), Some(TOKEN.to_owned()));
     content.put("rpms/a.rpm", Entry::bytes(Bytes::from_static(TEXT), SUM.to_owned(), modified()));
     content.put("empty", Entry::bytes(Bytes::new(), SUM.to_owned(), modified()));
     let mut request = Request::builder().method(method).uri(format!("/{TOKEN}/{name}"));
@@ -28,7 +28,7 @@ fn ask(method: Method, name: &str, headers: &[(&str, &str)]) -> (Response<()>, S
         request = request.header(*name, *value);
     }
     let client: SocketAddr = "127.0.0.1:9".parse().unwrap();
-    let shared = Shared { content, registry, maps, token, limits: Limits::default() };
+    let shared = Shared { content, registry, maps, token, tls: None, limits: Limits::default() };
     let response = answer(&shared, client, &request.body(()).unwrap()).unwrap();
     let (parts, body) = response.into_parts();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

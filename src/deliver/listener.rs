@@ -14,11 +14,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tracing::debug;
 
 use super::content::Content;
@@ -64,7 +68,10 @@ pub(super) struct Shared {
     pub(super) content: Content,
     pub(super) registry: Registry,
     pub(super) maps: Arc<Maps>,
-    pub(super) token: String,
+    /// What stands before everything that is asked for; `None`: a registry only, which is everybody's.
+    pub(super) token: Option<String>,
+    /// How connections are encrypted, where they are.
+    pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) limits: Limits,
 }
 
@@ -115,13 +122,28 @@ async fn connection(tcp: TcpStream, client: SocketAddr, shared: Arc<Shared>, sea
     if let Err(error) = tcp.set_nodelay(true) {
         debug!(%client, %error, "nodelay");
     }
-    let stream = Stream::new(tcp, Arc::clone(&shared.maps), shared.limits.patience);
+    let Some(config) = &shared.tls else {
+        let stream = Stream::new(tcp, Arc::clone(&shared.maps), shared.limits.patience);
+        return talk(stream, client, &shared, &seat).await;
+    };
+    let stall = shared.limits.patience.stall;
+    let mut stream = TimeoutStream::new(tcp);
+    stream.set_write_timeout(Some(stall));
+    match tokio::time::timeout(stall, TlsAcceptor::from(Arc::clone(config)).accept(Box::pin(stream))).await {
+        Ok(Ok(stream)) => talk(TokioIo::new(stream), client, &shared, &seat).await,
+        Ok(Err(error)) => debug!(%client, %error, "TLS"),
+        Err(_) => debug!(%client, "TLS: no greeting"),
+    }
+}
+
+/// Answers the requests of a connection until it ends.
+async fn talk(stream: impl Read + Write + Unpin, client: SocketAddr, shared: &Arc<Shared>, seat: &Arc<Seat>) {
     let asked = AtomicBool::new(false);
     let service = service_fn(|request| {
         asked.store(true, Ordering::Relaxed);
         seat.works();
-        let response = answer(&shared, client, &request);
-        let seat = Arc::clone(&seat);
+        let response = answer(shared, client, &request);
+        let seat = Arc::clone(seat);
         std::future::ready(response.map(|response| response.map(|answer| Seated { answer, seat })))
     });
     let served = http1::Builder::new()

@@ -4,6 +4,7 @@
 //! In: the bundle and rpms given with -f. Out: one listener per run, its `.repo` file and keys on a host, or the files
 //! themselves over SSH. Which packages are wanted, and how a package manager takes them, is `packages`' business.
 
+mod archive_server;
 pub(crate) mod catalogue;
 mod content;
 mod delivery;
@@ -12,6 +13,7 @@ mod http;
 mod image_archive;
 pub(crate) mod images;
 mod kept;
+mod layout_tar;
 mod listener;
 mod local;
 pub(crate) mod offer;
@@ -32,6 +34,7 @@ mod stream;
 #[cfg(test)]
 mod server_tests;
 
+pub use archive_server::ArchiveServer;
 pub use delivery::Delivery;
 pub use error::DeliverError;
 pub use listener::CONNECTIONS;

@@ -4,11 +4,14 @@
 //! Clients find it in two places. containerd, told by a `hosts.toml` with `override_path`, asks under the run's token:
 //! `/TOKEN/v2/pause/manifests/3.10?ns=registry.k8s.io`. Others know no path in front of `/v2/`: for them the token is the
 //! first part of the name, `HOST:PORT/TOKEN/registry.k8s.io/pause:3.10`.
+//!
+//! A registry that is served to everybody has no token: `/v2/pause/manifests/3.10?ns=registry.k8s.io`, and
+//! `HOST:PORT/registry.k8s.io/pause:3.10`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use hyper::StatusCode;
-use payload::{Image, Sha256, blob_member};
+use payload::{Image, Reference, Sha256, blob_member};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
@@ -36,9 +39,9 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    const NAME: Refusal = Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "no such repository in this bundle");
-    const MANIFEST: Refusal = Refusal::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "no such image in this bundle");
-    const BLOB: Refusal = Refusal::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "no such blob in this bundle");
+    const NAME: Refusal = Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "no such repository here");
+    const MANIFEST: Refusal = Refusal::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "no such image here");
+    const BLOB: Refusal = Refusal::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "no such blob here");
     const PATH: Refusal = Refusal::new(StatusCode::NOT_FOUND, "UNSUPPORTED", "only pulling is supported");
     /// For any other method than GET and HEAD.
     pub(super) const METHOD: Refusal =
@@ -68,23 +71,34 @@ impl Registry {
     pub(super) fn new(images: &[Image]) -> Registry {
         let mut registry = Registry::default();
         for image in images {
-            registry.manifests.insert(image.manifest.digest, image.manifest.media_type.clone());
-            registry.blobs.extend(image.blobs().map(|blob| blob.digest));
+            registry.hold(image.manifest.digest, &image.manifest.media_type, image.blobs().map(|blob| blob.digest));
             for name in &image.names {
-                let tags = registry.repositories.entry(name.without_tag()).or_default();
-                tags.insert(name.tag().to_owned(), image.manifest.digest);
+                registry.tag(name, image.manifest.digest);
             }
         }
         registry
     }
 
-    /// What a request means; `None` for one that is not of the registry.
-    pub(super) fn asked(&self, path: &str, query: Option<&str>, token: &str) -> Option<Asked> {
-        let rest = match path.strip_prefix("/v2") {
+    /// Takes in a manifest, and the blobs that belong to it.
+    pub(super) fn hold(&mut self, manifest: Sha256, media_type: &str, blobs: impl IntoIterator<Item = Sha256>) {
+        self.manifests.insert(manifest, media_type.to_owned());
+        self.blobs.insert(manifest);
+        self.blobs.extend(blobs);
+    }
+
+    /// Gives a manifest a name.
+    pub(super) fn tag(&mut self, name: &Reference, manifest: Sha256) {
+        self.repositories.entry(name.without_tag()).or_default().insert(name.tag().to_owned(), manifest);
+    }
+
+    /// What a request means; `None` for one that is not of the registry. Without a token everybody may ask.
+    pub(super) fn asked(&self, path: &str, query: Option<&str>, token: Option<&str>) -> Option<Asked> {
+        let rest = match (path.strip_prefix("/v2"), token) {
             // Says no more than that there is a registry.
-            Some("" | "/") => return Some(Asked::Version),
-            Some(rest) => path::under(rest, token)?,
-            None => match path::under(path, token)?.strip_prefix("v2")? {
+            (Some("" | "/"), _) => return Some(Asked::Version),
+            (Some(rest), Some(token)) => path::under(rest, token)?,
+            (Some(rest), None) => rest.strip_prefix('/')?,
+            (None, token) => match path::under(path, token?)?.strip_prefix("v2")? {
                 "" | "/" => return Some(Asked::Version),
                 rest => rest.strip_prefix('/')?,
             },
@@ -161,7 +175,7 @@ mod tests {
     }
 
     fn ask(path: &str, query: Option<&str>) -> Option<Asked> {
-        registry().asked(path, query, TOKEN)
+        registry().asked(path, query, Some(TOKEN))
     }
 
     #[test]
@@ -207,5 +221,19 @@ mod tests {
             assert_eq!(ask(path, None), None);
         }
         assert_eq!(ask(&format!("/{TOKEN}/rpms/a.rpm"), None), None);
+    }
+
+    #[test]
+    fn a_registry_without_a_token_is_open_to_everybody() {
+        let ask = |path: &str, query| registry().asked(path, query, None);
+        let pause = Sha256::of(b"pausemanifest");
+        let expected = Some(blob(&pause, "application/vnd.oci.image.manifest.v1+json"));
+        assert_eq!(ask("/v2/pause/manifests/3.10", Some("ns=registry.k8s.io")), expected);
+        assert_eq!(ask("/v2/registry.k8s.io/pause/manifests/3.10", None), expected);
+        assert_eq!(ask("/v2/", None), Some(Asked::Version));
+        assert_eq!(ask("/v2/pause/manifests/3.10", Some("ns=quay.io")), Some(Asked::No(Refusal::NAME)));
+        for path in ["/", "/v2x", "/pause/manifests/3.10", "/rpms/a.rpm"] {
+            assert_eq!(ask(path, None), None, "{path}");
+        }
     }
 }

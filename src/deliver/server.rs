@@ -48,6 +48,8 @@ pub struct Place {
 #[derive(Debug)]
 pub(crate) struct Stock {
     shared: Arc<Shared>,
+    /// The first part of every path.
+    token: String,
     pub(crate) bundle: Option<Bundle>,
     pub(super) local: Vec<LocalRpm>,
     /// Metadata files by name, of the bundle and of the local rpms.
@@ -141,7 +143,7 @@ impl Place {
     }
 
     pub(crate) fn url_at(&self, address: SocketAddr) -> String {
-        format!("http://{address}/{}/", self.stock.shared.token)
+        format!("http://{address}/{}/", self.stock.token)
     }
 
     /// An address of the control host at which its own SSH session can reach the server.
@@ -168,11 +170,13 @@ impl Drop for Server {
 impl Stock {
     fn new(bundle: Option<Bundle>, local_rpms: &[Utf8PathBuf], limits: Limits) -> Result<Stock, DeliverError> {
         let images = bundle.as_ref().map(Bundle::images).transpose()?.unwrap_or_default();
+        let token = random_hex();
         let shared = Shared {
             content: Content::default(),
             registry: Registry::new(&images),
             maps: Arc::new(Maps::default()),
-            token: random_hex(),
+            token: Some(token.clone()),
+            tls: None,
             limits,
         };
         let mut metadata = Vec::new();
@@ -201,6 +205,7 @@ impl Stock {
         Ok(Stock {
             shared: Arc::new(shared),
             catalogues: Catalogues::of(bundle.as_ref().map(Bundle::manifest)),
+            token,
             bundle,
             local,
             metadata,
@@ -295,7 +300,7 @@ impl Stock {
 
     /// The run's token out of a text that goes to people or to the log.
     pub(crate) fn without_token(&self, text: &str) -> String {
-        text.replace(&self.shared.token, "…")
+        text.replace(&self.token, "…")
     }
 
     /// Checks members of the bundle that are about to be used, each once in a run, so that damage is found before a

@@ -173,6 +173,17 @@ plans! {
             &["registry.k8s.io/pause:3.10.2"],
             &FLANNEL,
         ), [cluster(&[1], &[2, 3], usual())];
+    cluster_new_of_kubeadm_with_kept_registry: Site::new(2).etcd([1], true).hosts(|_, facts| firewalld(facts)).bundle(
+            &KUBEADM,
+            &["registry.k8s.io/pause:3.10.2"],
+            &FLANNEL,
+        ), [cluster(&[1], &[2], ClusterSettings { keep_registry: true, ..usual() })];
+    cluster_with_docker_keeps_no_registry: Site::new(1).etcd([1], true).bundle(&KUBERNETES, &["k8s.gcr.io/pause:3.2"], &[]),
+        [cluster(&[1], &[1], ClusterSettings { keep_registry: true, ..usual() })];
+    cluster_without_images_keeps_no_registry: Site::new(1).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL),
+        [cluster(&[1], &[1], ClusterSettings { keep_registry: true, ..usual() })];
+    cluster_of_control_planes_without_containers_keeps_no_registry: Site::new(2).etcd([1], true).bundle(&KUBERNETES, &["k8s.gcr.io/pause:3.2"], &[]),
+        [cluster(&[1], &[2], ClusterSettings { keep_registry: true, runtime: Runtime::Containerd, ..usual() })];
     cluster_of_kubeadm_without_a_network: Site::new(1).etcd([1], true).bundle(&KUBEADM, &[], &[]),
         [cluster(&[1], &[1], usual())];
     cluster_of_kubeadm_with_two_control_planes: Site::new(2).etcd([1], true).bundle(&KUBEADM, &[], &[]),

@@ -198,6 +198,9 @@ pub struct ClusterSettings {
     pub data_root: Option<String>,
     pub registry_mirrors: Vec<String>,
     pub insecure_registries: Vec<String>,
+    /// Control plane nodes serve the cluster's images, read-only. Not written when off, so that earlier versions read it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep_registry: bool,
 }
 
 impl Default for ClusterSettings {
@@ -213,6 +216,7 @@ impl Default for ClusterSettings {
             data_root: None,
             registry_mirrors: Vec::new(),
             insecure_registries: Vec::new(),
+            keep_registry: false,
         }
     }
 }

@@ -44,7 +44,7 @@ fn of(command: &[&str]) -> &'static [&'static [&'static str]] {
         ["registry", "gc"] => &[ENVIRONMENT, DRY_RUN, HOSTS, KEEP, LOGIN],
         ["registry", "push"] => &[ENVIRONMENT, DRY_RUN],
         ["ec2", "terminate"] => &[ENVIRONMENT, DRY_RUN],
-        ["cluster", "schema"] => &[],
+        ["cluster", "schema"] | ["registry", "serve"] => &[],
         ["etcd" | "cluster" | "ec2" | "registry", ..] => &[ENVIRONMENT],
         _ => &[],
     }

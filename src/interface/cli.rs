@@ -236,8 +236,11 @@ fn run(cli: Cli) -> Exit {
         Command::Registry(command) => credentials.defaults().and_then(|login| match command.operation(&login)? {
             Some(operation) => operate(vec![operation], login, command.source(), command.yes(), &global),
             None => {
-                leave_nothing_behind(&global);
-                open_log(&global);
+                // A server ends by itself when it is told to, and has no log of its own.
+                if !matches!(command, RegistryCommand::Serve(_)) {
+                    leave_nothing_behind(&global);
+                    open_log(&global);
+                }
                 registry::run(&command, &global)
             }
         }),

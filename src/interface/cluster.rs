@@ -130,6 +130,9 @@ pub(crate) struct CreateArgs {
     /// Registries that are used without TLS
     #[arg(long, value_name = "HOST:PORT", num_args = 1..)]
     insecure_registry: Vec<String>,
+    /// Control plane nodes serve the cluster's images, read-only, so that nodes can pull them again; containerd only
+    #[arg(long)]
+    keep_registry: bool,
     #[command(flatten)]
     source: Source,
 }
@@ -310,6 +313,7 @@ impl CreateArgs {
             data_root: self.data_root.clone(),
             registry_mirrors: self.registry_mirror.clone(),
             insecure_registries: self.insecure_registry.clone(),
+            keep_registry: self.keep_registry,
         };
         let mut spec = ClusterSpec::default();
         spec.add(Role::ControlPlane, targets(&self.control_plane, defaults)?)?;

@@ -24,6 +24,7 @@ mod onekey;
 mod record;
 mod registry;
 mod registry_own;
+mod registry_serve;
 pub mod repo;
 mod rest;
 mod serve;

@@ -18,6 +18,7 @@ use super::cluster_show::table;
 use super::credentials::from_file;
 use super::exit::Exit;
 use super::registry_own::{self, GcArgs, RemoveArgs};
+use super::registry_serve::{self, ServeArgs};
 use super::terminal;
 
 /// What to do with a registry.
@@ -40,6 +41,11 @@ pub(crate) enum RegistryCommand {
     Gc(GcArgs),
     /// Remove the registry from hosts; its images stay there, and the nodes of the cluster forget it
     Remove(RemoveArgs),
+    /// Serve the images of an OCI archive to everybody, read-only, until interrupted
+    ///
+    /// What control plane nodes run where `cluster create --keep-registry` made the cluster. With a certificate it speaks
+    /// TLS; without, it listens on the host's own addresses only.
+    Serve(ServeArgs),
 }
 
 impl RegistryCommand {
@@ -51,7 +57,7 @@ impl RegistryCommand {
         match self {
             Self::Gc(args) => args.operation(defaults).map(Some),
             Self::Remove(args) => args.operation(defaults).map(Some),
-            Self::Push(_) | Self::List(_) | Self::LoginInfo | Self::Status => Ok(None),
+            Self::Push(_) | Self::List(_) | Self::LoginInfo | Self::Status | Self::Serve(_) => Ok(None),
         }
     }
 
@@ -145,6 +151,7 @@ pub(crate) fn run(command: &RegistryCommand, global: &Global) -> Result<Exit, Fl
         RegistryCommand::List(args) => list_all(args, global),
         RegistryCommand::LoginInfo => registry_own::login_info(global),
         RegistryCommand::Status => registry_own::status(global),
+        RegistryCommand::Serve(args) => registry_serve::run(args, global),
         // What is done on hosts is run as an operation.
         RegistryCommand::Gc(_) | RegistryCommand::Remove(_) => Ok(Exit::Done),
     }

@@ -11,6 +11,7 @@ use crate::host::{Command, FileMeta, Host, HostError, NewFile};
 use crate::plan::{Check, Cx, Made, Owned, StepError, Work};
 
 use super::kept::{FILE, keep};
+use super::program::program;
 
 /// What a file holds.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ pub enum Content {
     Bytes(Arc<[u8]>),
     /// Made on the control host by a step before the one that writes the file.
     Made(Arc<dyn Made>),
+    /// This program without its bundle.
+    Program,
 }
 
 /// One file as it should be.
@@ -36,6 +39,7 @@ impl std::fmt::Debug for Content {
         match self {
             Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
             Self::Made(made) => f.write_str(&made.name()),
+            Self::Program => f.write_str("this program"),
         }
     }
 }
@@ -67,11 +71,17 @@ impl FileSpec {
         Self { path: path.into(), content: Content::Made(content), meta, secret: true }
     }
 
+    /// This program, to be run.
+    pub fn program(path: impl Into<String>) -> Self {
+        Self { path: path.into(), content: Content::Program, meta: FileMeta::mode(0o755), secret: false }
+    }
+
     /// Its bytes; `None` while they have not been made.
     fn bytes(&self) -> Result<Option<Cow<'_, [u8]>>, StepError> {
         Ok(match &self.content {
             Content::Bytes(bytes) => Some(Cow::Borrowed(&**bytes)),
             Content::Made(made) => made.content()?.map(|made| Cow::Owned(made.expose().as_bytes().to_vec())),
+            Content::Program => Some(Cow::Borrowed(program()?)),
         })
     }
 }
@@ -113,7 +123,7 @@ impl Files {
     pub fn needs(&self) -> impl Iterator<Item = &Arc<dyn Made>> {
         self.0.iter().filter_map(|file| match &file.content {
             Content::Made(made) => Some(made),
-            Content::Bytes(_) => None,
+            Content::Bytes(_) | Content::Program => None,
         })
     }
 

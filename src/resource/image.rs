@@ -70,6 +70,16 @@ pub fn space_for(images: &[Image]) -> u64 {
     images.iter().map(|image| image.needs(&mut held)).sum()
 }
 
+/// Bytes of an archive of all of these images.
+pub fn archive_size(images: &[Image]) -> u64 {
+    let mut seen = BTreeSet::new();
+    let size = |image: &Image| match &image.contents {
+        Contents::Archive(member) => member.size,
+        Contents::Blobs(image) => image.blobs().filter(|blob| seen.insert(blob.digest)).map(|blob| blob.size).sum(),
+    };
+    images.iter().map(size).sum()
+}
+
 /// These images are in a store; only what is missing is brought there.
 #[derive(Debug)]
 pub struct Images {
@@ -306,6 +316,7 @@ mod tests {
         assert_eq!(sent(&images(&super::super::CONTAINERD)), [211, 111]);
         assert_eq!(sent(&images(&super::super::DOCKER)), [211, 211]);
         assert_eq!(space_for(&images(&super::super::CONTAINERD).images), 211 + 111 + 2000);
+        assert_eq!(archive_size(&images(&super::super::CONTAINERD).images), 211 + 111);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Files that are all of this product's in some folders: what an earlier run wrote there and is wanted no more goes.
+//! Files that are all of this product's in some folders: what an earlier run wrote there and is wanted no more goes, and so do
+//! other things that an earlier run made and that are named.
 
 use std::sync::Arc;
 
@@ -16,10 +17,12 @@ pub struct OnlyFiles {
     pub files: Files,
     /// Folders, or single files, that an earlier run may have written.
     pub within: &'static [&'static str],
+    /// What an earlier run may have made and is not wanted, in the order in which it goes.
+    pub without: Vec<Owned>,
 }
 
 impl OnlyFiles {
-    /// What goes: recorded there, and not wanted.
+    /// What goes: recorded, and not wanted.
     fn leftover(&self, record: &Record) -> Vec<Owned> {
         let is_within = |path: &str| {
             self.within
@@ -28,7 +31,9 @@ impl OnlyFiles {
         };
         let recorded = record.names(FILE.name).map(|line| line.name.as_str());
         let leftover = recorded.filter(|path| is_within(path) && self.files.0.iter().all(|file| file.path != *path));
-        leftover.map(|path| FILE.owned(path)).collect()
+        let is_recorded = |owned: &&Owned| record.names(owned.kind).any(|line| line.name == owned.name);
+        let unwanted = self.without.iter().filter(is_recorded).cloned();
+        unwanted.chain(leftover.map(|path| FILE.owned(path))).collect()
     }
 
     fn undo(&self, host: &Host) -> Result<Option<Undo>, StepError> {
@@ -71,14 +76,17 @@ impl Work for OnlyFiles {
 mod tests {
     use super::*;
     use crate::resource::FileSpec;
+    use crate::resource::unit::UNIT;
 
     #[test]
     fn what_is_recorded_within_and_not_wanted_goes() {
         let lines = ["/d/a/hosts.toml", "/d/b/hosts.toml", "/dd/c", "/f.json", "/f.json.new", "/etc/x"];
-        let record = Record::parse(&lines.map(|path| format!("file\t{path}\t-\n")).concat());
+        let lines = lines.map(|path| format!("file\t{path}\t-\n")).concat();
+        let record = Record::parse(&(lines + "unit\tx.service\tdisabled/inactive\n"));
         let files = Files(vec![FileSpec::text("/d/a/hosts.toml", "x")]);
-        let only = OnlyFiles { files, within: &["/d", "/f.json"] };
+        let without = ["x.service", "y.service"].map(|name| UNIT.owned(name)).to_vec();
+        let only = OnlyFiles { files, within: &["/d", "/f.json"], without };
         let gone: Vec<String> = only.leftover(&record).into_iter().map(|owned| owned.name).collect();
-        assert_eq!(gone, ["/f.json", "/d/b/hosts.toml"]);
+        assert_eq!(gone, ["x.service", "/f.json", "/d/b/hosts.toml"]);
     }
 }

@@ -153,5 +153,6 @@ fn settings(fields: KubernetesFields) -> ClusterSettings {
         data_root: fields.data_root,
         registry_mirrors: fields.registry_mirrors,
         insecure_registries: fields.insecure_registries,
+        keep_registry: fields.keep_registry.unwrap_or(usual.keep_registry),
     }
 }

@@ -152,6 +152,14 @@ const KUBERNETES: &[Field] = &[
         Kind::List { of: &Kind::Text(Format::Registry), filled: false },
         "Registries that are used without TLS",
     ),
+    Field {
+        default: DefaultValue::Switch(false),
+        ..field(
+            "keepRegistry",
+            Kind::Switch,
+            "Control plane nodes serve the cluster's images, read-only, so that nodes can pull them again; containerd only",
+        )
+    },
     field("controlPlaneRpms", TEXTS, "Install control plane nodes from these files"),
     field("workerRpms", TEXTS, "Install worker nodes from these files"),
     field(

@@ -90,6 +90,8 @@ pub struct KubernetesFields {
     pub registry_mirrors: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub insecure_registries: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_registry: Option<bool>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub control_plane_rpms: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]

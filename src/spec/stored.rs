@@ -109,6 +109,7 @@ fn settings(cluster: &kubernetes::Cluster, external: bool) -> KubernetesFields {
         data_root: settings.data_root,
         registry_mirrors: settings.registry_mirrors,
         insecure_registries: settings.insecure_registries,
+        keep_registry: settings.keep_registry.then_some(true),
         control_plane_rpms: Vec::new(),
         worker_rpms: Vec::new(),
         external_etcd: if external { cluster.etcd.endpoints.iter().map(member).collect() } else { Vec::new() },

@@ -165,6 +165,7 @@ fn full() -> ClusterFile {
             data_root: text(),
             registry_mirrors: list(),
             insecure_registries: list(),
+            keep_registry: Some(true),
             control_plane_rpms: list(),
             worker_rpms: list(),
             external_etcd: list(),
@@ -217,6 +218,7 @@ fn defaults_in_the_schema_are_those_of_the_code() {
     assert_eq!(of("podCIDR"), json!(settings.pod_cidr));
     assert_eq!(of("serviceCIDR"), json!(settings.service_cidr));
     assert_eq!(of("clusterDomain"), json!(settings.cluster_domain));
+    assert_eq!(of("keepRegistry"), json!(settings.keep_registry));
 }
 
 #[test]
@@ -367,6 +369,23 @@ fn what_a_cluster_keeps_for_good_cannot_be_written_otherwise() {
         "{found:#?}"
     );
     assert!(found[2].starts_with("cluster.yaml:10: kubernetes.apiVIP: the cluster was made without"), "{found:#?}");
+}
+
+#[test]
+fn a_kept_registry_is_switched_by_the_file_and_shown() {
+    let of = |more: &str| read(&format!("{WHOLE}{more}")).unwrap().spec.kubernetes.unwrap().settings;
+    assert!(of("kubernetes: {keepRegistry: true}\n").keep_registry);
+    assert!(!of("kubernetes: {keepRegistry: false}\n").keep_registry && !of("").keep_registry);
+    let (_dir, root) = folder();
+    let environment = environment(&root);
+    assert!(!to_yaml(&stored(&environment).unwrap().unwrap()).contains("keepRegistry"));
+    let mut cluster = crate::flow::kubernetes::Cluster::load(&environment).unwrap().unwrap();
+    cluster.settings.keep_registry = true;
+    cluster.save(&environment).unwrap();
+    let shown = stored(&environment).unwrap().unwrap();
+    assert!(to_yaml(&shown).contains("  keepRegistry: true\n"));
+    // It is not among what a cluster keeps for good.
+    check_kept(&read(&format!("{WHOLE}kubernetes: {{keepRegistry: false}}\n")).unwrap(), &shown).unwrap();
 }
 
 #[test]

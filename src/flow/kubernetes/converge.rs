@@ -19,14 +19,14 @@ use crate::flow::state::Environment;
 use crate::host::{Facts, HostId, Target};
 use crate::packages::Wanted;
 use crate::plan::{Plan, RunHost, RunReport};
-use crate::resource::{Files, Image};
+use crate::resource::{Files, Image, Store};
 
 use super::component::Supply;
 use super::images;
 use super::manifest::{self, Manifest};
 use super::plan::{Hosts, RolesPackages, make_plan, wanted_packages};
 use super::state::{Cluster, EtcdAccess, Machine, Node};
-use super::{access, dns, endpoint, pod_network, preflight, registries, runtime, state, version};
+use super::{access, dns, endpoint, kept_registry, pod_network, preflight, registries, runtime, state, version};
 
 /// Brings a Kubernetes cluster to what it should be.
 #[derive(Debug)]
@@ -146,6 +146,7 @@ impl Converge {
         if let Some(settings) = &self.settings {
             cluster.settings.registry_mirrors.clone_from(&settings.registry_mirrors);
             cluster.settings.insecure_registries.clone_from(&settings.insecure_registries);
+            cluster.settings.keep_registry = settings.keep_registry;
         }
         let unknown = |host: &str| Machine { name: host.to_owned(), address: Ipv4Addr::UNSPECIFIED.into() };
         for host in self.control_plane.iter().map(Target::id) {
@@ -177,14 +178,7 @@ impl Converge {
                 cluster.minor = version::minor(&cluster.version).unwrap_or_else(state::today);
             }
         }
-        for target in &self.control_plane {
-            cluster.control_plane.insert(target.id(), machine(target, seen)?);
-        }
-        for target in &self.workers {
-            if let Some(node) = cluster.workers.get_mut(&target.id()) {
-                node.machine = machine(target, seen)?;
-            }
-        }
+        self.place(&mut cluster, seen)?;
         if cluster.workers.values().any(|n| n.subnet >= cluster.most_nodes()) {
             return Err(FlowError::request(format!(
                 "the pod network {} has addresses for {} nodes only",
@@ -193,6 +187,19 @@ impl Converge {
             )));
         }
         Ok(cluster)
+    }
+
+    /// Names and addresses of this run's hosts, as they answered.
+    fn place(&self, cluster: &mut Cluster, seen: &Seen<'_>) -> Result<(), FlowError> {
+        for target in &self.control_plane {
+            cluster.control_plane.insert(target.id(), machine(target, seen)?);
+        }
+        for target in &self.workers {
+            if let Some(node) = cluster.workers.get_mut(&target.id()) {
+                node.machine = machine(target, seen)?;
+            }
+        }
+        Ok(())
     }
 
     /// The hosts of this run by their roles: what a host was before this run it stays.
@@ -229,26 +236,36 @@ impl Converge {
             workers.extend(control_plane);
         }
         let hosts = workers.iter().filter_map(|host| scene.hosts.get(host));
-        let runtime = runtime::of(&cluster);
-        // A host without the runtime has none of the images; what another lacks is seen when they are brought.
-        let is_new = |host: &&RunHost| !runtime.packages().iter().any(|name| host.facts.packages.contains_key(*name));
-        hosts.filter(is_new).filter_map(|host| images::check_space(host, runtime.images(), &self.images)).collect()
+        let store = |host| Some((host, empty_store(&cluster, host)?));
+        hosts.filter_map(store).filter_map(|(host, store)| images::check_space(host, store, &self.images)).collect()
+    }
+
+    /// Control plane nodes of this run that will serve the cluster's images: those that did already have what they need.
+    fn check_kept_registry(&self, scene: &Scene<'_>) -> Vec<Problem> {
+        let cluster = self.outline(self.before.as_ref(), scene.bundle);
+        let Hosts { control_plane, .. } = self.hosts();
+        let known = |host: &HostId| self.before.as_ref().is_some_and(|known| known.keeps_registry(host));
+        let hosts = control_plane.iter().filter(|host| cluster.keeps_registry(host) && !known(host));
+        let hosts = hosts.filter_map(|host| scene.hosts.get(host));
+        let store =
+            |host| empty_store(&cluster, host).filter(|_| cluster.settings.data_root.is_none()).map(Store::folder);
+        hosts.flat_map(|host| kept_registry::check_host(host, store(host), &self.images)).collect()
     }
 
     /// An earlier operation of the job may have brought or removed one.
-    fn learn_registries(&mut self, seen: &Seen<'_>) {
+    fn learn_registries(&mut self, cluster: &Cluster, seen: &Seen<'_>) {
         self.known_registries.learn(seen);
         self.served = self.known_registries.served(&seen.pki);
+        self.served.extend(kept_registry::served(cluster, &seen.pki));
     }
 
     /// The hosts of this run that will run pods, with the files that tell their runtimes of registries.
-    fn registries<'s>(&self, scene: &'s Scene<'_>) -> Vec<(&'s RunHost, Files)> {
-        let cluster = self.outline(self.before.as_ref(), scene.bundle);
+    fn registries<'s>(&self, cluster: &Cluster, scene: &'s Scene<'_>) -> Vec<(&'s RunHost, Files)> {
         let Hosts { mut workers, control_plane } = self.hosts();
         if cluster.distribution.rules().runs_control_plane() {
             workers.extend(control_plane);
         }
-        let files = registries::files(&cluster, &self.served);
+        let files = registries::files(cluster, &self.served);
         workers.iter().filter_map(|host| Some((scene.hosts.get(host)?, files.clone()))).collect()
     }
 
@@ -259,6 +276,13 @@ impl Converge {
     fn supply<'a>(&'a self, bundle: Option<&'a Bundle>, delivery: &'a Delivery) -> Supply<'a> {
         Supply { bundle, images: &self.images, manifests: &self.manifests, delivery, registries: &self.served }
     }
+}
+
+/// The store of a host without the runtime, which has none of the images; what another lacks is seen when they are brought.
+fn empty_store(cluster: &Cluster, host: &RunHost) -> Option<&'static Store> {
+    let runtime = runtime::of(cluster);
+    let is_new = !runtime.packages().iter().any(|name| host.facts.packages.contains_key(*name));
+    is_new.then(|| runtime.images())
 }
 
 fn machine(target: &Target, seen: &Seen<'_>) -> Result<Machine, FlowError> {
@@ -313,6 +337,10 @@ impl Flow for Converge {
             self.rules(bundle).check(&self.control_plane, &self.settings(), &network, &self.manifests)?;
         }
         self.choose_packages(bundle)?;
+        let outline = self.outline(self.before.as_ref(), bundle);
+        if outline.settings.keep_registry {
+            kept_registry::check(&outline)?;
+        }
         let Some(known) = &self.before else { return Ok(Vec::new()) };
         self.check_roles(known)?;
         // With a new balancer on every node another control plane node is of use: all hosts are named then.
@@ -345,20 +373,23 @@ impl Flow for Converge {
         let packages = &self.control_plane_packages;
         problems.extend(version::differing(key, packages, scene.bundle, facts.iter().copied()));
         problems.extend(self.check_space(scene));
+        problems.extend(self.check_kept_registry(scene));
         problems.extend(self.before.iter().flat_map(|known| preflight::check_taken(&self.targets(), known, scene)));
         Ok(problems)
     }
 
     /// Which files of the site are in the way follows from the registry, which another operation may bring.
     fn observe(&mut self, scene: &Scene<'_>, seen: &mut Seen<'_>) -> Result<(), FlowError> {
-        self.learn_registries(seen);
-        stop_at_problems(registries::conflicts(&self.registries(scene), scene), scene.events)
+        let mut cluster = self.outline(self.before.as_ref(), scene.bundle);
+        self.place(&mut cluster, seen)?;
+        self.learn_registries(&cluster, seen);
+        stop_at_problems(registries::conflicts(&self.registries(&cluster, scene), scene), scene.events)
     }
 
     fn plan(&mut self, seen: &mut Seen<'_>) -> Result<Plan, FlowError> {
         let cluster = self.decide(seen)?;
         let delivery = seen.delivery.clone();
-        self.learn_registries(seen);
+        self.learn_registries(&cluster, seen);
         let (hosts, supply) = (self.hosts(), self.supply(seen.bundle, &delivery));
         let packages = wanted_packages(&cluster, &hosts, &self.roles_packages(), &supply, &seen.facts);
         let standing = self.before.as_ref().is_some_and(|known| known.standing);

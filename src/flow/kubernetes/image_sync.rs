@@ -13,6 +13,7 @@ use crate::resource::Image;
 use super::component::{Component, On, Supply, Waits};
 use super::converge::no_cluster;
 use super::images::{self, NodeImages};
+use super::kept_registry;
 use super::keys::ClusterKeys;
 use super::state::Cluster;
 
@@ -84,6 +85,8 @@ impl Flow for ImageSync {
                 publishes: false,
             };
             plan.steps.extend(NodeImages.steps(&on));
+            // What it serves are these images then.
+            plan.steps.extend(kept_registry::copy(&on));
         }
         Ok(plan)
     }

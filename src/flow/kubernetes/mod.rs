@@ -21,6 +21,7 @@ mod flannel;
 mod image_sync;
 mod images;
 mod joining;
+mod kept_registry;
 mod keys;
 mod kubeadm;
 mod kubeconfig;

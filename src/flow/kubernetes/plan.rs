@@ -16,7 +16,7 @@ use crate::resource::Packages;
 use super::component::{self, On, Supply, Waits};
 use super::keys::ClusterKeys;
 use super::state::Cluster;
-use super::{cluster_sync, control_plane};
+use super::{cluster_sync, control_plane, kept_registry};
 
 /// How long a service may take to start.
 pub(super) const START: Duration = Duration::from_secs(120);
@@ -110,7 +110,8 @@ pub(super) fn owned(cluster: &Cluster, host: &HostId, facts: &Facts, seen: &Seen
     let keys = ClusterKeys::new(seen.pki.clone(), cluster);
     let mut known = Registries::default();
     known.learn(seen);
-    let registries = known.served(&seen.pki);
+    let mut registries = known.served(&seen.pki);
+    registries.extend(kept_registry::served(cluster, &seen.pki));
     let (bundle, delivery) = (seen.bundle, &seen.delivery);
     let supply = Supply { bundle, images: &[], manifests: &[], delivery, registries: &registries };
     let (waits, list) = (Waits::default(), no_list());

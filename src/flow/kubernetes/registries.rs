@@ -12,6 +12,7 @@ use crate::plan::{Made, RunHost, Step, StepError};
 use crate::resource::{FileSpec, Files, OnlyFiles, READS_RECORD};
 
 use super::component::{Component, On};
+use super::kept_registry;
 use super::state::Cluster;
 
 /// Where containerd looks for a folder with the name of a registry (containerd documentation, "Registry Configuration").
@@ -33,8 +34,9 @@ impl Component for Registries {
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let files = files(on.cluster, on.supply.registries);
-        // Also without any file: an earlier run may have known a registry.
-        let files = OnlyFiles { files, within: &[CONTAINERD, DOCKER, LOGINS] };
+        // Also without any file: an earlier run may have known a registry, or made the host one.
+        let without = kept_registry::unwanted(on);
+        let files = OnlyFiles { files, within: &[CONTAINERD, DOCKER, LOGINS], without };
         vec![on.step("registries.configure", "let the container runtime know its registries", files)]
     }
 }
@@ -304,6 +306,7 @@ mod tests {
         let text = |file: &FileSpec| match &file.content {
             Content::Bytes(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
             Content::Made(made) => made.content().unwrap().unwrap().expose().to_owned(),
+            Content::Program => panic!("no node gets the program"),
         };
         let files = files(&cluster, &registries);
         for file in &files.0 {

@@ -121,6 +121,12 @@ impl Cluster {
         self.workers.keys().chain(control_plane).collect()
     }
 
+    /// Whether a host serves the cluster's images: a control plane node whose containerd has them.
+    pub(super) fn keeps_registry(&self, host: &HostId) -> bool {
+        let keeps = self.settings.keep_registry && self.containerd && !self.images.is_empty();
+        keeps && self.control_plane.contains_key(host) && self.pod_hosts().contains(host)
+    }
+
     /// The images that a host is to have.
     pub(super) fn images_of(&self, host: &HostId) -> impl Iterator<Item = &String> {
         let is_control_plane = self.control_plane.contains_key(host);

@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The registry's API answers (OCI distribution specification, "Determining Support").
 #[derive(Debug)]
-pub(super) struct Answers {
+pub(in crate::flow) struct Answers {
     /// `HOST:PORT`
     pub address: String,
     /// What a name in it stands for.

@@ -12,16 +12,16 @@ use super::package::Package;
 use super::state::{Machine, Registry};
 use super::users::{Htpasswd, NodeLogin};
 
-/// A host's certificate, by every name and address that it is called by.
-fn certificate(pki: &Pki, host: &HostId, machine: &Machine) -> Material {
-    let (mut dns, mut ips) = (vec![machine.name.clone()], vec![machine.address]);
+/// A host's certificate, by every name and address that it is called by; `kind` tells what it is for.
+pub(in crate::flow) fn certificate(pki: &Pki, kind: &str, host: &HostId, name: &str, address: IpAddr) -> Material {
+    let (mut dns, mut ips) = (vec![name.to_owned()], vec![address]);
     match host.address().parse::<IpAddr>() {
         Ok(ip) if !ips.contains(&ip) => ips.push(ip),
         Ok(_) => {}
         Err(_) if dns.iter().any(|name| name == host.address()) => {}
         Err(_) => dns.push(host.address().to_owned()),
     }
-    let (name, common_name) = (format!("registry-{}", machine.name), machine.name.clone());
+    let (name, common_name) = (format!("{kind}-{name}"), name.to_owned());
     let request = CertRequest { name, common_name, organizations: Vec::new(), dns, ips, usage: Usage::Server };
     pki.material(Purpose::Registry, Ask::Certificate(request))
 }
@@ -38,7 +38,7 @@ pub(super) fn files(registry: &Registry, host: &HostId, machine: &Machine, packa
     let (cert, key) = match &registry.certificate {
         Some(site) => (site.cert(pki), site.key(pki)),
         None => {
-            let keys = certificate(pki, host, machine);
+            let keys = certificate(pki, "registry", host, &machine.name, machine.address);
             (keys.cert(), keys.key())
         }
     };

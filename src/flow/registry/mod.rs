@@ -17,7 +17,9 @@ mod status;
 mod storage;
 mod users;
 
+pub(super) use answers::Answers;
 pub use collect::Collect;
+pub(super) use config::certificate;
 pub use converge::Converge;
 pub use remove::Remove;
 pub(crate) use served::{Registries, Served};

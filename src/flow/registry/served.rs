@@ -1,16 +1,18 @@
 //! What the nodes of a cluster must know of a registry to pull from it, whoever runs it.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::flow::error::FlowError;
-use crate::flow::pki::Pki;
+use crate::flow::pki::{Ask, Pki, Purpose};
 use crate::flow::scene::Seen;
 use crate::flow::state::Environment;
+use crate::host::HostId;
 use crate::plan::Made;
 
 use super::site::SiteRegistry;
-use super::state::Registry;
+use super::state::{Registry, names};
 
 /// One server.
 #[derive(Debug, Clone)]
@@ -25,6 +27,19 @@ pub(crate) struct Served {
     pub ca: Option<Arc<dyn Made>>,
     /// `NAME:PASSWORD` in base64, as HTTP's basic authentication has it (RFC 7617).
     pub login: Option<Arc<dyn Made>>,
+}
+
+impl Served {
+    /// Open to everybody on this host, by a certificate of the environment's authority.
+    pub(in crate::flow) fn open(pki: &Pki, host: &HostId, name: &str, address: IpAddr, port: u16) -> Self {
+        Self {
+            names: names(host, name, address, port),
+            address: SocketAddr::new(address, port).to_string(),
+            prefix: String::new(),
+            ca: Some(pki.material(Purpose::Registry, Ask::Authority).cert()),
+            login: None,
+        }
+    }
 }
 
 /// The registries of an environment.

@@ -51,6 +51,13 @@ fn no_registry(environment: &Environment) -> FlowError {
     )
 }
 
+/// All `NAME:PORT` of a server on this host, which calls itself `name`.
+pub(super) fn names(host: &HostId, name: &str, address: IpAddr, port: u16) -> BTreeSet<String> {
+    let names = [name, host.address()].into_iter().filter(|name| name.parse::<IpAddr>().is_err());
+    let names = names.map(|name| format!("{name}:{port}"));
+    names.chain([SocketAddr::new(address, port).to_string()]).collect()
+}
+
 impl Registry {
     const DOCUMENT: &'static str = "registry";
 
@@ -102,10 +109,9 @@ impl Registry {
     /// All `NAME:PORT` by which a host of it may be called: the address, the host's own name, and the name by which the site
     /// knows the host.
     fn names(&self, host: &HostId, machine: &Machine) -> BTreeSet<String> {
-        let names = [machine.name.as_str(), host.address()].into_iter().filter(|name| name.parse::<IpAddr>().is_err());
-        let names = names.map(|name| format!("{name}:{}", self.port));
-        let address = SocketAddr::new(machine.address, self.port).to_string();
-        names.chain([address, self.address(machine)]).collect()
+        let mut names = names(host, &machine.name, machine.address, self.port);
+        names.insert(self.address(machine));
+        names
     }
 
     /// Whether it may be called so: `NAME:PORT`.

@@ -59,6 +59,11 @@ impl Tls {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
+
+    /// For a listener of another kind.
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(self.0.config())
+    }
 }
 
 /// Accepts until the runtime ends.

@@ -10,13 +10,14 @@ const MODULES: [&str; 10] =
     ["host", "registry", "deliver", "packages", "plan", "resource", "store", "flow", "spec", "interface"];
 
 /// The components of a cluster: each a file, or a folder, of `src/flow/kubernetes`.
-const COMPONENTS: [&str; 12] = [
+const COMPONENTS: [&str; 13] = [
     "clock",
     "cluster_sync",
     "control_plane",
     "direct",
     "flannel",
     "images",
+    "kept_registry",
     "kubeadm",
     "kubelet",
     "manifest",

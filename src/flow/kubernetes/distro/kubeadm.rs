@@ -11,6 +11,7 @@ use super::super::clock::Clock;
 use super::super::component::Component;
 use super::super::control_plane;
 use super::super::images::NodeImages;
+use super::super::kept_registry::KeptRegistry;
 use super::super::kubeadm::{ApiPort, Authorities, Init, Join, KubeletUnit, NodeReady};
 use super::super::kubelet::NodePorts;
 use super::super::manifest::{Manifest, Manifests};
@@ -26,7 +27,7 @@ const PACKAGES: [&str; 5] = [PACKAGE, "kubelet", "kubectl", "cri-tools", "kubern
 pub(super) struct Kubeadm;
 
 /// Images come before kubeadm, which would pull them.
-const COMPONENTS: [&dyn Component; 14] = [
+const COMPONENTS: [&dyn Component; 15] = [
     &Clock,
     &Kernel,
     &ApiPort,
@@ -41,6 +42,7 @@ const COMPONENTS: [&dyn Component; 14] = [
     &Join,
     &Manifests,
     &NodeReady,
+    &KeptRegistry,
 ];
 
 impl Rules for Kubeadm {

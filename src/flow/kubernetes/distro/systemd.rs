@@ -15,6 +15,7 @@ use super::super::control_plane::{self, ControlPlane};
 use super::super::dns;
 use super::super::flannel;
 use super::super::images::NodeImages;
+use super::super::kept_registry::KeptRegistry;
 use super::super::kubelet::{KubeProxy, Kubelet, NodePorts, Ready};
 use super::super::manifest::{Manifest, Manifests};
 use super::super::pod_network::{NetworkFolders, NodeNetwork};
@@ -31,7 +32,7 @@ const WITHOUT_DOCKER: u32 = 24;
 pub(super) struct Systemd;
 
 /// The network comes before the runtime: containerd makes the CNI folder on its own, and only what we make is recorded.
-const COMPONENTS: [&dyn Component; 18] = [
+const COMPONENTS: [&dyn Component; 19] = [
     &Clock,
     &ControlPlane,
     &VirtualAddress,
@@ -50,6 +51,7 @@ const COMPONENTS: [&dyn Component; 18] = [
     &KubeProxy,
     &Ready,
     &PublishedByNode,
+    &KeptRegistry,
 ];
 
 impl Rules for Systemd {
