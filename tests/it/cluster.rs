@@ -4,6 +4,7 @@
 
 mod apply;
 mod images_kept;
+mod kept_registry;
 mod killed;
 mod kubeadm;
 mod members;

@@ -31,7 +31,7 @@ fn push<'a>(more: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// A pod of this image, which the node must pull, is running.
-fn runs(lab: &Lab, name: &str, image: &str) {
+pub(super) fn runs(lab: &Lab, name: &str, image: &str) {
     runs_with(lab, name, image, &["pause"]);
 }
 
