@@ -22,7 +22,7 @@ use super::exit::Exit;
 use super::registry::{self, RegistryCommand};
 use super::repo::{self, RepoCommand};
 use super::terminal::{self, Manner};
-use super::{accepts, argv, ask, cluster_file, cluster_show, deploy, hosts, legacy, log, serve, start, support};
+use super::{accepts, argv, ask, cluster_file, cluster_show, deploy, hosts, legacy, log, man, serve, start, support};
 
 /// Turns bare RHEL-family hosts into an etcd and Kubernetes cluster where there is no internet.
 #[derive(Debug, Parser)]
@@ -227,7 +227,7 @@ fn run(cli: Cli) -> Exit {
             terminal::print(&String::from_utf8_lossy(&script));
             return Exit::Done;
         }
-        Command::Man { of } => return man(&of, manner),
+        Command::Man { of } => return man::print(&of, manner),
         Command::Ec2(command) => ec2::run(&command, &credentials, &global),
         Command::Serve(args) => serve::run(&args, &global),
         Command::SupportBundle(args) => support::run(&args, &global),
@@ -306,28 +306,6 @@ fn operate(
 pub(crate) fn declined(global: &Global) -> Exit {
     terminal::Terminal::new(global.manner()).say("nothing was changed");
     Exit::Interrupted
-}
-
-fn man(of: &[String], manner: Manner) -> Exit {
-    let mut command = accepts::command();
-    // Gives each command its whole name.
-    command.build();
-    for word in of {
-        let Some(found) = command.find_subcommand(word) else {
-            let error =
-                FlowError::request_with_help(format!("man {}: there is no such command", of.join(" ")), "see --help");
-            return start::refuse(&error, manner);
-        };
-        command = found.clone();
-    }
-    let mut page = Vec::new();
-    match clap_mangen::Man::new(command).render(&mut page) {
-        Ok(()) => {
-            terminal::print(&String::from_utf8_lossy(&page));
-            Exit::Done
-        }
-        Err(_) => Exit::Failed,
-    }
 }
 
 fn repo_main(command: &RepoCommand, global: &Global) -> Exit {

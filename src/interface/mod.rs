@@ -20,6 +20,7 @@ mod ini;
 mod legacy;
 mod log;
 mod login;
+mod man;
 mod onekey;
 mod record;
 mod registry;

@@ -18,15 +18,17 @@ use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
 use crate::host::{Facts, HostId, Target};
 use crate::packages::Wanted;
-use crate::plan::{Plan, RunHost, RunReport};
-use crate::resource::{Files, Image, Store};
+use crate::plan::{Plan, RunReport};
+use crate::resource::Image;
 
 use super::component::Supply;
 use super::images;
 use super::manifest::{self, Manifest};
 use super::plan::{Hosts, RolesPackages, make_plan, wanted_packages};
 use super::state::{Cluster, EtcdAccess, Machine, Node};
-use super::{access, dns, endpoint, kept_registry, pod_network, preflight, registries, runtime, state, version};
+use super::{access, dns, endpoint, kept_registry, pod_network, preflight, registries, state, version};
+
+mod supplies;
 
 /// Brings a Kubernetes cluster to what it should be.
 #[derive(Debug)]
@@ -224,51 +226,6 @@ impl Converge {
         hosts.filter_map(|host| all.get_key_value(&host).map(|(host, facts)| (*host, *facts))).collect()
     }
 
-    /// Hosts of this run that will run pods and whose disks are too small for the images.
-    fn check_space(&self, scene: &Scene<'_>) -> Vec<Problem> {
-        // Which file system another folder is on has not been asked.
-        if self.settings().data_root.is_some() {
-            return Vec::new();
-        }
-        let cluster = self.outline(self.before.as_ref(), scene.bundle);
-        let Hosts { control_plane, mut workers } = self.hosts();
-        if cluster.distribution.rules().runs_control_plane() {
-            workers.extend(control_plane);
-        }
-        let hosts = workers.iter().filter_map(|host| scene.hosts.get(host));
-        let store = |host| Some((host, empty_store(&cluster, host)?));
-        hosts.filter_map(store).filter_map(|(host, store)| images::check_space(host, store, &self.images)).collect()
-    }
-
-    /// Control plane nodes of this run that will serve the cluster's images: those that did already have what they need.
-    fn check_kept_registry(&self, scene: &Scene<'_>) -> Vec<Problem> {
-        let cluster = self.outline(self.before.as_ref(), scene.bundle);
-        let Hosts { control_plane, .. } = self.hosts();
-        let known = |host: &HostId| self.before.as_ref().is_some_and(|known| known.keeps_registry(host));
-        let hosts = control_plane.iter().filter(|host| cluster.keeps_registry(host) && !known(host));
-        let hosts = hosts.filter_map(|host| scene.hosts.get(host));
-        let store =
-            |host| empty_store(&cluster, host).filter(|_| cluster.settings.data_root.is_none()).map(Store::folder);
-        hosts.flat_map(|host| kept_registry::check_host(host, store(host), &self.images)).collect()
-    }
-
-    /// An earlier operation of the job may have brought or removed one.
-    fn learn_registries(&mut self, cluster: &Cluster, seen: &Seen<'_>) {
-        self.known_registries.learn(seen);
-        self.served = self.known_registries.served(&seen.pki);
-        self.served.extend(kept_registry::served(cluster, &seen.pki));
-    }
-
-    /// The hosts of this run that will run pods, with the files that tell their runtimes of registries.
-    fn registries<'s>(&self, cluster: &Cluster, scene: &'s Scene<'_>) -> Vec<(&'s RunHost, Files)> {
-        let Hosts { mut workers, control_plane } = self.hosts();
-        if cluster.distribution.rules().runs_control_plane() {
-            workers.extend(control_plane);
-        }
-        let files = registries::files(cluster, &self.served);
-        workers.iter().filter_map(|host| Some((scene.hosts.get(host)?, files.clone()))).collect()
-    }
-
     fn roles_packages(&self) -> RolesPackages<'_> {
         RolesPackages { control_plane: &self.control_plane_packages, worker: &self.worker_packages }
     }
@@ -276,13 +233,6 @@ impl Converge {
     fn supply<'a>(&'a self, bundle: Option<&'a Bundle>, delivery: &'a Delivery) -> Supply<'a> {
         Supply { bundle, images: &self.images, manifests: &self.manifests, delivery, registries: &self.served }
     }
-}
-
-/// The store of a host without the runtime, which has none of the images; what another lacks is seen when they are brought.
-fn empty_store(cluster: &Cluster, host: &RunHost) -> Option<&'static Store> {
-    let runtime = runtime::of(cluster);
-    let is_new = !runtime.packages().iter().any(|name| host.facts.packages.contains_key(*name));
-    is_new.then(|| runtime.images())
 }
 
 fn machine(target: &Target, seen: &Seen<'_>) -> Result<Machine, FlowError> {

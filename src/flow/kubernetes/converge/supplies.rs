@@ -1,0 +1,65 @@
+//! What a run brings of images and registries: whether there is room for them, and what nodes are told.
+
+use super::super::plan::Hosts;
+use super::super::state::Cluster;
+use super::super::{images, kept_registry, registries, runtime};
+use super::Converge;
+use crate::flow::problem::Problem;
+use crate::flow::scene::{Scene, Seen};
+use crate::host::HostId;
+use crate::plan::RunHost;
+use crate::resource::{Files, Store};
+
+impl Converge {
+    /// Hosts of this run that will run pods and whose disks are too small for the images.
+    pub(super) fn check_space(&self, scene: &Scene<'_>) -> Vec<Problem> {
+        // Which file system another folder is on has not been asked.
+        if self.settings().data_root.is_some() {
+            return Vec::new();
+        }
+        let cluster = self.outline(self.before.as_ref(), scene.bundle);
+        let Hosts { control_plane, mut workers } = self.hosts();
+        if cluster.distribution.rules().runs_control_plane() {
+            workers.extend(control_plane);
+        }
+        let hosts = workers.iter().filter_map(|host| scene.hosts.get(host));
+        let store = |host| Some((host, empty_store(&cluster, host)?));
+        hosts.filter_map(store).filter_map(|(host, store)| images::check_space(host, store, &self.images)).collect()
+    }
+
+    /// Control plane nodes of this run that will serve the cluster's images: those that did already have what they need.
+    pub(super) fn check_kept_registry(&self, scene: &Scene<'_>) -> Vec<Problem> {
+        let cluster = self.outline(self.before.as_ref(), scene.bundle);
+        let Hosts { control_plane, .. } = self.hosts();
+        let known = |host: &HostId| self.before.as_ref().is_some_and(|known| known.keeps_registry(host));
+        let hosts = control_plane.iter().filter(|host| cluster.keeps_registry(host) && !known(host));
+        let hosts = hosts.filter_map(|host| scene.hosts.get(host));
+        let store =
+            |host| empty_store(&cluster, host).filter(|_| cluster.settings.data_root.is_none()).map(Store::folder);
+        hosts.flat_map(|host| kept_registry::check_host(host, store(host), &self.images)).collect()
+    }
+
+    /// An earlier operation of the job may have brought or removed one.
+    pub(super) fn learn_registries(&mut self, cluster: &Cluster, seen: &Seen<'_>) {
+        self.known_registries.learn(seen);
+        self.served = self.known_registries.served(&seen.pki);
+        self.served.extend(kept_registry::served(cluster, &seen.pki));
+    }
+
+    /// The hosts of this run that will run pods, with the files that tell their runtimes of registries.
+    pub(super) fn registries<'s>(&self, cluster: &Cluster, scene: &'s Scene<'_>) -> Vec<(&'s RunHost, Files)> {
+        let Hosts { mut workers, control_plane } = self.hosts();
+        if cluster.distribution.rules().runs_control_plane() {
+            workers.extend(control_plane);
+        }
+        let files = registries::files(cluster, &self.served);
+        workers.iter().filter_map(|host| Some((scene.hosts.get(host)?, files.clone()))).collect()
+    }
+}
+
+/// The store of a host without the runtime, which has none of the images; what another lacks is seen when they are brought.
+fn empty_store(cluster: &Cluster, host: &RunHost) -> Option<&'static Store> {
+    let runtime = runtime::of(cluster);
+    let is_new = !runtime.packages().iter().any(|name| host.facts.packages.contains_key(*name));
+    is_new.then(|| runtime.images())
+}
