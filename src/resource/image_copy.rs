@@ -52,6 +52,9 @@ archive=$1 unit=$2; shift 2
 new=$archive.new list=$archive.list
 umask 022
 mkdir -p -- "${archive%/*}"
+# The script of a run that was killed may still be at work: it ends first.
+exec 9<"${archive%/*}"
+flock -w 1500 9 || { echo 'the copy that an earlier run began is still being made on this host' >&2; exit 75; }
 trap 'rm -f -- "$new" "$list.new" "$list.all"' EXIT
 trap 'exit 143' HUP INT TERM
 digests "$@" >"$list.new"
@@ -93,12 +96,11 @@ impl Work for ImageCopy {
         keep(host, owner, &files.iter().map(String::as_str).collect::<Vec<_>>())?;
         let copy = recording(owner, COPY).args([self.archive.as_str(), self.unit]).args(self.names.iter().cloned());
         let output = host.run(&copy.timeout(PATIENCE).label("ctr images export"))?;
+        let said = |help| StepError::with_help(String::from_utf8_lossy(&output.stderr).trim().to_owned(), help);
         match output.status {
             0 => Ok(()),
-            66 => Err(StepError::with_help(
-                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-                "`cluster images sync` brings it back; then run the same command again",
-            )),
+            66 => Err(said("`cluster images sync` brings it back; then run the same command again")),
+            75 => Err(said("wait until it has ended, then run the same command again")),
             status => Err(StepError::failed(format!(
                 "ctr images export: exit status {status}: {}",
                 crate::host::tail(&output.stderr, 3)
@@ -158,6 +160,22 @@ esac"#;
             // A run was killed before the list was written.
             std::fs::remove_file(trial.at("root/images.tar.list")).unwrap();
             assert!(!look());
+        });
+    }
+
+    #[test]
+    fn the_copy_of_a_killed_run_ends_before_the_next_one_begins() {
+        Trial::each(|trial| {
+            trial.program("ctr", &CTR.replace("echo half >\"$1\"", "echo half >\"$1\"; sleep 0.3"));
+            images(trial, "1");
+            let archive = trial.at("root/images.tar");
+            let words = [&[archive.as_str(), "x.service"], &NAMES[..]].concat();
+            let ran = std::thread::scope(|scope| {
+                let copies = [(); 2].map(|()| scope.spawn(|| trial.change(COPY, &words)));
+                copies.map(|copy| copy.join().unwrap())
+            });
+            assert!(ran.iter().all(|ran| ran.ok), "{ran:?}");
+            assert!(trial.look(LOOK, &[&[archive.as_str()], &NAMES[..]].concat()).ok);
         });
     }
 
