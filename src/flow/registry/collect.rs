@@ -15,9 +15,10 @@ use crate::flow::request::RegistryCollect;
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::host::{Command, HostId, Target};
 use crate::plan::{Check, Cx, Plan, RunReport, Step, StepError, Work};
+use crate::resource::{Reads, Unit};
 
 use super::package::{self, Package};
-use super::plan::answers;
+use super::plan::{START, answers};
 use super::state::Registry;
 
 /// A registry may hold very many images.
@@ -81,6 +82,9 @@ impl Flow for Collect {
             self.freed.push((host.clone(), Arc::clone(&freed)));
             let unused = Unused { package, storage: known.storage.clone(), untagged: self.request.untagged, freed };
             plan.push(Step::on(&host, "registry.gc", "delete what no image uses", unused).weight(5));
+            // A clean-up that was killed on the host itself has left the server stopped.
+            let unit = Unit { name: package.unit.to_owned(), reads: Reads::Package, timeout: START, wait: true };
+            plan.push(Step::on(&host, "registry.start", "start the registry", unit));
             plan.push(answers(&host, known, machine, package));
         }
         Ok(plan)
@@ -104,24 +108,45 @@ struct Unused {
     freed: Arc<AtomicU64>,
 }
 
+/// `alone FOLDER`: waits for the script of a run that was killed, which may still be at work. Its end starts the server, which
+/// must not happen while another one deletes.
+macro_rules! alone {
+    ($body:literal) => {
+        concat!(
+            r#"alone() {
+  exec 9<"$1"
+  flock -w 3600 9 || { echo 'the clean-up that an earlier run began is still at work on this host' >&2; exit 75; }
+}
+"#,
+            $body
+        )
+    };
+}
+
 /// `$1` program, `$2` configuration, `$3` folder of the images, `$4` unit, `$5` nothing or `--delete-untagged`. Prints the
 /// server's version, and how many blobs and manifests would go.
-const LOOK: &str = r#"set -eu
+const LOOK: &str = alone!(
+    r#"set -eu
 "$1" --version | sed -n 's/.* v\{0,1\}\([0-9][0-9.]*\).*/version \1/p' | head -n1
 # Nothing was ever pushed: the program would fail.
 [ -d "$3/docker/registry/v2/repositories" ] || exit 0
+alone "$3"
 said=$("$1" garbage-collect --dry-run $5 "$2" 2>&1) || { printf '%s\n' "$said" | tail -n 5 >&2; exit 1; }
-printf '%s\n' "$said" | sed -n 's/^[0-9]* blobs marked, \([0-9]*\) blobs and \([0-9]*\) manifests eligible for deletion.*/unused \1 \2/p' | tail -n1"#;
+printf '%s\n' "$said" | sed -n 's/^[0-9]* blobs marked, \([0-9]*\) blobs and \([0-9]*\) manifests eligible for deletion.*/unused \1 \2/p' | tail -n1"#
+);
 
 /// The same; prints how many KiB are free that were not. However this ends, the server runs again.
-const DELETE: &str = r#"set -eu
+const DELETE: &str = alone!(
+    r#"set -eu
+alone "$3"
 before=$(du -sk -- "$3" | cut -f1)
 trap 'systemctl start -- "$4"' EXIT
 trap 'exit 130' HUP INT TERM
 systemctl stop -- "$4"
 said=$("$1" garbage-collect $5 "$2" 2>&1) || { printf '%s\n' "$said" | tail -n 5 >&2; exit 1; }
 after=$(du -sk -- "$3" | cut -f1)
-echo $((before - after))"#;
+echo $((before - after))"#
+);
 
 impl Unused {
     fn command(&self, script: &'static str, label: &str) -> Command {

@@ -14,7 +14,7 @@ use super::state::{Machine, Registry};
 use super::storage::Storage;
 use super::{config, package};
 
-const START: Duration = Duration::from_secs(60);
+pub(super) const START: Duration = Duration::from_secs(60);
 
 /// The steps that make it so, on these hosts.
 pub(super) fn make_plan(registry: &Registry, hosts: &[HostId], seen: &Seen<'_>) -> Plan {
