@@ -280,10 +280,7 @@ impl Bundle {
         Ok(RangeReader { file, at: 0, left })
     }
 
-    /// The deployer without the bundle behind it.
-    ///
-    /// # Errors
-    /// When its file cannot be opened.
+    /// The deployer without the bundle behind it; fails when its file cannot be opened.
     pub fn deployer_reader(&self) -> Result<impl Read + Send + '_, BundleError> {
         Ok(RangeReader { file: self.deployer_file()?, at: 0, left: self.manifest().deployer.size })
     }

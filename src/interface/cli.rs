@@ -236,7 +236,7 @@ fn run(cli: Cli) -> Exit {
         Command::Registry(command) => credentials.defaults().and_then(|login| match command.operation(&login)? {
             Some(operation) => operate(vec![operation], login, command.source(), command.yes(), &global),
             None => {
-                // A server ends by itself when it is told to, and has no log of its own.
+                // A server handles signals itself, and has no log of its own.
                 if !matches!(command, RegistryCommand::Serve(_)) {
                     leave_nothing_behind(&global);
                     open_log(&global);

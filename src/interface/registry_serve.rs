@@ -1,4 +1,4 @@
-//! `registry serve`: an archive of images as a read-only registry. Options flow in; it comes back when it is told to end.
+//! `registry serve`: an archive of images as a read-only registry. Options flow in; it returns on SIGINT or SIGTERM.
 
 use std::net::SocketAddr;
 
@@ -30,7 +30,7 @@ pub(crate) struct ServeArgs {
     tls_key: Option<Utf8PathBuf>,
 }
 
-/// Serves until it is interrupted or told to end.
+/// Serves until SIGINT or SIGTERM.
 pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, FlowError> {
     let tls = match (&args.tls_cert, &args.tls_key) {
         (Some(cert), Some(key)) => Some(Tls::read(cert, key)?.config()),

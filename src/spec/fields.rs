@@ -204,7 +204,7 @@ const SITE_REGISTRY: &[Field] = &[
     field(
         "passwordFile",
         Kind::Text(Format::Any),
-        "File on the control host with the user's password in its first line; without, the one that was given before",
+        "File on the control host with the user's password in its first line; without, the user keeps the one it has",
     ),
     field("passwordEnv", Kind::Text(Format::Variable), "Environment variable that holds the password"),
 ];

@@ -373,9 +373,8 @@ fn what_a_cluster_keeps_for_good_cannot_be_written_otherwise() {
 
 #[test]
 fn a_kept_registry_is_switched_by_the_file_and_shown() {
-    let of = |more: &str| read(&format!("{WHOLE}{more}")).unwrap().spec.kubernetes.unwrap().settings;
-    assert!(of("kubernetes: {keepRegistry: true}\n").keep_registry);
-    assert!(!of("kubernetes: {keepRegistry: false}\n").keep_registry && !of("").keep_registry);
+    let of = |more: &str| read(&format!("{WHOLE}{more}")).unwrap().spec.kubernetes.unwrap().settings.keep_registry;
+    assert!(of("kubernetes: {keepRegistry: true}\n") && !of("kubernetes: {keepRegistry: false}\n") && !of(""));
     let (_dir, root) = folder();
     let environment = environment(&root);
     assert!(!to_yaml(&stored(&environment).unwrap().unwrap()).contains("keepRegistry"));

@@ -42,7 +42,7 @@ pub struct SiteRegistry {
 }
 
 impl SiteRegistry {
-    /// The environment's; `None` when nodes are told of none.
+    /// The environment's; `None` when nodes know none.
     ///
     /// # Errors
     /// When the state cannot be read.

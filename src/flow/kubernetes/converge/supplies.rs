@@ -1,4 +1,4 @@
-//! What a run brings of images and registries: whether there is room for them, and what nodes are told.
+//! What a run brings of images and registries: whether hosts have the space for them, and which registries nodes know.
 
 use super::super::plan::Hosts;
 use super::super::state::Cluster;
