@@ -7,16 +7,11 @@ use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
-use serde::Deserialize;
+use payload::oci::{self, Document};
 use serde_json::json;
 
 /// What is asked for: an image, or an index of one for several platforms.
-const ACCEPTED: [&str; 4] = [
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-];
+const ACCEPTED: [&str; 4] = [oci::MANIFEST, oci::DOCKER_MANIFEST, oci::INDEX, oci::DOCKER_LIST];
 
 /// Why an image could not be pulled.
 #[derive(Debug)]
@@ -25,32 +20,6 @@ pub(crate) struct NotPulled {
     pub(crate) why: String,
     /// The network or the disk failed, not the name.
     pub(crate) machine: bool,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Document {
-    #[serde(default)]
-    media_type: Option<String>,
-    /// Of an index.
-    #[serde(default)]
-    manifests: Vec<Descriptor>,
-    /// Of a manifest.
-    config: Option<Descriptor>,
-    #[serde(default)]
-    layers: Vec<Descriptor>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Descriptor {
-    digest: String,
-    platform: Option<Platform>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Platform {
-    architecture: String,
-    os: String,
 }
 
 /// Pulls images, by their full names, each into a folder of its own in `dir`; the folders, in the same order. `tell` hears
@@ -127,16 +96,14 @@ async fn one(client: &Client, name: &payload::Reference, architecture: &str, fol
     let (mut bytes, mut digest) = client.pull_manifest_raw(&image, &login, &ACCEPTED).await?;
     let mut document = parse(&bytes)?;
     if document.config.is_none() {
-        let fits =
-            |d: &&Descriptor| d.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == architecture);
-        let chosen = document.manifests.iter().find(fits);
+        let chosen = document.manifests.iter().find(|of_platform| of_platform.is_for(architecture));
         let chosen = chosen.ok_or_else(|| wrong(format!("there is none for linux/{architecture}")))?;
         let by_digest = image.clone_with_digest(chosen.digest.clone());
         (bytes, digest) = client.pull_manifest_raw(&by_digest, &login, &ACCEPTED).await?;
         document = parse(&bytes)?;
     }
     save(&blobs, &digest, &bytes)?;
-    for blob in document.config.iter().chain(&document.layers) {
+    for blob in document.blobs() {
         let path = blobs.join(hex(&blob.digest)?);
         // Layers may be shared within an image.
         if !path.exists() {
@@ -144,10 +111,10 @@ async fn one(client: &Client, name: &payload::Reference, architecture: &str, fol
             client.pull_blob(&image, blob.digest.as_str(), file).await?;
         }
     }
-    let media_type = document.media_type.unwrap_or_else(|| ACCEPTED[0].to_owned());
+    let media_type = document.media_type.unwrap_or_else(|| oci::MANIFEST.to_owned());
     let index = json!({"schemaVersion": 2, "manifests": [{
         "mediaType": media_type, "digest": digest, "size": bytes.len(),
-        "annotations": {"io.containerd.image.name": name.to_string()},
+        "annotations": {oci::FULL_NAME: name.to_string()},
     }]});
     std::fs::write(folder.join("index.json"), index.to_string())?;
     Ok(())

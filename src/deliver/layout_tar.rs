@@ -1,17 +1,14 @@
 //! The images in one uncompressed tar archive, as `ctr images export` writes it: an OCI image layout (OCI image specification
 //! 1.1, "Image Layout"). An archive flows in, each name's manifest and the place of every blob flow out; layers are not read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::fs::FileExt;
 
+use payload::oci::{self, Descriptor, Document};
 use payload::{Reference, Sha256};
-use serde::Deserialize;
 
-/// The annotation under which containerd keeps an image's whole name.
-const IMAGE_NAME: &str = "io.containerd.image.name";
-const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// No manifest is larger (OCI distribution specification, "Pushing Manifests"), nor is an index of thousands of images.
 const LARGEST_DOCUMENT: u64 = 4 * 1024 * 1024;
 
@@ -34,33 +31,9 @@ pub(super) struct Held {
     pub(super) blobs: Vec<Sha256>,
 }
 
-/// `index.json`, an index, or a manifest, as far as it is read.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Document {
-    media_type: Option<String>,
-    #[serde(default)]
-    manifests: Vec<Descriptor>,
-    config: Option<Descriptor>,
-    #[serde(default)]
-    layers: Vec<Descriptor>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    #[serde(default)]
-    media_type: String,
-    digest: String,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-}
-
-impl Descriptor {
-    fn sum(&self) -> Result<Sha256, String> {
-        let hex = self.digest.strip_prefix("sha256:").and_then(|hex| hex.parse().ok());
-        hex.ok_or_else(|| format!("the digest {:?} is no sha256", self.digest))
-    }
+/// The sum that a descriptor names.
+fn sum(descriptor: &Descriptor) -> Result<Sha256, String> {
+    descriptor.sum().ok_or_else(|| format!("the digest {:?} is no sha256", descriptor.digest))
 }
 
 impl Layout {
@@ -71,9 +44,9 @@ impl Layout {
         let index: Document =
             serde_json::from_slice(&index).map_err(|e| format!("its index.json cannot be read: {e}"))?;
         for entry in &index.manifests {
-            let digest = entry.sum()?;
+            let digest = sum(entry)?;
             let there = layout.hold(file, entry)?;
-            let Some(name) = entry.annotations.get(IMAGE_NAME) else { continue };
+            let Some(name) = entry.annotations.get(oci::FULL_NAME) else { continue };
             if !there {
                 return Err(format!("it lacks the manifest of {name}: it is not whole"));
             }
@@ -116,17 +89,17 @@ impl Layout {
 
     /// Takes in what a descriptor names, and what an index names of other platforms where it is there; false: it is not.
     fn hold(&mut self, file: &File, descriptor: &Descriptor) -> Result<bool, String> {
-        let digest = descriptor.sum()?;
+        let digest = sum(descriptor)?;
         let Some(place) = self.blobs.get(&digest).copied() else { return Ok(false) };
         if self.manifests.iter().any(|held| held.digest == digest) {
             return Ok(true);
         }
         let document = document(file, &digest, place)?;
-        let media_type = [Some(descriptor.media_type.clone()), document.media_type].into_iter().flatten();
-        let media_type = media_type.into_iter().find(|t| !t.is_empty()).unwrap_or_else(|| OCI_MANIFEST.to_owned());
+        let media_type = [Some(descriptor.media_type.clone()), document.media_type.clone()].into_iter().flatten();
+        let media_type = media_type.into_iter().find(|t| !t.is_empty()).unwrap_or_else(|| oci::MANIFEST.to_owned());
         let mut blobs = Vec::new();
-        for blob in document.config.iter().chain(&document.layers) {
-            blobs.push(blob.sum()?);
+        for blob in document.blobs() {
+            blobs.push(sum(blob)?);
         }
         blobs.retain(|blob| self.blobs.contains_key(blob));
         // Known before what is below it, so that an index that names itself has an end.
@@ -152,7 +125,7 @@ fn document(file: &File, digest: &Sha256, (at, size): (u64, u64)) -> Result<Docu
 
 #[cfg(test)]
 pub(super) mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -165,20 +138,26 @@ pub(super) mod tests {
     /// Members of an archive with an image of one layer; the image's index names another platform that is not there.
     pub(in crate::deliver) fn members() -> Vec<Member> {
         let blob = |bytes: &[u8]| (format!("blobs/sha256/{}", Sha256::of(bytes)), bytes.to_vec());
-        let of = |bytes: &[u8]| format!("sha256:{}", Sha256::of(bytes));
+        let of = |bytes: &[u8], media_type: &str| {
+            json!({
+                "mediaType": media_type, "digest": format!("sha256:{}", Sha256::of(bytes)), "size": bytes.len(),
+            })
+        };
         let config = b"{}";
         let manifest = json!({
-            "schemaVersion": 2, "config": {"digest": of(config)}, "layers": [{"digest": of(LAYER)}],
+            "schemaVersion": 2, "config": of(config, ""), "layers": [of(LAYER, "")],
         })
         .to_string();
-        let index_type = "application/vnd.oci.image.index.v1+json";
-        let absent = json!({"digest": of(b"another platform"), "mediaType": OCI_MANIFEST});
         let image = json!({
-            "schemaVersion": 2, "mediaType": index_type,
-            "manifests": [{"digest": of(manifest.as_bytes()), "mediaType": OCI_MANIFEST}, absent],
+            "schemaVersion": 2, "mediaType": oci::INDEX,
+            "manifests": [of(manifest.as_bytes(), oci::MANIFEST), of(b"another platform", oci::MANIFEST)],
         })
         .to_string();
-        let entry = |name: &str| json!({"mediaType": index_type, "digest": of(image.as_bytes()), "annotations": {IMAGE_NAME: name}});
+        let entry = |name: &str| {
+            let mut entry = of(image.as_bytes(), oci::INDEX);
+            entry["annotations"] = json!({oci::FULL_NAME: name});
+            entry
+        };
         let index = json!({"schemaVersion": 2, "manifests": [entry(NAME), entry("k8s.gcr.io/pause:3.10")]}).to_string();
         vec![
             blob(config),
@@ -231,8 +210,8 @@ pub(super) mod tests {
         assert!(error(&|m| m[2].1[0] = b' ').contains("is damaged"));
         assert!(error(&|m| m[4].1 = b"{".to_vec()).contains("index.json cannot be read"));
         assert!(error(&|m| m[4].1 = b"{\"manifests\": []}".to_vec()).contains("no image with a name"));
-        let strange = json!({"manifests": [{"digest": "sha512:00", "annotations": Value::Null}]}).to_string();
-        assert!(error(&|m| m[4].1 = strange.clone().into_bytes()).contains("index.json cannot be read"));
+        let strange = json!({"manifests": [{"digest": "sha512:00", "size": 1}]}).to_string();
+        assert!(error(&|m| m[4].1 = strange.clone().into_bytes()).contains("is no sha256"));
         let file = archive(&whole);
         let length = file.metadata().unwrap().len();
         for cut in [0, 100, 700, length / 2, length - 1600] {

@@ -111,7 +111,7 @@ fn platform(tree: &Tree, descriptor: &Descriptor, architecture: &str) -> Result<
         return Ok(descriptor.clone());
     }
     let index: Index = parse(tree, &descriptor.digest, &blob(tree, descriptor)?)?;
-    let fits = |d: &&Descriptor| d.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == architecture);
+    let fits = |d: &&Descriptor| d.is_for(architecture);
     if let Some(found) = index.manifests.iter().find(fits) {
         return Ok(found.clone());
     }

@@ -6,7 +6,7 @@
 //! same one on every build.
 
 mod archive;
-mod document;
+pub mod document;
 mod draft;
 mod held;
 mod layers;

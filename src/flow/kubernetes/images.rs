@@ -1,10 +1,10 @@
 //! Container images of the bundle, brought to the hosts that need them, only if missing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Read;
 
+use payload::oci::{self, Document, Saved};
 use payload::{Bundle, Member, MemberKind, Reference};
-use serde::Deserialize;
 
 use crate::flow::error::FlowError;
 use crate::flow::problem::Problem;
@@ -13,28 +13,6 @@ use crate::resource::{Contents, Image, Images, Store, space_for};
 
 use super::component::{Component, On};
 use super::state::Cluster;
-
-/// `manifest.json` of `docker save` (Docker image specification 1.2).
-#[derive(Deserialize)]
-struct SavedImage {
-    #[serde(rename = "RepoTags")]
-    repo_tags: Option<Vec<String>>,
-}
-
-/// `index.json` of an OCI image layout (OCI image specification 1.1), as far as it is read.
-#[derive(Deserialize)]
-struct Index {
-    manifests: Vec<Descriptor>,
-}
-
-#[derive(Deserialize)]
-struct Descriptor {
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-}
-
-/// The annotation under which containerd keeps, and finds, an image's whole name.
-const IMAGE_NAME: &str = "io.containerd.image.name";
 
 /// The images in a bundle, with their names.
 ///
@@ -70,13 +48,13 @@ fn tags(bundle: &Bundle, member: &Member) -> Result<Vec<String>, FlowError> {
         let mut text = String::new();
         entry.read_to_string(&mut text).map_err(|e| bad(e.to_string()))?;
         if name.as_os_str() == "manifest.json" {
-            let images: Vec<SavedImage> = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
+            let images: Vec<Saved> = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
             return Ok(images.into_iter().flat_map(|i| i.repo_tags.unwrap_or_default()).collect());
         }
-        of_index = Some(serde_json::from_str::<Index>(&text).map_err(|e| bad(e.to_string()))?);
+        of_index = Some(serde_json::from_str::<Document>(&text).map_err(|e| bad(e.to_string()))?);
     }
     let index = of_index.ok_or_else(|| bad("it has neither manifest.json nor index.json".to_owned()))?;
-    Ok(index.manifests.into_iter().filter_map(|mut m| m.annotations.remove(IMAGE_NAME)).collect())
+    Ok(index.manifests.into_iter().filter_map(|mut m| m.annotations.remove(oci::FULL_NAME)).collect())
 }
 
 /// The names of all of them.
