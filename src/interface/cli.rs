@@ -22,7 +22,10 @@ use super::exit::Exit;
 use super::registry::{self, RegistryCommand};
 use super::repo::{self, RepoCommand};
 use super::terminal::{self, Manner};
-use super::{accepts, argv, ask, cluster_file, cluster_show, deploy, hosts, legacy, log, man, serve, start, support};
+use super::{
+    accepts, argv, ask, cluster_file, cluster_replace, cluster_show, deploy, hosts, legacy, log, man, serve, start,
+    support,
+};
 
 /// Turns bare RHEL-family hosts into an etcd and Kubernetes cluster where there is no internet.
 #[derive(Debug, Parser)]
@@ -253,6 +256,9 @@ fn run(cli: Cli) -> Exit {
         Command::Cluster(ClusterCommand::Schema) => return cluster_file::schema(),
         Command::Cluster(ClusterCommand::Show(args)) => cluster_file::show(&args, &global),
         Command::Cluster(ClusterCommand::Apply(args)) => cluster_file::apply(&args, &credentials, &global),
+        Command::Cluster(ClusterCommand::Replace(args)) => {
+            credentials.defaults().and_then(|login| cluster_replace::replace(&args, login, &global))
+        }
         Command::Cluster(ClusterCommand::Kubeconfig(args)) => cluster_show::kubeconfig(&global, &args),
         Command::Cluster(ClusterCommand::Certs(CertsCommand::Status)) => cluster_show::certificates(&global),
         Command::Etcd(command) => credentials.defaults().and_then(|login| {

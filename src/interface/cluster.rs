@@ -11,6 +11,7 @@ use crate::spec::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role};
 
 use super::cli::Source;
 use super::cluster_file::{ApplyArgs, ShowArgs};
+use super::cluster_replace::ReplaceArgs;
 use super::cluster_show::KubeconfigArgs;
 use super::credentials::targets;
 
@@ -29,6 +30,8 @@ pub(crate) enum ClusterCommand {
     Add(AddArgs),
     /// Drain hosts and remove them from the environment's cluster
     Remove(RemoveArgs),
+    /// Put a new host into another's place, in all of its roles: the new one joins, then the other leaves
+    Replace(Box<ReplaceArgs>),
     /// Reset hosts to what they were before this program changed them
     Reset(ResetArgs),
     /// Nodes and components, asked from the live cluster; exit code 1 when one is not well
@@ -218,6 +221,7 @@ impl ClusterCommand {
             Self::Certs(CertsCommand::Renew(args)) => &args.source,
             Self::Images(ImagesCommand::Sync(args)) => &args.source,
             Self::Apply(args) => &args.source,
+            Self::Replace(args) => &args.source,
             Self::Show(_) | Self::Schema | Self::Status | Self::Kubeconfig(_) | Self::Certs(CertsCommand::Status) => {
                 return None;
             }
@@ -266,8 +270,9 @@ impl ClusterCommand {
             Self::Images(ImagesCommand::Sync(args)) => {
                 Request { spec: named(&args.hosts, defaults)?, intent: Intent::SyncImages }
             }
-            // `apply` is more than one request.
+            // `apply` and `replace` are more than one request.
             Self::Apply(_)
+            | Self::Replace(_)
             | Self::Show(_)
             | Self::Schema
             | Self::Status

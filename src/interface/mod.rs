@@ -9,6 +9,7 @@ mod bundle_text;
 mod cli;
 mod cluster;
 mod cluster_file;
+mod cluster_replace;
 mod cluster_show;
 mod credentials;
 mod deploy;

@@ -14,6 +14,7 @@ mod file;
 mod logins;
 mod operations;
 mod problem;
+mod replace;
 mod schema;
 mod stored;
 mod validate;
@@ -32,6 +33,7 @@ pub use file::{
 };
 pub use logins::Surroundings;
 pub use operations::{of_all, operations};
+pub use replace::Replacement;
 pub use schema::schema;
 pub use stored::{Leaving, check_kept, keep, leaving, removal, stored};
 pub use write::to_yaml;

@@ -144,7 +144,7 @@ pub fn leaving(stored: &ClusterFile, spec: &ClusterSpec) -> Vec<Leaving> {
     leaving
 }
 
-fn id(host: &HostFields) -> Option<HostId> {
+pub(super) fn id(host: &HostFields) -> Option<HostId> {
     Some(HostId::new(&host.address.parse::<Address>().ok()?, host.login.port.unwrap_or(22)))
 }
 
