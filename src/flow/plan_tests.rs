@@ -85,14 +85,25 @@ const KUBEADM: [&str; 6] = [
     "kubernetes-cni-1.10.0",
     "containerd.io-2.4.2",
 ];
+
+/// The packages of kubeadm and another.
+fn with(package: &str) -> Vec<&str> {
+    KUBEADM.iter().copied().chain([package]).collect()
+}
+
 const FLANNEL: [(&str, MemberKind, &str); 1] = [("flannel.yaml", MemberKind::NetworkManifest, "kind: DaemonSet\n")];
 
-/// A cluster that kubeadm made, behind a load balancer.
-fn of_kubeadm() -> Value {
+/// A cluster that kubeadm made, with these settings, or with a balancer on every node.
+fn kubeadm_made(settings: &Value, balanced: bool) -> Value {
     json!({
-        "distribution": "kubeadm", "version": "1.36.3", "minor": 36, "containerd": true, "balanced": false,
-        "network": {"manifest": "flannel"}, "settings": {"api_endpoint": "lb.example:6443"},
+        "distribution": "kubeadm", "version": "1.36.3", "minor": 36, "containerd": true, "balanced": balanced,
+        "network": {"manifest": "flannel"}, "settings": settings,
     })
+}
+
+/// The same behind a load balancer of the site.
+fn of_kubeadm() -> Value {
+    kubeadm_made(&json!({"api_endpoint": "lb.example:6443"}), false)
 }
 
 const KUBERNETES: [&str; 3] = ["kubernetes-master-1.20.2", "kubernetes-node-1.20.2", "kubernetes-client-1.20.2"];
@@ -186,10 +197,20 @@ plans! {
         [cluster(&[1], &[2], ClusterSettings { keep_registry: true, runtime: Runtime::Containerd, ..usual() })];
     cluster_of_kubeadm_without_a_network: Site::new(1).etcd([1], true).bundle(&KUBEADM, &[], &[]),
         [cluster(&[1], &[1], usual())];
-    cluster_of_kubeadm_with_two_control_planes: Site::new(2).etcd([1], true).bundle(&KUBEADM, &[], &[]),
+    cluster_of_kubeadm_with_two_control_planes: Site::new(2).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL),
         [cluster(&[1, 2], &[1], usual())];
     cluster_of_kubeadm_with_endpoint: Site::new(3).etcd([1], true).bundle(&KUBEADM, &["registry.k8s.io/pause:3.10.2"], &FLANNEL),
         [cluster(&[1, 2], &[1, 3], ClusterSettings { api_endpoint: Some("lb.example:6443".into()), ..usual() })];
+    cluster_of_kubeadm_with_balancers: Site::new(3).etcd([1], true).bundle(&with("haproxy-2.4.0"), &[], &FLANNEL),
+        [cluster(&[1, 2], &[1, 3], usual())];
+    cluster_of_kubeadm_with_balancers_grown: Site::new(3).etcd([1], true).cluster(&[1], &[1], &kubeadm_made(&json!({}), true)),
+        [add(&[2], &[3], &[])];
+    cluster_of_kubeadm_with_balancers_and_a_new_worker:
+        Site::new(2).etcd([1], true).cluster(&[1], &[1], &kubeadm_made(&json!({}), true)), [add(&[], &[2], &[])];
+    cluster_of_kubeadm_with_balancers_control_plane_removed:
+        Site::new(2).etcd(1..=2, true).cluster(&[1, 2], &[1], &kubeadm_made(&json!({}), true)), [remove(&[1], &[1], &[])];
+    cluster_of_kubeadm_without_balancers_gets_no_second_control_plane:
+        Site::new(2).etcd([1], true).cluster(&[1], &[1], &kubeadm_made(&json!({}), false)), [add(&[2], &[], &[])];
     cluster_of_kubeadm_grown: Site::new(4).etcd([1], true).cluster(&[1], &[3], &of_kubeadm()), [add(&[2], &[4], &[])];
     cluster_of_kubeadm_host_given_another_role: Site::new(2).etcd([1], true).cluster(&[1], &[2], &of_kubeadm()),
         [add(&[2], &[1], &[])];

@@ -60,7 +60,21 @@ impl Converge {
                 }
             }
         }
-        Ok(())
+        self.check_balancer(bundle)
+    }
+
+    /// The package of the API's balancer, where the distribution wants it at hand.
+    fn check_balancer(&self, bundle: Option<&Bundle>) -> Result<(), FlowError> {
+        let package = cluster_sync::BALANCER_PACKAGE;
+        let named = || self.control_plane_packages.iter().chain(&self.worker_packages).any(|w| w.name() == package);
+        let wanted = self.rules(bundle).must_be_at_hand(package) && self.balanced(bundle);
+        if !wanted || bundle.is_none() || rpms::in_bundle(bundle, package) || named() {
+            return Ok(());
+        }
+        Err(FlowError::request_with_help(
+            format!("the bundle has no package {package}, by which every node reaches several control plane nodes"),
+            "put it into the bundle (`bundle repack --add FILE`), or create the cluster with --api-endpoint HOST:PORT",
+        ))
     }
 
     pub(super) fn containerd(&self, bundle: Option<&Bundle>) -> bool {
@@ -78,13 +92,14 @@ impl Converge {
     /// so that others can come and go later.
     pub(super) fn balanced(&self, bundle: Option<&Bundle>) -> bool {
         let settings = self.settings();
-        if !self.rules(bundle).balances() || settings.api_endpoint.is_some() || settings.api_vip.is_some() {
+        if settings.api_endpoint.is_some() || settings.api_vip.is_some() {
             return false;
         }
         match &self.before {
             // Hosts that are not in this run would not learn of it.
             Some(known) if self.settings.is_none() => known.balanced,
             Some(known) if known.balanced => true,
+            Some(known) if known.standing && !known.distribution.rules().balances_later() => false,
             known => {
                 let control_plane = self.control_plane.iter().map(Target::id);
                 let all: BTreeSet<HostId> =

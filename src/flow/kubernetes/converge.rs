@@ -294,7 +294,7 @@ impl Flow for Converge {
         let Some(known) = &self.before else { return Ok(Vec::new()) };
         self.check_roles(known)?;
         // With a new balancer on every node another control plane node is of use: all hosts are named then.
-        if self.settings.is_none() || !known.distribution.rules().balances() {
+        if self.settings.is_none() || (known.standing && !known.distribution.rules().balances_later()) {
             self.check_endpoint(known)?;
         }
         Ok(match &self.settings {

@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::flow::pki::Pki;
 use crate::flow::retry::{Patience, Transient};
-use crate::flow::state::Environment;
 use crate::plan::{Check, Cx, StepError, Work};
 
 use super::api::{Api, ApiError};
-use super::cluster_sync;
 use super::state::Cluster;
 
 impl From<ApiError> for StepError {
@@ -27,7 +26,7 @@ const FORCED: Duration = Duration::from_secs(20);
 /// What the steps here need to reach the API.
 #[derive(Debug)]
 pub(super) struct Access {
-    pub environment: Environment,
+    pub pki: Pki,
     /// The control plane nodes that stay.
     pub cluster: Cluster,
     /// Hosts that do not answer are given up.
@@ -35,10 +34,10 @@ pub(super) struct Access {
 }
 
 impl Access {
-    fn api<'a>(&self, cx: &Cx<'a>) -> Result<Api<'a>, StepError> {
+    pub(super) fn api<'a>(&self, cx: &Cx<'a>) -> Result<Api<'a>, StepError> {
         let patience = Patience::of_step(cx);
         let patience = if self.force { patience.at_most(FORCED) } else { patience };
-        Api::open(&self.environment.pki(), &self.cluster, patience).map_err(|e| StepError::failed(e.to_string()))
+        Api::open(&self.pki, &self.cluster, patience).map_err(|e| StepError::failed(e.to_string()))
     }
 }
 
@@ -166,31 +165,6 @@ impl Work for DeleteNode {
     }
 }
 
-/// The list of hosts in the cluster is that of the hosts that stay.
-#[derive(Debug)]
-pub(super) struct TellOfHosts {
-    pub access: Arc<Access>,
-}
-
-const LIST: &str = "/api/v1/namespaces/kube-public/configmaps/sunshine-cluster";
-
-impl Work for TellOfHosts {
-    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
-        let is = self.access.api(cx)?.get(LIST)?;
-        let same = is["data"]["hosts"].as_str() == Some(cluster_sync::list(&self.access.cluster).as_str());
-        Ok(if same {
-            Check::Satisfied
-        } else {
-            Check::Needed(vec!["publish the list of the cluster's hosts".to_owned()])
-        })
-    }
-
-    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        self.access.api(cx)?.patch(LIST, &json!({"data": {"hosts": cluster_sync::list(&self.access.cluster)}}))?;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -200,6 +174,7 @@ mod tests {
 
     use super::*;
     use crate::flow::pki::{CertRequest, Purpose, Usage};
+    use crate::flow::state::Environment;
     use crate::flow::wrong_server::{Answer, WrongServer};
     use crate::plan::{Events, Interrupt, Plan, RunHosts, RunMode, Step, run};
 
@@ -252,7 +227,7 @@ mod tests {
             "etcd": {"endpoints": [], "tls": false}, "control_plane": {}, "workers": {},
         }))
         .unwrap();
-        let access = Arc::new(Access { environment, cluster, force: false });
+        let access = Arc::new(Access { pki: environment.pki(), cluster, force: false });
         let mut plan = Plan::default();
         let drain = Drain { access, node: "host0".to_owned(), timeout: Duration::from_secs(60) };
         plan.push(Step::control("drain", "drain", drain));

@@ -33,11 +33,14 @@ pub(super) fn for_people(cluster: &Cluster) -> String {
 /// For root on a host of the cluster: what survives the loss of a control plane node where there is such a thing.
 pub(super) fn for_root(cluster: &Cluster, host: &str) -> String {
     match cluster.control_plane.get(host) {
-        Some(own) if shared(cluster).is_none() && !(cluster.balanced && cluster.workers.contains_key(host)) => {
-            of_machine(own)
-        }
+        Some(own) if shared(cluster).is_none() && !has_balancer(cluster, host) => of_machine(own),
         _ => for_nodes(cluster),
     }
+}
+
+/// Whether this control plane node has a balancer of its own: where it runs pods.
+fn has_balancer(cluster: &Cluster, host: &str) -> bool {
+    cluster.balanced && (cluster.workers.contains_key(host) || cluster.distribution.rules().runs_control_plane())
 }
 
 fn shared(cluster: &Cluster) -> Option<String> {

@@ -16,10 +16,11 @@ impl Converge {
         let settings = &known.settings;
         let shared = known.balanced || settings.api_endpoint.is_some() || settings.api_vip.is_some();
         if !shared && self.control_plane.iter().any(|t| new(&t)) {
-            let help = if known.distribution.rules().balances() {
+            let help = if known.distribution.rules().balances_later() {
                 "put haproxy into the bundle (`bundle repack --add FILE`) and run `cluster create` again with all hosts"
             } else {
-                "a cluster of kubeadm's packages gets others only where it was created with --api-endpoint"
+                "kubeadm's clusters get others where they were created with haproxy in the bundle, --api-vip or --api-endpoint: \
+                 put haproxy into the bundle (`bundle repack --add FILE`), then `cluster reset` and `cluster create`"
             };
             return Err(FlowError::request_with_help(
                 "the nodes of this cluster reach its only control plane node directly, so another would be of no use",

@@ -14,8 +14,9 @@ use crate::host::{Facts, HostId, Target};
 use crate::plan::{Plan, RunReport, Step, StepId};
 use crate::resource::{Undo, lost};
 
+use super::cluster_sync::TellOfHosts;
 use super::converge::no_cluster;
-use super::drain::{Access, DeleteNode, Drain, TellOfHosts};
+use super::drain::{Access, DeleteNode, Drain};
 use super::plan::owned;
 use super::state::{Cluster, Machine};
 use super::teardown::Teardown;
@@ -182,12 +183,11 @@ impl Flow for Remove {
         if leaving.is_empty() {
             return Ok(plan);
         }
-        let environment = seen.environment.clone();
-        let access = Arc::new(Access { environment, cluster: rest, force: self.request.force });
+        let access = Arc::new(Access { pki: seen.pki.clone(), cluster: rest, force: self.request.force });
         for target in leaving {
             self.push_host(&mut plan, known, &access, &target.id(), seen);
         }
-        if known.distribution.rules().balances() {
+        if known.keeps_list() {
             let publish = TellOfHosts { access };
             plan.push(Step::control("cluster.publish", "publish the list of the cluster's hosts", publish));
         }

@@ -115,6 +115,11 @@ impl Cluster {
         }
     }
 
+    /// Whether its hosts keep a list of each other: for the routes to pods, or for how they reach the API.
+    pub(super) fn keeps_list(&self) -> bool {
+        !self.distribution.rules().runs_control_plane() || self.balanced || self.settings.api_vip.is_some()
+    }
+
     /// The hosts that run pods: those of the control plane too, where it is made of pods.
     pub(super) fn pod_hosts(&self) -> BTreeSet<&HostId> {
         let control_plane = self.control_plane.keys().filter(|_| self.distribution.rules().runs_control_plane());

@@ -1,5 +1,8 @@
 //! A cluster of current Kubernetes, which kubeadm makes from upstream's rpms and images.
 
+mod gap;
+mod kubeadm_control_plane;
+
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};

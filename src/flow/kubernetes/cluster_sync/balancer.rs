@@ -15,7 +15,7 @@ pub(in crate::flow::kubernetes) struct Balancer;
 
 impl Component for Balancer {
     fn is_on(&self, on: &On<'_>) -> bool {
-        on.cluster.balanced && on.node().is_some()
+        on.cluster.balanced && on.runs_pods()
     }
 
     fn packages(&self, _: &On<'_>) -> Vec<Wanted> {

@@ -16,12 +16,12 @@ pub(in crate::flow::kubernetes) struct ClusterSync;
 
 impl Component for ClusterSync {
     fn is_on(&self, on: &On<'_>) -> bool {
-        on.node().is_some()
+        on.cluster.keeps_list() && on.runs_pods()
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let mut steps = vec![on.step("cluster.list", "write the list of the cluster's hosts", list_file(on))];
-        steps.extend(on.service(UNIT, "the cluster-sync service", keeper_files()));
+        steps.extend(on.service(UNIT, "the cluster-sync service", keeper_files(on)));
         steps
     }
 }
@@ -32,11 +32,12 @@ fn list_file(on: &On<'_>) -> Files {
 }
 
 /// The unit that keeps the host as the list says.
-fn keeper_files() -> Files {
+fn keeper_files(on: &On<'_>) -> Files {
+    let kubeconfig = on.cluster.distribution.rules().list_reader().kubeconfig;
     let unit = format!(
         "# Written by sunshine-installer.\n[Unit]\nDescription=This host's routes to pods, and the API's balancer\n\
          After=network-online.target docker.service containerd.service\nWants=network-online.target\n\n\
-         [Service]\nExecStartPre={SCRIPT} apply\nExecStart={SCRIPT} watch\nRestart=always\nRestartSec=2\n\n\
+         [Service]\nExecStartPre={SCRIPT} apply\nExecStart={SCRIPT} watch {kubeconfig}\nRestart=always\nRestartSec=2\n\n\
          [Install]\nWantedBy=multi-user.target\n"
     );
     let mut script = FileSpec::text(SCRIPT, include_str!("sunshine-cluster.sh"));

@@ -14,7 +14,17 @@ mod publish;
 pub(super) use balancer::{Balancer, PACKAGE as BALANCER_PACKAGE};
 pub(super) use keeper::ClusterSync;
 pub(super) use list::list;
-pub(super) use publish::{Published, PublishedByNode};
+pub(super) use publish::{Published, PublishedByApi, PublishedByNode, TellOfHosts};
+
+/// As whom a node reads the list: by a kubeconfig that it has anyway.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reader {
+    /// The kubeconfig, on the node.
+    pub kubeconfig: &'static str,
+    /// What the role is bound to: `User` or `Group`.
+    pub kind: &'static str,
+    pub name: &'static str,
+}
 
 /// The program of the unit; it also writes the balancer's configuration.
 const SCRIPT: &str = "/usr/local/sbin/sunshine-cluster";

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 use crate::flow::pki::Kubeconfig;
 use crate::flow::retry::{self, Patience};
 use crate::host::{Command, HostError, Secret};
 use crate::plan::{Check, Cx, Made, Step, StepError, Work};
 
 use super::super::component::{Component, On};
+use super::super::drain::Access;
 use super::super::endpoint;
+use super::Reader;
 use super::list::list;
 
 /// The component of the host that publishes, once an API server answers.
@@ -17,9 +21,12 @@ pub(in crate::flow::kubernetes) struct Published;
 /// The same where no API server is part of the run: behind the node's own steps.
 pub(in crate::flow::kubernetes) struct PublishedByNode;
 
+/// The same by the control host itself, so that the node gets no administrator's key.
+pub(in crate::flow::kubernetes) struct PublishedByApi;
+
 impl Component for Published {
     fn is_on(&self, on: &On<'_>) -> bool {
-        on.publishes && !on.waits.api.is_empty()
+        on.publishes && on.cluster.keeps_list() && !on.waits.api.is_empty()
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
@@ -37,9 +44,21 @@ impl Component for PublishedByNode {
     }
 }
 
+impl Component for PublishedByApi {
+    fn is_on(&self, on: &On<'_>) -> bool {
+        on.publishes && on.cluster.keeps_list() && on.waits.api.is_empty()
+    }
+
+    fn steps(&self, on: &On<'_>) -> Vec<Step> {
+        let access = Access { pki: on.keys.pki().clone(), cluster: on.cluster.clone(), force: false };
+        vec![on.step("cluster.publish", TITLE, TellOfHosts { access: Arc::new(access) })]
+    }
+}
+
 fn publish(on: &On<'_>) -> Step {
     let url = on.control_plane().map_or_else(|| endpoint::for_nodes(on.cluster), endpoint::of_machine);
-    let publish = Publish { list: list(on.cluster), rbac: !on.cluster.is_legacy(), kubeconfig: on.keys.admin(&url) };
+    let reader = (!on.cluster.is_legacy()).then(|| on.cluster.distribution.rules().list_reader());
+    let publish = Publish { list: list(on.cluster), reader, kubeconfig: on.keys.admin(&url) };
     on.step("cluster.publish", TITLE, publish).after(on.waits.api.iter().cloned())
 }
 
@@ -47,8 +66,8 @@ fn publish(on: &On<'_>) -> Step {
 #[derive(Debug)]
 struct Publish {
     list: String,
-    /// Nodes need a role to read it.
-    rbac: bool,
+    /// Who gets a role to read it; nobody needs one where there are none.
+    reader: Option<Reader>,
     /// The administrator's.
     kubeconfig: Arc<Kubeconfig>,
 }
@@ -80,14 +99,12 @@ impl Publish {
 
     /// The list, and the role for nodes to read it.
     fn objects(&self) -> String {
-        let metadata = serde_json::json!({"name": "sunshine-cluster", "namespace": "kube-public"});
+        let metadata = json!({"name": "sunshine-cluster", "namespace": "kube-public"});
         let group = "rbac.authorization.k8s.io";
-        let map = serde_json::json!(
+        let map = json!(
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"hosts": self.list}});
-        if !self.rbac {
-            return map.to_string();
-        }
-        serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [
+        let Some(reader) = self.reader else { return map.to_string() };
+        json!({"apiVersion": "v1", "kind": "List", "items": [
             map,
             {"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata, "rules": [{
                 "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["sunshine-cluster"],
@@ -95,7 +112,7 @@ impl Publish {
             }]},
             {"apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": metadata,
              "roleRef": {"apiGroup": group, "kind": "Role", "name": "sunshine-cluster"},
-             "subjects": [{"apiGroup": group, "kind": "User", "name": "system:kube-proxy"}]},
+             "subjects": [{"apiGroup": group, "kind": reader.kind, "name": reader.name}]},
         ]})
         .to_string()
     }
@@ -129,5 +146,27 @@ impl Work for Publish {
             }
             asked => Ok(asked.map(drop)?),
         }
+    }
+}
+
+/// The list in the cluster, which there is already, is that of these hosts; by the control host.
+#[derive(Debug)]
+pub(in crate::flow::kubernetes) struct TellOfHosts {
+    pub access: Arc<Access>,
+}
+
+/// The ConfigMap, in the API.
+const LIST: &str = "/api/v1/namespaces/kube-public/configmaps/sunshine-cluster";
+
+impl Work for TellOfHosts {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
+        let is = self.access.api(cx)?.get(LIST)?;
+        let same = is["data"]["hosts"].as_str() == Some(list(&self.access.cluster).as_str());
+        Ok(if same { Check::Satisfied } else { Check::Needed(vec![TITLE.to_owned()]) })
+    }
+
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        self.access.api(cx)?.patch(LIST, &json!({"data": {"hosts": list(&self.access.cluster)}}))?;
+        Ok(())
     }
 }

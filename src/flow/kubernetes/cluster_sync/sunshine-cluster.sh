@@ -3,7 +3,7 @@
 # a host added or removed elsewhere needs nothing done here:
 #   apply    routes to the other nodes' pods (network direct), and the packet filter's and firewalld's leave for all pods
 #   balance  the configuration of the API's balancer
-#   watch    both, again whenever the list changes (ConfigMap kube-public/sunshine-cluster) or the packet filter was emptied
+#   watch    by the kubeconfig $2: both, again whenever the list changes (ConfigMap kube-public/sunshine-cluster) or the packet filter was emptied
 #   stop     takes routes and rules back
 list=/etc/kubernetes/sunshine-cluster
 run=/run/sunshine-installer
@@ -114,14 +114,15 @@ take() {
 # firewalld empties the whole packet filter when it starts or is reloaded, as other programs may.
 refill() { grep -qE '^network (direct|flannel)$' "$list" || return 0; rule -C 2>/dev/null && masquerade -C 2>/dev/null || apply; }
 
-watch() {
+watch() { # $1: kubeconfig; a node that joins gets it late
   while sleep 3; do refill; done &
+  until [ -e "$1" ]; do sleep 1; done
   wait=1
   while :; do
     began=$(date +%s)
     : >"$run/list"
     # The watch is begun anew now and then, in case its connection died unseen.
-    kubectl --kubeconfig /etc/kubernetes/kube-proxy.kubeconfig --request-timeout=300s -n kube-public \
+    kubectl --kubeconfig "$1" --request-timeout=300s -n kube-public \
       get configmap sunshine-cluster -w -o 'jsonpath={.data.hosts}{"END\n"}' 2>/dev/null |
     while IFS= read -r line; do
       if [ "$line" = END ]; then take; : >"$run/list"; else printf '%s\n' "$line" >>"$run/list"; fi
@@ -142,7 +143,7 @@ stop() {
 case $1 in
 apply) apply;;
 balance) balance || :;;
-watch) watch;;
+watch) watch "$2";;
 stop) stop;;
 *) exit 2;;
 esac

@@ -8,11 +8,12 @@ use crate::host::{HostId, Target};
 use crate::plan::StepId;
 
 use super::super::clock::Clock;
+use super::super::cluster_sync::{BALANCER_PACKAGE, Balancer, ClusterSync, Published, PublishedByApi, Reader};
 use super::super::component::Component;
 use super::super::control_plane;
 use super::super::images::NodeImages;
 use super::super::kept_registry::KeptRegistry;
-use super::super::kubeadm::{ApiPort, Authorities, Init, Join, KubeletUnit, NodeReady};
+use super::super::kubeadm::{ApiPort, Authorities, Init, Join, KUBELET_CONF, KubeletUnit, NodeReady};
 use super::super::kubelet::NodePorts;
 use super::super::manifest::{Manifest, Manifests};
 use super::super::pod_network::NetworkFolders;
@@ -26,8 +27,8 @@ const PACKAGES: [&str; 5] = [PACKAGE, "kubelet", "kubectl", "cri-tools", "kubern
 
 pub(super) struct Kubeadm;
 
-/// Images come before kubeadm, which would pull them.
-const COMPONENTS: [&dyn Component; 15] = [
+/// Images come before kubeadm, which would pull them, and the balancer, by which it asks the API.
+const COMPONENTS: [&dyn Component; 19] = [
     &Clock,
     &Kernel,
     &ApiPort,
@@ -36,12 +37,16 @@ const COMPONENTS: [&dyn Component; 15] = [
     &Registries,
     &NodeRuntime,
     &NodeImages,
+    &ClusterSync,
+    &Balancer,
     &KubeletUnit,
     &Authorities,
     &Init,
     &Join,
+    &Published,
     &Manifests,
     &NodeReady,
+    &PublishedByApi,
     &KeptRegistry,
 ];
 
@@ -59,7 +64,7 @@ impl Rules for Kubeadm {
     }
 
     fn must_be_at_hand(&self, package: &str) -> bool {
-        PACKAGES.contains(&package)
+        PACKAGES.contains(&package) || package == BALANCER_PACKAGE
     }
 
     fn prefers_containerd(&self, _: Option<u32>) -> bool {
@@ -70,8 +75,14 @@ impl Rules for Kubeadm {
         true
     }
 
-    fn balances(&self) -> bool {
+    /// The address of the API is in what kubeadm wrote on every node, and in the cluster.
+    fn balances_later(&self) -> bool {
         false
+    }
+
+    /// Every node has it once it has joined; the kubelet renews its certificate.
+    fn list_reader(&self) -> Reader {
+        Reader { kubeconfig: KUBELET_CONF, kind: "Group", name: "system:nodes" }
     }
 
     /// That of the bundle; which one is a question only where it has several.
@@ -94,18 +105,12 @@ impl Rules for Kubeadm {
 
     fn check(
         &self,
-        masters: &[Target],
+        _: &[Target],
         settings: &ClusterSettings,
         network: &Network,
         _: &[Manifest],
     ) -> Result<(), FlowError> {
         let refuse = |what: &str, help: &str| Err(FlowError::request_with_help(what, help));
-        if masters.len() > 1 && settings.api_endpoint.is_none() {
-            return refuse(
-                "with kubeadm's packages several control plane nodes need a load balancer of the site in this version",
-                "name it with --api-endpoint HOST:PORT; it passes TCP on to port 6443 of each of them",
-            );
-        }
         if settings.runtime == Runtime::Docker {
             return refuse("kubeadm's packages run pods by containerd", "leave --runtime out");
         }

@@ -12,6 +12,7 @@ use crate::flow::rpms;
 use crate::host::{HostId, Target};
 use crate::plan::StepId;
 
+use super::cluster_sync::Reader;
 use super::component::Component;
 use super::manifest::Manifest;
 
@@ -66,8 +67,11 @@ pub(super) trait Rules: Sync {
     /// Whether the control plane is made of pods.
     fn runs_control_plane(&self) -> bool;
 
-    /// Whether each node can reach the API by a balancer of its own.
-    fn balances(&self) -> bool;
+    /// Whether a cluster that stands, and whose nodes reach its control plane node directly, can get balancers.
+    fn balances_later(&self) -> bool;
+
+    /// As whom the nodes read the list of the cluster's hosts.
+    fn list_reader(&self) -> Reader;
 
     /// What `auto` comes to, for the pods' network.
     fn default_network(&self, bundle: Option<&Bundle>) -> Network;

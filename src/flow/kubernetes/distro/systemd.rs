@@ -9,7 +9,7 @@ use crate::host::{HostId, Target};
 use crate::plan::StepId;
 
 use super::super::clock::Clock;
-use super::super::cluster_sync::{Balancer, ClusterSync, Published, PublishedByNode};
+use super::super::cluster_sync::{Balancer, ClusterSync, Published, PublishedByNode, Reader};
 use super::super::component::Component;
 use super::super::control_plane::{self, ControlPlane};
 use super::super::dns;
@@ -79,8 +79,12 @@ impl Rules for Systemd {
         false
     }
 
-    fn balances(&self) -> bool {
+    fn balances_later(&self) -> bool {
         true
+    }
+
+    fn list_reader(&self) -> Reader {
+        Reader { kubeconfig: "/etc/kubernetes/kube-proxy.kubeconfig", kind: "User", name: "system:kube-proxy" }
     }
 
     fn default_network(&self, bundle: Option<&Bundle>) -> Network {

@@ -49,4 +49,4 @@ fn begins(on: &On<'_>) -> bool {
 /// Where containerd listens.
 const SOCKET: &str = "unix:///run/containerd/containerd.sock";
 /// The kubelet's kubeconfig, which kubeadm writes.
-const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
+pub(super) const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";

@@ -1,0 +1,87 @@
+//! Several control plane nodes of kubeadm without a load balancer of the site: one may be lost.
+
+use crate::lab::Lab;
+use crate::site::{Site, assert_unchanged_but, at_rest};
+
+use super::super::{HOSTS, eventually, whole};
+use super::gap::{Client, api_server_killed};
+
+const GROUPS: [&str; 6] = ["etcd-3.6", "containerd-2", "kubeadm-1.36", "flannel", "agnhost", "extras"];
+const FOURTH: &str = "root:111111@10.8.14.203";
+
+/// System users of packages stay, as rpm leaves them.
+fn may_stay(line: &str) -> bool {
+    ["haproxy:x:", "etcd:x:"].iter().any(|user| line.starts_with(user))
+}
+
+/// The line again changes nothing.
+#[track_caller]
+fn changes_nothing(lab: &Lab, site: &Site, line: &[&str]) {
+    let code = site.watch(lab, line, |event| {
+        assert_ne!(event["outcome"]["result"], "changed", "{event}");
+        true
+    });
+    assert_eq!(code, Some(0));
+}
+
+/// Waits until a host's balancer asks these control plane nodes and no others.
+#[track_caller]
+fn balances_over(lab: &Lab, host: usize, control_plane: &[u8]) {
+    let wanted: Vec<String> = control_plane.iter().map(|n| format!("10.8.14.{}:6443", 200 + n)).collect();
+    let asked = "awk '$1 == \"server\" {print $3}' /run/sunshine-installer/haproxy.cfg | sort | paste -sd' '";
+    eventually(lab, host, &format!("[ \"$({asked})\" = '{}' ]", wanted.join(" ")));
+    eventually(lab, host, "curl -fsk -m 2 https://127.0.0.1:8443/readyz");
+}
+
+#[test]
+fn nodes_come_and_go_behind_balancers_and_the_first_may_be_lost() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(4);
+    let site = Site::with(&GROUPS);
+    let before: Vec<String> = lab.hosts().iter().map(at_rest).collect();
+    site.run(&lab, &["etcd", "create", "--host", FOURTH]).expect_ok();
+    let first = ["cluster", "create", "--master", HOSTS[0], "--node", FOURTH];
+    site.run(&lab, &[&first[..], &["--dry-run"]].concat()).expect_ok();
+    assert_unchanged_but(lab.host(0), &before[0], may_stay);
+    site.run(&lab, &first).expect_ok();
+    assert_eq!(lab.host(3).sh("grep -h server: /etc/kubernetes/*.conf").trim(), "server: https://127.0.0.1:8443");
+    lab.host(0).sh("kubectl create configmap kept --from-literal=a=b");
+
+    // Hosts that are not named learn of the others.
+    site.run(&lab, &["cluster", "add", "--master", HOSTS[1], HOSTS[2], "--node", HOSTS[1]]).expect_ok();
+    let nodes = lab.host(0).sh("kubectl get nodes --no-headers");
+    assert_eq!((nodes.matches(" Ready ").count(), nodes.matches("control-plane").count()), (4, 3), "{nodes}");
+    (0..4).for_each(|host| balances_over(&lab, host, &[0, 1, 2]));
+    let keys =
+        "grep -rlE 'kubernetes-admin|BEGIN (EC|RSA) PRIVATE' /etc/kubernetes /run/sunshine-installer /root/.kube";
+    assert_eq!(lab.host(3).sh(&format!("{keys} 2>/dev/null || :")), "", "a worker node has no administrator's key");
+    let create = ["cluster", "create", "--master", HOSTS[0], HOSTS[1], HOSTS[2], "--node", HOSTS[1], FOURTH];
+    whole(&site, &lab, 4);
+    changes_nothing(&lab, &site, &create);
+
+    site.run(&lab, &["cluster", "remove", "--master", HOSTS[2]]).expect_ok();
+    assert_unchanged_but(lab.host(2), &before[2], may_stay);
+    balances_over(&lab, 3, &[0, 1]);
+    site.run(&lab, &["cluster", "add", "--master", HOSTS[2], "--node", HOSTS[2]]).expect_ok();
+    balances_over(&lab, 3, &[0, 1, 2]);
+
+    // The one that began the cluster is lost for good; what goes by a balancer goes on.
+    let client = Client::begin(&lab, 3, "https://127.0.0.1:8443");
+    api_server_killed(&lab, 1);
+    client.longest_gap("an API server behind the balancers was killed");
+    let client = Client::begin(&lab, 3, "https://127.0.0.1:8443");
+    lab.host(0).kill();
+    client.longest_gap("a host of an API server behind the balancers was killed");
+    for host in [1, 2] {
+        eventually(&lab, host, "kubectl get configmap kept");
+    }
+    let lost = ["--master", HOSTS[0], "--force", "--yes", "--drain-timeout", "5"];
+    site.run(&lab, &[&["cluster", "remove"][..], &lost].concat()).expect_ok();
+    whole(&site, &lab, 3);
+    balances_over(&lab, 3, &[1, 2]);
+
+    site.run(&lab, &["cluster", "reset", "--yes", "--wipe-data", "--host", HOSTS[1], HOSTS[2], FOURTH]).expect_ok();
+    (1..4).for_each(|host| assert_unchanged_but(lab.host(host), &before[host], may_stay));
+}
