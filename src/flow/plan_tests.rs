@@ -68,6 +68,10 @@ fn usual() -> ClusterSettings {
     ClusterSettings::default()
 }
 
+fn virtual_address(address: &str) -> ClusterSettings {
+    ClusterSettings { api_vip: Some(address.to_owned()), ..usual() }
+}
+
 macro_rules! plans {
     ($($name:ident: $site:expr, $operations:expr;)*) => {
         $(#[test]
@@ -162,7 +166,7 @@ plans! {
     cluster_new_with_its_etcd: Site::new(3), [etcd(1..=3), cluster(&[1], &[1, 2, 3], usual())];
     cluster_new_with_several_control_planes: Site::new(4).etcd(1..=3, true), [cluster(&[1, 2, 3], &[4], usual())];
     cluster_new_with_virtual_address: Site::new(2).etcd([1], true),
-        [cluster(&[1, 2], &[1, 2], ClusterSettings { api_vip: Some("10.0.0.100".into()), ..usual() })];
+        [cluster(&[1, 2], &[1, 2], virtual_address("10.0.0.100"))];
     cluster_new_with_endpoint: Site::new(2).etcd([1], true),
         [cluster(&[1], &[2], ClusterSettings { api_endpoint: Some("lb.example:6443".into()), ..usual() })];
     cluster_new_with_flannel: Site::new(2).etcd([1], true).bundle(&[&KUBERNETES[..], &["flannel-0.5.5"]].concat(), &[], &[]),
@@ -211,6 +215,17 @@ plans! {
         Site::new(2).etcd(1..=2, true).cluster(&[1, 2], &[1], &kubeadm_made(&json!({}), true)), [remove(&[1], &[1], &[])];
     cluster_of_kubeadm_without_balancers_gets_no_second_control_plane:
         Site::new(2).etcd([1], true).cluster(&[1], &[1], &kubeadm_made(&json!({}), false)), [add(&[2], &[], &[])];
+    cluster_of_kubeadm_with_virtual_address: Site::new(3).etcd([1], true).bundle(&with("keepalived-2.2.8"), &[], &FLANNEL),
+        [cluster(&[1, 2], &[1, 3], virtual_address("10.0.0.100"))];
+    cluster_of_kubeadm_with_virtual_address_without_keepalived:
+        Site::new(1).etcd([1], true).bundle(&with("haproxy-2.4.0"), &[], &FLANNEL),
+        [cluster(&[1], &[1], virtual_address("10.0.0.100"))];
+    cluster_of_kubeadm_with_a_wrong_virtual_address: Site::new(1).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL),
+        [cluster(&[1], &[1], virtual_address("10.0.0.300"))];
+    cluster_of_kubeadm_with_virtual_address_grown: Site::new(3).etcd([1], true)
+        .cluster(&[1], &[1], &kubeadm_made(&json!({"api_vip": "10.0.0.100"}), false)), [add(&[2, 3], &[], &[])];
+    cluster_of_kubeadm_with_virtual_address_control_plane_removed: Site::new(2).etcd(1..=2, true)
+        .cluster(&[1, 2], &[1], &kubeadm_made(&json!({"api_vip": "10.0.0.100"}), false)), [remove(&[1], &[1], &[])];
     cluster_of_kubeadm_grown: Site::new(4).etcd([1], true).cluster(&[1], &[3], &of_kubeadm()), [add(&[2], &[4], &[])];
     cluster_of_kubeadm_host_given_another_role: Site::new(2).etcd([1], true).cluster(&[1], &[2], &of_kubeadm()),
         [add(&[2], &[1], &[])];

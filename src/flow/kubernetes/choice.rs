@@ -60,19 +60,26 @@ impl Converge {
                 }
             }
         }
-        self.check_balancer(bundle)
+        self.check_address(bundle)
     }
 
-    /// The package of the API's balancer, where the distribution wants it at hand.
-    fn check_balancer(&self, bundle: Option<&Bundle>) -> Result<(), FlowError> {
-        let package = cluster_sync::BALANCER_PACKAGE;
-        let named = || self.control_plane_packages.iter().chain(&self.worker_packages).any(|w| w.name() == package);
-        let wanted = self.rules(bundle).must_be_at_hand(package) && self.balanced(bundle);
-        if !wanted || bundle.is_none() || rpms::in_bundle(bundle, package) || named() {
+    /// The package that the API's address needs, where the distribution wants it at hand.
+    fn check_address(&self, bundle: Option<&Bundle>) -> Result<(), FlowError> {
+        let needed = if self.settings().api_vip.is_some() {
+            Some((cluster_sync::ADDRESS_PACKAGE, "by which control plane nodes hold the address of --api-vip"))
+        } else {
+            let why = "by which every node reaches several control plane nodes";
+            self.balanced(bundle).then_some((cluster_sync::BALANCER_PACKAGE, why))
+        };
+        let rules = self.rules(bundle);
+        let named =
+            |package| self.control_plane_packages.iter().chain(&self.worker_packages).any(|w| w.name() == package);
+        let at_hand = |package| !rules.must_be_at_hand(package) || rpms::in_bundle(bundle, package) || named(package);
+        let Some((package, why)) = needed.filter(|(package, _)| bundle.is_some() && !at_hand(package)) else {
             return Ok(());
-        }
+        };
         Err(FlowError::request_with_help(
-            format!("the bundle has no package {package}, by which every node reaches several control plane nodes"),
+            format!("the bundle has no package {package}, {why}"),
             "put it into the bundle (`bundle repack --add FILE`), or create the cluster with --api-endpoint HOST:PORT",
         ))
     }

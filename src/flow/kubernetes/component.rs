@@ -74,6 +74,8 @@ pub(super) struct Waits {
     pub etcd: Vec<StepId>,
     /// API servers that answer: those of this run.
     pub api: Vec<StepId>,
+    /// The list of the cluster's hosts, in the cluster.
+    pub published: Option<StepId>,
     /// The last step of the control plane node before this one, where they are worked on one after the other.
     pub before: Option<StepId>,
 }
@@ -106,6 +108,14 @@ impl<'a> On<'a> {
     pub(super) fn runs_pods(&self) -> bool {
         let control_plane = || self.control_plane().is_some() && self.cluster.distribution.rules().runs_control_plane();
         self.node().is_some() || control_plane()
+    }
+
+    /// Whether this host begins the cluster; every other one joins it. A control plane that consists of one host begins again
+    /// where that was made anew: its data is in etcd, outside of it.
+    pub(super) fn begins(&self) -> bool {
+        let cluster = self.cluster;
+        let is_first = cluster.control_plane.keys().next() == Some(self.host);
+        is_first && (!cluster.standing || cluster.control_plane.len() == 1)
     }
 
     /// The image that holds a pod's namespaces, when the bundle brings one.

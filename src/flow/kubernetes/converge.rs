@@ -322,6 +322,8 @@ impl Flow for Converge {
         let mut problems = preflight::check_hosts(&self.targets(), &new_control_plane, &self.settings(), minor, scene);
         let packages = &self.control_plane_packages;
         problems.extend(version::differing(key, packages, scene.bundle, facts.iter().copied()));
+        let cluster = self.outline(self.before.as_ref(), scene.bundle);
+        problems.extend(preflight::check_address(&self.targets(), &cluster, scene));
         problems.extend(self.check_space(scene));
         problems.extend(self.check_kept_registry(scene));
         problems.extend(self.before.iter().flat_map(|known| preflight::check_taken(&self.targets(), known, scene)));

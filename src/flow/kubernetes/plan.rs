@@ -83,6 +83,7 @@ pub(super) fn make_plan(
     let mut waits = Waits {
         etcd: etcd_answers(seen),
         api: control_plane.iter().map(|h| control_plane::answers(h)).collect(),
+        published: hosts.first().map(|host| cluster_sync::published(host)),
         before: None,
     };
     let list = cluster_sync::list(cluster).into_bytes().into();

@@ -11,9 +11,10 @@ use crate::flow::problem::Problem;
 use crate::flow::request::{ClusterSettings, Network};
 use crate::flow::rpms;
 use crate::flow::scene::Scene;
-use crate::host::{HostId, Target};
+use crate::host::{HostId, Listening, Target};
 use crate::plan::RunHost;
 
+use super::endpoint::LOCAL_PORT;
 use super::manifest;
 use super::state::{API_PORT, Cluster, overlap, parse_cidr};
 
@@ -33,6 +34,9 @@ pub(super) fn check_request(
     let (pods, services) = (cidr("pod network", &settings.pod_cidr)?, cidr("service network", &settings.service_cidr)?);
     if overlap(pods, services) {
         return Err(FlowError::request("the pod network and the service network overlap"));
+    }
+    if let Some(vip) = settings.api_vip.as_ref().filter(|vip| vip.parse::<Ipv4Addr>().is_err()) {
+        return Err(FlowError::request(format!("--api-vip: {vip:?} is no IPv4 address")));
     }
     match &settings.network {
         Network::Manifest(name)
@@ -60,19 +64,42 @@ pub(super) fn check_kept(kept: &ClusterSettings, asked: &ClusterSettings) -> Vec
     let told = |what: &str, kept: &str, asked: &str, usual: &str| {
         (asked != kept && asked != usual).then(|| {
             let text = format!("this cluster's {what} is {kept} and stays so; {asked} is ignored");
-            Problem::warning(
-                None,
-                text,
-                Some("a cluster with other networks is a new one: another --environment".into()),
-            )
+            Problem::warning(None, text, Some("a cluster with another is a new one: another --environment".into()))
         })
     };
     let pairs = [
         told("pod network", &kept.pod_cidr, &asked.pod_cidr, &usual.pod_cidr),
         told("service network", &kept.service_cidr, &asked.service_cidr, &usual.service_cidr),
         told("domain", &kept.cluster_domain, &asked.cluster_domain, &usual.cluster_domain),
+        told("API address", &address(kept), &address(asked), &address(&usual)),
     ];
     pairs.into_iter().flatten().collect()
+}
+
+/// The address of the API that a line names.
+fn address(settings: &ClusterSettings) -> String {
+    let named = settings.api_endpoint.as_ref().or(settings.api_vip.as_ref());
+    named.cloned().unwrap_or_else(|| "that of its control plane nodes".to_owned())
+}
+
+/// What stands in the way of how the hosts are to reach the API.
+pub(super) fn check_address(targets: &[Target], cluster: &Cluster, scene: &Scene<'_>) -> Vec<Problem> {
+    let vip = cluster.settings.api_vip.as_ref().and_then(|vip| vip.parse::<IpAddr>().ok());
+    let mut problems = Vec::new();
+    for (id, host) in targets.iter().filter_map(|t| scene.hosts.get_key_value(&t.id())) {
+        if let Some(vip) = vip.filter(|_| host.facts.route_address == vip) {
+            let text = format!("{vip} is its own address; that of --api-vip must be free");
+            problems.push(Problem::error(host.host.name(), text, "name an address that no host has"));
+        }
+        let balanced = cluster.balanced && cluster.pod_hosts().contains(id);
+        let taken = |l: &&Listening| balanced && l.port == LOCAL_PORT && l.process.as_deref() != Some("haproxy");
+        if let Some(taken) = host.facts.listening.iter().find(taken) {
+            let by = taken.process.as_deref().unwrap_or("another program");
+            let text = format!("port {LOCAL_PORT} is taken by {by}, and the API's balancer needs it");
+            problems.push(Problem::error(host.host.name(), text, "stop that service, or name an --api-endpoint"));
+        }
+    }
+    problems
 }
 
 /// What the hosts themselves say.
@@ -89,8 +116,7 @@ pub(super) fn check_hosts(
         problems.extend(check_networks(host, settings));
         problems.extend(check_cgroup(host, minor));
         let is_control_plane = control_plane.iter().any(|name| name == host.host.name());
-        let foreign =
-            |l: &&crate::host::Listening| l.port == API_PORT && l.process.as_deref() != Some("kube-apiserver");
+        let foreign = |l: &&Listening| l.port == API_PORT && l.process.as_deref() != Some("kube-apiserver");
         if is_control_plane && let Some(taken) = host.facts.listening.iter().find(foreign) {
             let by = taken.process.as_deref().unwrap_or("another program");
             let text = format!("port {API_PORT} is taken by {by}");

@@ -35,6 +35,8 @@ if [ "$1" = look ]; then
 fi
 
 set -u
+# The API's address goes to another host while the API still answers here.
+systemctl stop sunshine-vip 2>/dev/null
 # What kubeadm wrote goes by kubeadm; etcd is not its own and stays. With a kubeconfig it would ask the API first, for a minute
 # where that does not answer any more.
 if kubeadm_made; then

@@ -1,6 +1,7 @@
 //! A virtual address for the API, held by one of the control plane nodes at a time (keepalived, VRRP: RFC 5798).
 //!
 //! Control plane nodes find each other by multicast, so a control plane node added or removed needs nothing done on the others.
+//! Those of kubeadm know each other by the list of the cluster's hosts: `cluster_sync/address.rs`.
 
 use crate::flow::rpms;
 use crate::host::Facts;

@@ -19,6 +19,9 @@ pub(in crate::flow::kubernetes) fn list(cluster: &Cluster) -> String {
     }
     text.push_str(&format!("pods {}\n", cluster.settings.pod_cidr));
     text.push_str(&format!("balancer 127.0.0.1:{}\n", endpoint::LOCAL_PORT));
+    if let Some(vip) = &cluster.settings.api_vip {
+        text.push_str(&format!("vip {vip}\n"));
+    }
     for machine in cluster.control_plane.values() {
         text.push_str(&format!("master {} {}\n", machine.name, machine.address));
     }

@@ -6,14 +6,19 @@ use serde_json::json;
 
 use crate::flow::pki::Kubeconfig;
 use crate::flow::retry::{self, Patience};
-use crate::host::{Command, HostError, Secret};
-use crate::plan::{Check, Cx, Made, Step, StepError, Work};
+use crate::host::{Command, HostError, HostId, Secret};
+use crate::plan::{Check, Cx, Made, Step, StepError, StepId, Work};
 
 use super::super::component::{Component, On};
 use super::super::drain::Access;
 use super::super::endpoint;
 use super::Reader;
 use super::list::list;
+
+/// The step after which the cluster has the list, on the host that publishes it.
+pub(in crate::flow::kubernetes) fn published(host: &HostId) -> StepId {
+    StepId::on(host, PUBLISH)
+}
 
 /// The component of the host that publishes, once an API server answers.
 pub(in crate::flow::kubernetes) struct Published;
@@ -51,7 +56,7 @@ impl Component for PublishedByApi {
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let access = Access { pki: on.keys.pki().clone(), cluster: on.cluster.clone(), force: false };
-        vec![on.step("cluster.publish", TITLE, TellOfHosts { access: Arc::new(access) })]
+        vec![on.step(PUBLISH, TITLE, TellOfHosts { access: Arc::new(access) })]
     }
 }
 
@@ -59,7 +64,7 @@ fn publish(on: &On<'_>) -> Step {
     let url = on.control_plane().map_or_else(|| endpoint::for_nodes(on.cluster), endpoint::of_machine);
     let reader = (!on.cluster.is_legacy()).then(|| on.cluster.distribution.rules().list_reader());
     let publish = Publish { list: list(on.cluster), reader, kubeconfig: on.keys.admin(&url) };
-    on.step("cluster.publish", TITLE, publish).after(on.waits.api.iter().cloned())
+    on.step(PUBLISH, TITLE, publish).after(on.waits.api.iter().cloned())
 }
 
 /// The list in the cluster is this one.
@@ -118,6 +123,7 @@ impl Publish {
     }
 }
 
+const PUBLISH: &str = "cluster.publish";
 const TITLE: &str = "publish the list of the cluster's hosts";
 
 impl Work for Publish {

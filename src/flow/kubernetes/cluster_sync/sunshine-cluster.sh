@@ -3,10 +3,26 @@
 # a host added or removed elsewhere needs nothing done here:
 #   apply    routes to the other nodes' pods (network direct), and the packet filter's and firewalld's leave for all pods
 #   balance  the configuration of the API's balancer
+#   address  the configuration of what holds the API's virtual address (keepalived)
+#   alive    whether the API server of this host may hold it
 #   watch    by the kubeconfig $2: both, again whenever the list changes (ConfigMap kube-public/sunshine-cluster) or the packet filter was emptied
 #   stop     takes routes and rules back
 list=/etc/kubernetes/sunshine-cluster
 run=/run/sunshine-installer
+
+# One that refuses connections is gone; one that is slow or says no is asked once more. etcd is left out: where it does not
+# answer one of them it answers none, and the address had better stay.
+alive() {
+  api='https://127.0.0.1:6443/readyz?exclude=etcd&exclude=etcd-readiness'
+  for try in 1 2; do
+    curl -fsk -m 2 -o /dev/null "$api"
+    case $? in 0) return 0;; 7) return 1;; esac
+  done
+  return 1
+}
+# By nobody, who may do no more.
+[ "$1" != alive ] || { alive; exit; }
+
 # What firewalld was told here, a source a line: it keeps that over a restart, so we do too.
 told=/var/lib/sunshine-installer/trusted
 pods=$(awk '$1 == "pods" {print $2}' "$list" 2>/dev/null)
@@ -103,19 +119,51 @@ END
   mv -f "$run/haproxy.new" "$run/haproxy.cfg"
 }
 
+# Fails when the configuration was what it should be already. The address stays where it is, and goes within a second from a
+# host whose API server is gone, within two from one that is.
+address() {
+  ip -o -4 addr show | awk '{sub("/.*", "", $4); print $4, $2}' >"$run/own"
+  awk 'NR == FNR {device[$1] = $2; next}
+    $1 == "vip" {vip = $2; router = vip; sub(".*[.]", "", router)}
+    $1 == "master" && $3 in device {own = $3; next}
+    $1 == "master" {peers = peers "        " $3 "\n"}
+    END {
+      print "global_defs {\n    vrrp_version 3\n    script_user nobody\n    enable_script_security\n}"
+      # A host that has left the cluster holds nothing.
+      if (!own) exit
+      print "vrrp_script api {\n    script \"/usr/local/sbin/sunshine-cluster alive\"\n    interval 1\n    timeout 5"
+      print "    fall 1\n    rise 1\n    init_fail\n}"
+      print "vrrp_instance kubernetes {\n    state BACKUP\n    nopreempt\n    interface " device[own]
+      # One router per address; 0 is none.
+      print "    virtual_router_id " (router + 0 ? router : 1) "\n    priority 100\n    advert_int 0.5"
+      if (peers) printf "    unicast_src_ip %s\n    unicast_peer {\n%s    }\n", own, peers
+      print "    virtual_ipaddress {\n        " vip "/32 dev " device[own] "\n    }\n    track_script {\n        api\n    }\n}"
+    }' "$run/own" "$list" >"$run/keepalived.new"
+  if cmp -s "$run/keepalived.new" "$run/keepalived.conf"; then rm -f "$run/keepalived.new"; return 1; fi
+  mv -f "$run/keepalived.new" "$run/keepalived.conf"
+}
+
+# Also when this host has got its own address, or its interface another name, after the unit was started.
+hold() (
+  [ -e /etc/systemd/system/sunshine-vip.service ] && systemctl is-active -q sunshine-vip || return 0
+  flock 9
+  if address; then systemctl reload --no-block sunshine-vip; fi
+) 9>"$run/lock"
+
 # A whole list came: kept, so that it also holds after a restart with no API to ask.
 take() {
   grep -q '^master ' "$run/list" || return 0
   cmp -s "$run/list" "$list" || { cp "$run/list" "$list.new" && chmod 0644 "$list.new" && mv -f "$list.new" "$list"; }
   apply
   if systemctl is-enabled -q sunshine-api 2>/dev/null && balance; then systemctl restart --no-block sunshine-api; fi
+  hold
 }
 
 # firewalld empties the whole packet filter when it starts or is reloaded, as other programs may.
 refill() { grep -qE '^network (direct|flannel)$' "$list" || return 0; rule -C 2>/dev/null && masquerade -C 2>/dev/null || apply; }
 
 watch() { # $1: kubeconfig; a node that joins gets it late
-  while sleep 3; do refill; done &
+  while sleep 3; do refill; hold; done &
   until [ -e "$1" ]; do sleep 1; done
   wait=1
   while :; do
@@ -143,6 +191,7 @@ stop() {
 case $1 in
 apply) apply;;
 balance) balance || :;;
+address) address || :;;
 watch) watch "$2";;
 stop) stop;;
 *) exit 2;;

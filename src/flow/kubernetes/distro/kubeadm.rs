@@ -8,7 +8,9 @@ use crate::host::{HostId, Target};
 use crate::plan::StepId;
 
 use super::super::clock::Clock;
-use super::super::cluster_sync::{BALANCER_PACKAGE, Balancer, ClusterSync, Published, PublishedByApi, Reader};
+use super::super::cluster_sync::{
+    ADDRESS_PACKAGE, BALANCER_PACKAGE, Balancer, ClusterSync, HeldAddress, Published, PublishedByApi, Reader,
+};
 use super::super::component::Component;
 use super::super::control_plane;
 use super::super::images::NodeImages;
@@ -28,7 +30,7 @@ const PACKAGES: [&str; 5] = [PACKAGE, "kubelet", "kubectl", "cri-tools", "kubern
 pub(super) struct Kubeadm;
 
 /// Images come before kubeadm, which would pull them, and the balancer, by which it asks the API.
-const COMPONENTS: [&dyn Component; 19] = [
+const COMPONENTS: [&dyn Component; 21] = [
     &Clock,
     &Kernel,
     &ApiPort,
@@ -41,9 +43,11 @@ const COMPONENTS: [&dyn Component; 19] = [
     &Balancer,
     &KubeletUnit,
     &Authorities,
+    &HeldAddress::Begins,
     &Init,
     &Join,
     &Published,
+    &HeldAddress::Joins,
     &Manifests,
     &NodeReady,
     &PublishedByApi,
@@ -64,7 +68,7 @@ impl Rules for Kubeadm {
     }
 
     fn must_be_at_hand(&self, package: &str) -> bool {
-        PACKAGES.contains(&package) || package == BALANCER_PACKAGE
+        PACKAGES.contains(&package) || [BALANCER_PACKAGE, ADDRESS_PACKAGE].contains(&package)
     }
 
     fn prefers_containerd(&self, _: Option<u32>) -> bool {
@@ -113,12 +117,6 @@ impl Rules for Kubeadm {
         let refuse = |what: &str, help: &str| Err(FlowError::request_with_help(what, help));
         if settings.runtime == Runtime::Docker {
             return refuse("kubeadm's packages run pods by containerd", "leave --runtime out");
-        }
-        if settings.api_vip.is_some() {
-            return refuse(
-                "--api-vip is not supported with kubeadm's packages by this version",
-                "use --api-endpoint with a load balancer of the site",
-            );
         }
         if matches!(network, Network::Manifest(_)) {
             return Ok(());

@@ -8,7 +8,7 @@ use crate::plan::{Check, Cx, Step, StepError, Work};
 use super::super::component::{Component, On};
 use super::super::endpoint;
 use super::super::verify::MasterAnswers;
-use super::{begins, config};
+use super::config;
 
 /// Another one is waited for; kubeadm itself waits four minutes for the control plane.
 const INIT: Duration = Duration::from_secs(1200);
@@ -17,7 +17,7 @@ pub(in crate::flow::kubernetes) struct Init;
 
 impl Component for Init {
     fn is_on(&self, on: &On<'_>) -> bool {
-        on.control_plane().is_some() && begins(on)
+        on.control_plane().is_some() && on.begins()
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {

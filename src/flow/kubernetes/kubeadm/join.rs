@@ -21,7 +21,7 @@ use super::super::endpoint;
 use super::super::state::Cluster;
 use super::super::verify::MasterAnswers;
 use super::token::Token;
-use super::{KUBELET_CONF, SOCKET, begins, config};
+use super::{KUBELET_CONF, SOCKET, config};
 
 /// Another one is waited for.
 const JOIN: Duration = Duration::from_secs(960);
@@ -33,7 +33,7 @@ pub(in crate::flow::kubernetes) struct Join;
 
 impl Component for Join {
     fn is_on(&self, on: &On<'_>) -> bool {
-        on.runs_pods() && !begins(on)
+        on.runs_pods() && !on.begins()
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {

@@ -32,19 +32,9 @@ mod init;
 mod join;
 mod token;
 
-use super::component::On;
-
 pub(super) use files::{ApiPort, Authorities, KubeletUnit, NodeReady};
 pub(super) use init::Init;
 pub(super) use join::Join;
-
-/// Whether this host begins the cluster; every other one joins it. A control plane that consists of one host begins again
-/// where that was made anew: its data is in etcd, outside of it.
-fn begins(on: &On<'_>) -> bool {
-    let cluster = on.cluster;
-    let is_first = cluster.control_plane.keys().next() == Some(on.host);
-    is_first && (!cluster.standing || cluster.control_plane.len() == 1)
-}
 
 /// Where containerd listens.
 const SOCKET: &str = "unix:///run/containerd/containerd.sock";

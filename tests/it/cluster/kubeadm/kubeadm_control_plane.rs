@@ -1,9 +1,11 @@
 //! Several control plane nodes of kubeadm without a load balancer of the site: one may be lost.
 
+use std::time::{Duration, Instant};
+
 use crate::lab::Lab;
 use crate::site::{Site, assert_unchanged_but, at_rest};
 
-use super::super::{HOSTS, eventually, whole};
+use super::super::{HANGS, HOSTS, eventually, whole};
 use super::gap::{Client, api_server_killed};
 
 const GROUPS: [&str; 6] = ["etcd-3.6", "containerd-2", "kubeadm-1.36", "flannel", "agnhost", "extras"];
@@ -84,4 +86,87 @@ fn nodes_come_and_go_behind_balancers_and_the_first_may_be_lost() {
 
     site.run(&lab, &["cluster", "reset", "--yes", "--wipe-data", "--host", HOSTS[1], HOSTS[2], FOURTH]).expect_ok();
     (1..4).for_each(|host| assert_unchanged_but(lab.host(host), &before[host], may_stay));
+}
+
+const VIP: &str = "10.8.14.100";
+
+/// The host that holds the address, once it is one of these and no other.
+#[track_caller]
+fn holder(lab: &Lab, among: &[usize]) -> usize {
+    let end = Instant::now() + HANGS;
+    loop {
+        let holds = |host: &&usize| lab.host(**host).exec(&format!("ip -4 addr show | grep -q ' {VIP}/32 '")).ok();
+        let holders: Vec<&usize> = among.iter().filter(holds).collect();
+        if let [one] = holders[..] {
+            return *one;
+        }
+        assert!(Instant::now() < end, "{VIP} is held by {holders:?}");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// Waits until this host sends to these control plane nodes and no others.
+#[track_caller]
+fn sends_to(lab: &Lab, host: usize, peers: &[usize]) {
+    let wanted: Vec<String> = peers.iter().map(|n| format!("10.8.14.{}", 200 + n)).collect();
+    let peers =
+        "awk '/unicast_peer/ {on = 1; next} /}/ {on = 0} on {print $1}' /run/sunshine-installer/keepalived.conf";
+    eventually(lab, host, &format!("[ \"$({peers} | sort | paste -sd' ')\" = '{}' ]", wanted.join(" ")));
+}
+
+#[test]
+fn nodes_come_and_go_behind_an_address_and_its_holder_may_be_lost() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(4);
+    let site = Site::with(&GROUPS);
+    let before: Vec<String> = lab.hosts().iter().map(at_rest).collect();
+    site.run(&lab, &["etcd", "create", "--host", FOURTH]).expect_ok();
+    let create = ["cluster", "create", "--api-vip", VIP, "--master", HOSTS[0], "--node", FOURTH];
+    site.run(&lab, &create).expect_ok();
+    assert_eq!(holder(&lab, &[0, 3]), 0);
+    let server = format!("server: https://{VIP}:6443");
+    assert_eq!(lab.host(3).sh("grep -h server: /etc/kubernetes/*.conf").trim(), server);
+
+    site.run(&lab, &["cluster", "add", "--master", HOSTS[1], HOSTS[2], "--node", HOSTS[1]]).expect_ok();
+    let nodes = lab.host(0).sh("kubectl get nodes --no-headers");
+    assert_eq!((nodes.matches(" Ready ").count(), nodes.matches("control-plane").count()), (4, 3), "{nodes}");
+    sends_to(&lab, 0, &[1, 2]);
+    sends_to(&lab, 1, &[0, 2]);
+    let create = ["cluster", "create", "--api-vip", VIP, "--master", HOSTS[0], HOSTS[1], HOSTS[2]];
+    let create = [&create[..], &["--node", HOSTS[1], FOURTH]].concat();
+    whole(&site, &lab, 4);
+    changes_nothing(&lab, &site, &create);
+
+    let api = format!("https://{VIP}:6443");
+    let first = holder(&lab, &[0, 1, 2]);
+    let client = Client::begin(&lab, 3, &api);
+    api_server_killed(&lab, first);
+    client.longest_gap("the API server of the address' holder was killed");
+    let second = holder(&lab, &[0, 1, 2]);
+    assert_ne!(first, second, "the address went to another host");
+    let client = Client::begin(&lab, 3, &api);
+    lab.host(second).kill();
+    client.longest_gap("the address' holder was killed");
+    let rest: Vec<usize> = (0..3).filter(|host| *host != second).collect();
+    let third = holder(&lab, &rest);
+    eventually(&lab, third, "kubectl get nodes");
+
+    // The lost one for good, and whoever holds the address now, in the middle of its work.
+    let lost = ["--master", HOSTS[second], "--force", "--yes", "--drain-timeout", "5"];
+    site.run(&lab, &[&["cluster", "remove"][..], &lost, &["--node", HOSTS[second]]].concat()).expect_ok();
+    let client = Client::begin(&lab, 3, &api);
+    site.run(&lab, &["cluster", "remove", "--master", HOSTS[third], "--node", HOSTS[third]]).expect_ok();
+    client.longest_gap("the address' holder was removed from the cluster");
+    assert_unchanged_but(lab.host(third), &before[third], may_stay);
+    let last = rest.into_iter().find(|host| *host != third).unwrap_or_default();
+    assert_eq!(holder(&lab, &[last, third]), last);
+    site.run(&lab, &["cluster", "add", "--master", HOSTS[third]]).expect_ok();
+    whole(&site, &lab, 3);
+    sends_to(&lab, last, &[third]);
+
+    site.run(&lab, &["cluster", "reset", "--yes", "--wipe-data", "--host", HOSTS[last], HOSTS[third], FOURTH])
+        .expect_ok();
+    [last, third, 3].into_iter().for_each(|host| assert_unchanged_but(lab.host(host), &before[host], may_stay));
 }
