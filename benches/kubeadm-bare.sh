@@ -2,19 +2,14 @@
 # kubeadm-bare.sh: a cluster of current Kubernetes on two fresh lab hosts by the bare commands (ssh, dnf, etcd, kubeadm init
 # and join, flannel by manifest), without this product: the yardstick for its time, and the proof that the lab can run such
 # clusters. Ends with a pod that reaches a service by name on the other host.
-# KUBERNETES=1.36 CONTAINERD=2; KEEP=NAME leaves the lab running under that name, with its kubeconfig in KUBECONFIG_OUT.
+# KUBERNETES=1.36 CONTAINERD=2.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
-: "${SUNSHINE_LAB_CACHE:=/var/cache/sunshine-lab}" "${KUBERNETES:=1.36}" "${CONTAINERD:=2}" "${KEEP:=}"
+: "${SUNSHINE_LAB_CACHE:=/var/cache/sunshine-lab}" "${KUBERNETES:=1.36}" "${CONTAINERD:=2}"
 export SUNSHINE_LAB_CACHE
-lab=$root/tests/lab/lab name=${KEEP:-kubeadm-bare-$$}
+lab=$root/tests/lab/lab name=kubeadm-bare-$$
 work=$(mktemp -d)
-ended() {
-  status=$?
-  rm -rf "$work"
-  [ -n "$KEEP" ] && [ $status = 0 ] || "$lab" down --name "$name" >/dev/null 2>&1 || :
-}
-trap ended EXIT
+trap '"$lab" down --name "$name" >/dev/null 2>&1; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 "$root/scripts/need" openssl openssh-client
 "$lab" rpms "kubeadm-$KUBERNETES" "containerd-$CONTAINERD" etcd-3.6 flannel agnhost >/dev/null
@@ -22,12 +17,10 @@ rpms=$SUNSHINE_LAB_CACHE/rpms
 mkdir "$work/host" "$work/etcd"
 cp "$rpms/kubeadm-$KUBERNETES"/*.rpm "$rpms/kubeadm-$KUBERNETES"/*.tar "$rpms/containerd-$CONTAINERD"/*.rpm "$rpms"/flannel/*.tar \
   "$rpms"/agnhost/*.tar "$root/benches/kubeadm/host" "$work/host/"
-[ ! -d "$rpms/e2e-$KUBERNETES" ] || cp "$rpms/e2e-$KUBERNETES"/*.tar "$work/host/" 2>/dev/null || :
 # etcd is a service of its own here, so its image is not needed.
 rm -f "$work/host"/etcd-*.tar
 cp "$rpms"/etcd-3.6/*.rpm "$work/etcd/etcd.rpm"
 cp "$rpms/flannel/kube-flannel.yaml" "$work/"
-if [ -n "$KEEP" ]; then "$lab" up 2 --name "$name" >/dev/null; else "$lab" up 2 --name "$name" --owner $$ >/dev/null; fi
+"$lab" up 2 --name "$name" --owner $$ >/dev/null
 "$lab" run --name "$name" -- "$root/benches/kubeadm/script" "$SUNSHINE_LAB_CACHE/keys/maintuser_ed25519" "$work" 10.8.14.200 10.8.14.201
 "$lab" exec --name "$name" host0 "$(cat "$root/benches/kubeadm/smoke")"
-[ -z "${KUBECONFIG_OUT:-}" ] || cp "$work/kubeconfig" "$KUBECONFIG_OUT"

@@ -119,7 +119,12 @@ impl Host {
         self.must("cut", &["--from", other.name()]);
     }
 
-    /// Ends [`Host::cut_network`] and [`Host::drop_to_control`].
+    /// Loses every packet that this host sends.
+    pub(crate) fn mute(&self) {
+        self.must("mute", &[]);
+    }
+
+    /// Ends [`Host::cut_network`], [`Host::mute`] and [`Host::drop_to_control`].
     pub(crate) fn heal(&self) {
         self.must("heal", &[]);
     }

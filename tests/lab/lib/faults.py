@@ -24,8 +24,9 @@ def add_commands(command):
 
     fault("cut", lambda lab, host, o: cable(lab, host, o, True),
           "lose every packet to and from a host").add_argument("--from", dest="other", help="only those between it and this host")
+    fault("mute", lambda lab, host, o: net.member(lab, "bridge", "mute", host["mac"], True), "lose every packet that a host sends")
     fault("heal", lambda lab, host, o: cable(lab, host, o, False),
-          "end cut and drop-to-control").add_argument("--from", dest="other")
+          "end cut, mute and drop-to-control").add_argument("--from", dest="other")
     fault("drop-to-control", lambda lab, host, o: net.member(lab, "inet", "nocontrol", host["mac"], True),
           "lose new connections from a host to the control host; those the other way still work")
     one = fault("fill-disk", fill, "fill a host's disk")
@@ -60,6 +61,7 @@ def cable(lab, host, options, cut):
         return
     net.member(lab, "bridge", "cut", host["mac"], cut)
     if not cut:
+        net.member(lab, "bridge", "mute", host["mac"], False)
         net.member(lab, "inet", "nocontrol", host["mac"], False)
 
 

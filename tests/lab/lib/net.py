@@ -57,10 +57,12 @@ table inet lab {
 }
 table bridge lab {
     set cut { type ether_addr; }
+    set mute { type ether_addr; }
     set apart { type ether_addr . ether_addr; }
     chain in {
         type filter hook prerouting priority -300; policy accept;
         ether saddr @cut drop
+        ether saddr @mute drop
         ether daddr @cut drop
         ether saddr . ether daddr @apart drop
     }

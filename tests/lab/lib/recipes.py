@@ -189,7 +189,7 @@ for _version in KUBERNETES:
 LAYERS = {
     "net": ["nftables", "iptables", "conntrack", "kmod", "coreutils", "dash"],
     "tools": ["bash", "dash", "coreutils", "grep", "sed", "mawk", "findutils", "hostname", "procps", "curl", "netcat-openbsd",
-              "bind9-dnsutils", "iproute2", "iputils-ping"],
+              "bind9-dnsutils", "iproute2", "iputils-ping", "libc-bin"],
 }
 
 
@@ -211,8 +211,9 @@ def control_plane(version):
     return images
 
 
-def agnhost(version, tag, dns):
-    names = [f"registry.k8s.io/e2e-test-images/{name}" for name in (f"agnhost:{tag}", dns)]
+def agnhost(version, tag, *others):
+    """The end-to-end suite's image, which is what the suite calls a few others too: their shells and programs are in it."""
+    names = [f"registry.k8s.io/e2e-test-images/{name}" for name in (f"agnhost:{tag}", *others)]
     return {f"agnhost-{tag}": {"refs": names, "below": "tools", "files": {"/agnhost": (f"agnhost-{version}", "agnhost")},
                                "entrypoint": ["/agnhost"], "command": ["pause"]}}
 
@@ -236,8 +237,8 @@ IMAGES = {
         f"flannel-cni-plugin-v{FLANNEL_CNI}": {"refs": [f"ghcr.io/flannel-io/flannel-cni-plugin:v{FLANNEL_CNI}"], "below": "net",
                                                "files": {"/flannel": (f"flannel-cni-{FLANNEL_CNI}", "flannel")}},
     },
-    "agnhost": agnhost("1.36.3", "2.63.0", "glibc-dns-testing:2.0.0"),
-    "e2e-1.35": agnhost("1.35.4", "2.59", "jessie-dnsutils:1.7"),
+    "agnhost": agnhost("1.36.3", "2.63.0", "glibc-dns-testing:2.0.0", "busybox:1.37.0-1"),
+    "e2e-1.35": agnhost("1.35.4", "2.59", "jessie-dnsutils:1.7", "busybox:1.36.1-1"),
 }
 # group -> programs that are neither in an rpm nor in an image: file name -> (build, binary)
 LOOSE = {"oci-conformance": {"oci-conformance": ("oci-conformance", "oci-conformance")},
