@@ -21,9 +21,16 @@ pub struct Command {
     pub(super) timeout: Duration,
     pub(super) as_root: bool,
     outlives: bool,
+    /// In the environment that the user of the host has.
+    as_found: bool,
     /// A script that runs first, its own arguments, and then, or not, the command.
     gate: Option<(&'static str, Vec<String>)>,
 }
+
+/// What a command finds in its environment, whatever `/etc/environment` and the shell's start files have put there: a proxy of the
+/// site would come between our programs and the hosts, another language change what they print.
+const ENVIRONMENT: &str =
+    "/usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME=/root ";
 
 /// Runs `"$@"` whether or not somebody still listens: what it says goes to files that have no name any more, and is
 /// passed on at its end. In /run, which is there on every host and root's alone.
@@ -54,6 +61,7 @@ impl Command {
             timeout: DEFAULT_TIMEOUT,
             as_root: true,
             outlives: false,
+            as_found: false,
             gate: None,
         }
     }
@@ -82,6 +90,7 @@ impl Command {
     pub fn user_line(line: &str) -> Self {
         let mut command = Self::new("sh");
         command.words.extend(["-c".to_owned(), line.to_owned()]);
+        command.as_found = true;
         command.label = Some(line.to_owned());
         command
     }
@@ -157,12 +166,13 @@ impl Command {
         }
     }
 
-    /// The line for the login shell: `PREFIX timeout -k 5 SECONDS 'program' 'arg' …`.
+    /// The line for the login shell: `PREFIX env -i … timeout -k 5 SECONDS 'program' 'arg' …`.
     ///
     /// `timeout` (coreutils) ends the command on the host also when the connection is gone.
     pub(super) fn line(&self, prefix: &str) -> String {
         let seconds = self.timeout.as_secs().max(1);
-        let mut line = format!("{prefix}timeout -k 5 {seconds}");
+        let environment = if self.as_found { "" } else { ENVIRONMENT };
+        let mut line = format!("{prefix}{environment}timeout -k 5 {seconds}");
         let gate = self.gate.iter().flat_map(|(gate, arguments)| {
             ["sh", "-c", gate, "sh"].into_iter().chain(arguments.iter().map(String::as_str))
         });
@@ -267,6 +277,21 @@ mod tests {
             prop_assert_eq!(run(&Command::new("printf").arg("%s").arg(&value)), value.clone());
             prop_assert_eq!(run(&Command::script(r#"printf %s "$1""#).arg(&value)), value);
         }
+    }
+
+    #[test]
+    fn the_environment_is_known_but_for_what_a_user_typed() {
+        let of = |command: &Command| {
+            let mut shell = process::Command::new("/bin/sh");
+            shell
+                .arg("-c")
+                .arg(command.line(""))
+                .env("https_proxy", "http://10.0.0.9:3128")
+                .env("LC_ALL", "de_DE.UTF-8");
+            String::from_utf8(shell.output().unwrap().stdout).unwrap()
+        };
+        assert_eq!(of(&Command::script("printf '%s %s' \"${https_proxy-none}\" $LC_ALL")), "none C");
+        assert_eq!(of(&Command::user_line("printf %s $https_proxy")), "http://10.0.0.9:3128");
     }
 
     #[test]
