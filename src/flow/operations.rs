@@ -37,8 +37,11 @@ fn flows_of(operation: &Operation, asked: &Asked<'_>) -> Result<Flows, FlowError
                 return Ok(vec![Box::new(cluster)]);
             }
             let etcd = EtcdChange { members: change.etcd.clone(), rpms: change.etcd_rpms.clone(), force: false };
-            let staying = control_plane(asked, &change.also, &change.control_plane)?;
-            vec![Box::new(etcd::Converge::add(etcd)), Box::new(cluster.and_refresh(staying))]
+            let cluster = match change.api_servers_later {
+                true => cluster,
+                false => cluster.and_refresh(control_plane(asked, &change.also, &change.control_plane)?),
+            };
+            vec![Box::new(etcd::Converge::add(etcd)), Box::new(cluster)]
         }
         Operation::ClusterRemove(change) if change.etcd.is_empty() => {
             vec![Box::new(kubernetes::Remove::new(change.clone()))]
@@ -47,7 +50,9 @@ fn flows_of(operation: &Operation, asked: &Asked<'_>) -> Result<Flows, FlowError
             let etcd = EtcdChange { members: change.etcd.clone(), rpms: Vec::new(), force: change.force };
             let mut flows: Flows =
                 vec![Box::new(etcd::Remove::new(etcd)), Box::new(kubernetes::Remove::new(change.clone()))];
-            flows.extend(with_new_etcd(asked, change)?);
+            if !change.api_servers_later {
+                flows.extend(with_new_etcd(asked, change)?);
+            }
             flows
         }
         Operation::ClusterReset(request) => vec![Box::new(Reset::new(request.clone()))],

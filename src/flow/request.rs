@@ -275,6 +275,8 @@ pub struct ClusterChange {
     pub etcd_rpms: Vec<String>,
     /// Hosts of the cluster that the line names for their credentials only.
     pub also: Vec<Target>,
+    /// API servers that stay are told of etcd's members by the request behind this one.
+    pub api_servers_later: bool,
 }
 
 /// Hosts to take out of a cluster.
@@ -288,6 +290,8 @@ pub struct ClusterRemove {
     pub drain_timeout: Option<Duration>,
     /// Hosts of the cluster that the line names for their credentials only.
     pub also: Vec<Target>,
+    /// As in [`ClusterChange`].
+    pub api_servers_later: bool,
 }
 
 /// Hosts to restore.

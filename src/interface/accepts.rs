@@ -34,7 +34,7 @@ fn of(command: &[&str]) -> &'static [&'static [&'static str]] {
     match command {
         ["deploy"]
         | ["etcd", "create" | "add" | "remove"]
-        | ["cluster", "apply" | "create" | "add" | "remove" | "reset"]
+        | ["cluster", "apply" | "create" | "add" | "remove" | "replace" | "reset"]
         | ["cluster", "certs", "renew"]
         | ["cluster", "images", "sync"]
         | ["registry", "remove"]

@@ -6,7 +6,7 @@ use clap::Args;
 use comfy_table::Table;
 use serde::Serialize;
 
-use crate::flow::{Environment, FlowError, etcd, kubernetes, pki, registry, state_dir};
+use crate::flow::{Environment, FlowError, etcd, kubernetes, registry, state_dir};
 
 use super::cli::Global;
 use super::exit::Exit;
@@ -134,7 +134,7 @@ pub(crate) fn kubeconfig(global: &Global, args: &KubeconfigArgs) -> Result<Exit,
 
 /// The certificates kept, those that end first coming first.
 pub(crate) fn certificates(global: &Global) -> Result<Exit, FlowError> {
-    let kept = pki::kept(&environment(global)?.dir.join("pki"));
+    let kept = kubernetes::certificates(&environment(global)?)?;
     if global.json {
         terminal::print_json(&kept);
         return Ok(Exit::Done);

@@ -53,6 +53,8 @@ pub struct ClusterSpec {
     pub registry: RegistrySettings,
     /// `None`: nothing is said of it, and it stays what it is.
     pub site_registry: Option<SiteRegistry>,
+    /// API servers that stay are told of etcd's members by the request behind this one.
+    pub api_servers_later: bool,
     /// `None`: this is about etcd only.
     pub kubernetes: Option<KubernetesSpec>,
 }

@@ -30,6 +30,7 @@ pub fn operations(request: &Request) -> Vec<Operation> {
                 force: *force,
                 drain_timeout: *drain_timeout,
                 also: spec.named(),
+                api_servers_later: spec.api_servers_later,
             }),
             None => {
                 Operation::EtcdRemove(EtcdChange { members: spec.hosts(Role::Etcd), rpms: Vec::new(), force: *force })
@@ -88,6 +89,7 @@ fn add(spec: &ClusterSpec) -> Operation {
             worker_rpms: kubernetes.worker_rpms.clone(),
             etcd_rpms: spec.etcd.rpms.clone(),
             also: spec.named(),
+            api_servers_later: spec.api_servers_later,
         }),
         None => Operation::EtcdAdd(EtcdChange {
             members: spec.hosts(Role::Etcd),

@@ -50,11 +50,11 @@ impl Replacement {
         }
         let mut join = self.spec(stored, &roles, &self.new)?;
         let mut leave = self.spec(stored, &roles, &self.old)?;
-        // API servers that are there are told of etcd's members each time: both hosts', where one does not leave first.
-        for (spec, beside) in [(&mut join, &self.old), (&mut leave, &self.new)] {
-            let beside = Some(beside).filter(|_| !self.force);
-            spec.name(self.also.iter().chain(beside).cloned().collect())?;
-        }
+        // API servers that stay are restarted once, with the members that are there in the end.
+        let (first, last, beside) =
+            if self.force { (&mut leave, &mut join, None) } else { (&mut join, &mut leave, Some(&self.new)) };
+        first.api_servers_later = true;
+        last.name(self.also.iter().chain(beside).cloned().collect())?;
         let join = Request { spec: join, intent: Intent::Add };
         let intent = Intent::Remove { force: self.force, drain_timeout: self.drain_timeout };
         let leave = Request { spec: leave, intent };
@@ -131,14 +131,15 @@ mod tests {
         assert!(add.control_plane == new && add.workers == new && add.etcd == new);
         let old = vec![asked.old.clone()];
         assert!(remove.control_plane == old && remove.workers == old && remove.etcd == old && !remove.force);
-        assert!(add.also.contains(&asked.old) && remove.also.contains(&asked.new));
+        assert!(add.api_servers_later && !remove.api_servers_later && remove.also.contains(&asked.new));
 
         let asked = replacement("root:a@10.0.0.1", &[Role::ControlPlane], "root:b@10.0.0.2", true);
         let operations = of_all(&asked.requests(&known).unwrap());
         let [Operation::ClusterRemove(remove), Operation::ClusterAdd(add)] = &operations[..] else {
             panic!("{operations:?}")
         };
-        assert!(remove.force && !add.also.contains(&asked.old), "a host that is gone is asked nothing");
+        assert!(remove.force && remove.api_servers_later && !add.api_servers_later);
+        assert!(!add.also.contains(&asked.old), "a host that is gone is asked nothing");
     }
 
     #[test]

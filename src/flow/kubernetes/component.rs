@@ -76,6 +76,8 @@ pub(super) struct Waits {
     pub api: Vec<StepId>,
     /// The list of the cluster's hosts, in the cluster.
     pub published: Option<StepId>,
+    /// kubeadm's configuration in the cluster, as those need it that join.
+    pub configured: Option<StepId>,
     /// The last step of the control plane node before this one, where they are worked on one after the other.
     pub before: Option<StepId>,
 }

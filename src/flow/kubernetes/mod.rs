@@ -5,6 +5,7 @@
 
 mod access;
 mod api;
+mod certificates;
 mod choice;
 mod clock;
 mod cluster_sync;
@@ -45,6 +46,7 @@ mod vip;
 
 use crate::host::Probe;
 
+pub use certificates::certificates;
 pub use converge::Converge;
 pub use image_sync::ImageSync;
 pub use kubeconfig::{kubeconfig, write_kubeconfig};

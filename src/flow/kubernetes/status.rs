@@ -9,12 +9,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::flow::error::FlowError;
-use crate::flow::pki;
 use crate::flow::retry::Patience;
 use crate::flow::state::Environment;
 use crate::flow::{etcd, tlsclient};
 
 use super::api::Api;
+use super::certificates::certificates;
 use super::converge::no_cluster;
 use super::endpoint;
 use super::state::Cluster;
@@ -105,8 +105,9 @@ pub fn status(environment: &Environment) -> Result<Status, FlowError> {
     for name in ["kube-scheduler", "kube-controller-manager"] {
         components.insert(name.to_owned(), ComponentStatus::of(leader(&api, name)));
     }
+    let certificates_days = certificates(environment)?.first().map(|first| first.days_left);
     let nodes = nodes["items"].as_array().into_iter().flatten().map(|node| node_status(node, &cluster)).collect();
-    Ok(Status { nodes, components, certificates_days: pki::days_left(&environment.dir.join("pki")) })
+    Ok(Status { nodes, components, certificates_days })
 }
 
 fn node_status(node: &Value, cluster: &Cluster) -> (String, NodeStatus) {

@@ -247,9 +247,15 @@ pub struct Kept {
     pub days_left: i64,
 }
 
+impl Kept {
+    /// Of this name, with its end as seconds since 1970.
+    pub fn new(name: String, ends: i64) -> Self {
+        Self { name, ends, days_left: (ends - OffsetDateTime::now_utc().unix_timestamp()) / (24 * 60 * 60) }
+    }
+}
+
 /// All certificates under an environment's `pki` folder, those that end first coming first.
 pub fn kept(pki: &Utf8Path) -> Vec<Kept> {
-    let now = OffsetDateTime::now_utc().unix_timestamp();
     let mut all = Vec::new();
     for purpose in pki.read_dir_utf8().into_iter().flatten().flatten() {
         for file in purpose.path().read_dir_utf8().into_iter().flatten().flatten() {
@@ -258,17 +264,12 @@ pub fn kept(pki: &Utf8Path) -> Vec<Kept> {
                 && let Some(ends) = read(path).ok().and_then(|cert| expires_at(&cert))
             {
                 let name = format!("{}/{}", purpose.file_name(), path.file_stem().unwrap_or_default());
-                all.push(Kept { name, ends, days_left: (ends - now) / (24 * 60 * 60) });
+                all.push(Kept::new(name, ends));
             }
         }
     }
     all.sort_by(|a, b| (a.ends, &a.name).cmp(&(b.ends, &b.name)));
     all
-}
-
-/// Days until the first of them ends.
-pub fn days_left(pki: &Utf8Path) -> Option<i64> {
-    kept(pki).first().map(|first| first.days_left)
 }
 
 /// The files of one certificate that was signed.

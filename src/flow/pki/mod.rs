@@ -9,7 +9,5 @@ mod authority;
 mod given;
 mod material;
 
-pub use authority::{
-    Authority, CERT_LIFE, CertRequest, Kept, KeyPairPem, PkiError, Usage, days_left, expires_at, kept,
-};
+pub use authority::{Authority, CERT_LIFE, CertRequest, Kept, KeyPairPem, PkiError, Usage, expires_at, kept};
 pub use material::{Ask, Forget, Kubeconfig, Material, Pki, Purpose};

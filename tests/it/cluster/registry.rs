@@ -151,8 +151,16 @@ fn nodes_pull_from_a_registry_of_their_cluster() {
 
     let certificate = || lab.host(1).sh("sha256sum /etc/docker-distribution/registry/tls.crt");
     let old = certificate();
+    // What kubeadm made is renewed with it, and read by a new API server.
+    let of_kubeadm = || lab.host(0).sh("sha256sum /etc/kubernetes/pki/apiserver.crt; pgrep -x kube-apiserver");
+    let old_of_kubeadm = of_kubeadm();
     site.run(&lab, &["cluster", "certs", "renew", "--ssh-password-file", "password"]).expect_ok();
     assert_ne!(certificate(), old);
+    let new_of_kubeadm = of_kubeadm();
+    let both_new = old_of_kubeadm.lines().zip(new_of_kubeadm.lines()).all(|(old, new)| old != new);
+    assert!(both_new, "{old_of_kubeadm} {new_of_kubeadm}");
+    let status = site.run(&lab, &["cluster", "certs", "status"]).expect_ok().stdout;
+    assert!(status.contains("kubernetes/kubeadm on 10.8.14.200"), "{status}");
     runs(&lab, "after-renewal", &format!("{ADDRESS}/{path}"));
 
     let code = site.watch(&lab, &apply, |event| {

@@ -4,24 +4,19 @@
 #   apply    routes to the other nodes' pods (network direct), and the packet filter's and firewalld's leave for all pods
 #   balance  the configuration of the API's balancer
 #   address  the configuration of what holds the API's virtual address (keepalived)
-#   alive    whether the API server of this host may hold it
+#   listens  whether the API server of this host takes connections: without, the address goes at once
+#   ready    whether it is well: the address goes where it says no, or nothing, three times
 #   watch    by the kubeconfig $2: both, again whenever the list changes (ConfigMap kube-public/sunshine-cluster) or the packet filter was emptied
 #   stop     takes routes and rules back
 list=/etc/kubernetes/sunshine-cluster
 run=/run/sunshine-installer
 
-# One that refuses connections is gone; one that is slow or says no is asked once more. etcd is left out: where it does not
-# answer one of them it answers none, and the address had better stay.
-alive() {
-  api='https://127.0.0.1:6443/readyz?exclude=etcd&exclude=etcd-readiness'
-  for try in 1 2; do
-    curl -fsk -m 2 -o /dev/null "$api"
-    case $? in 0) return 0;; 7) return 1;; esac
-  done
-  return 1
-}
-# By nobody, who may do no more.
-[ "$1" != alive ] || { alive; exit; }
+# By nobody, who may do no more than ask. One that refuses connections is gone, one that is busy is not. etcd is left out: where
+# it does not answer one of them it answers none, and the address had better stay.
+case $1 in
+listens) curl -sk -m 3 -o /dev/null https://127.0.0.1:6443/livez; [ $? != 7 ]; exit;;
+ready) curl -fsk -m 5 -o /dev/null 'https://127.0.0.1:6443/readyz?exclude=etcd&exclude=etcd-readiness'; exit;;
+esac
 
 # What firewalld was told here, a source a line: it keeps that over a restart, so we do too.
 told=/var/lib/sunshine-installer/trusted
@@ -120,7 +115,7 @@ END
 }
 
 # Fails when the configuration was what it should be already. The address stays where it is, and goes within a second from a
-# host whose API server is gone, within two from one that is.
+# host that is gone, within two from one whose API server is. A host alone holds it always: nobody else could.
 address() {
   ip -o -4 addr show | awk '{sub("/.*", "", $4); print $4, $2}' >"$run/own"
   awk 'NR == FNR {device[$1] = $2; next}
@@ -131,13 +126,20 @@ address() {
       print "global_defs {\n    vrrp_version 3\n    script_user nobody\n    enable_script_security\n}"
       # A host that has left the cluster holds nothing.
       if (!own) exit
-      print "vrrp_script api {\n    script \"/usr/local/sbin/sunshine-cluster alive\"\n    interval 1\n    timeout 5"
-      print "    fall 1\n    rise 1\n    init_fail\n}"
+      if (peers) {
+        script = "    script \"/usr/local/sbin/sunshine-cluster "
+        print "vrrp_script listens {\n" script "listens\"\n    interval 1\n    timeout 5\n    fall 1\n    rise 1\n}"
+        print "vrrp_script ready {\n" script "ready\"\n    interval 3\n    timeout 8\n    fall 3\n    rise 1\n}"
+      }
       print "vrrp_instance kubernetes {\n    state BACKUP\n    nopreempt\n    interface " device[own]
       # One router per address; 0 is none.
       print "    virtual_router_id " (router + 0 ? router : 1) "\n    priority 100\n    advert_int 0.5"
+      # Said again and again: the kernel of a holder that hangs, or that is not heard, answers whoever asks where the address is.
+      print "    garp_master_delay 1\n    garp_master_refresh 2"
       if (peers) printf "    unicast_src_ip %s\n    unicast_peer {\n%s    }\n", own, peers
-      print "    virtual_ipaddress {\n        " vip "/32 dev " device[own] "\n    }\n    track_script {\n        api\n    }\n}"
+      print "    virtual_ipaddress {\n        " vip "/32 dev " device[own] "\n    }"
+      if (peers) print "    track_script {\n        listens\n        ready\n    }"
+      print "}"
     }' "$run/own" "$list" >"$run/keepalived.new"
   if cmp -s "$run/keepalived.new" "$run/keepalived.conf"; then rm -f "$run/keepalived.new"; return 1; fi
   mv -f "$run/keepalived.new" "$run/keepalived.conf"

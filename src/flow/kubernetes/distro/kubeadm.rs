@@ -15,7 +15,10 @@ use super::super::component::Component;
 use super::super::control_plane;
 use super::super::images::NodeImages;
 use super::super::kept_registry::KeptRegistry;
-use super::super::kubeadm::{ApiPort, Authorities, Init, Join, KUBELET_CONF, KubeletUnit, NodeReady};
+use super::super::kubeadm::{
+    ApiPort, Authorities, Certificates, EtcdConfiguration, EtcdServers, Init, Join, KUBELET_CONF, KubeletUnit,
+    NodeReady,
+};
 use super::super::kubelet::NodePorts;
 use super::super::manifest::{Manifest, Manifests};
 use super::super::pod_network::NetworkFolders;
@@ -30,7 +33,7 @@ const PACKAGES: [&str; 5] = [PACKAGE, "kubelet", "kubectl", "cri-tools", "kubern
 pub(super) struct Kubeadm;
 
 /// Images come before kubeadm, which would pull them, and the balancer, by which it asks the API.
-const COMPONENTS: [&dyn Component; 21] = [
+const COMPONENTS: [&dyn Component; 24] = [
     &Clock,
     &Kernel,
     &ApiPort,
@@ -44,6 +47,9 @@ const COMPONENTS: [&dyn Component; 21] = [
     &KubeletUnit,
     &Authorities,
     &HeldAddress::Begins,
+    &EtcdConfiguration,
+    &EtcdServers,
+    &Certificates,
     &Init,
     &Join,
     &Published,

@@ -49,6 +49,7 @@ impl Component for Join {
             ca: on.keys.ca.cert(),
         };
         let step = on.step("kubeadm.join", "join the cluster with kubeadm", join).weight(15);
+        let step = step.after_if_present(on.waits.configured.clone());
         if on.control_plane().is_none() {
             return vec![step.after(on.waits.api.iter().cloned())];
         }

@@ -26,12 +26,16 @@ run() {
     };
 }
 
+mod certificates;
 mod config;
+mod etcd_list;
 mod files;
 mod init;
 mod join;
 mod token;
 
+pub(super) use certificates::Certificates;
+pub(super) use etcd_list::{EtcdConfiguration, EtcdServers, configured};
 pub(super) use files::{ApiPort, Authorities, KubeletUnit, NodeReady};
 pub(super) use init::Init;
 pub(super) use join::Join;

@@ -6,19 +6,19 @@ use crate::lab::Lab;
 use crate::site::{Site, assert_unchanged_but, at_rest};
 
 use super::super::{HANGS, HOSTS, eventually, whole};
-use super::gap::{Client, api_server_killed};
+use super::gap::{Clients, api_server_killed};
 
-const GROUPS: [&str; 6] = ["etcd-3.6", "containerd-2", "kubeadm-1.36", "flannel", "agnhost", "extras"];
+pub(super) const GROUPS: [&str; 6] = ["etcd-3.6", "containerd-2", "kubeadm-1.36", "flannel", "agnhost", "extras"];
 const FOURTH: &str = "root:111111@10.8.14.203";
 
 /// System users of packages stay, as rpm leaves them.
-fn may_stay(line: &str) -> bool {
-    ["haproxy:x:", "etcd:x:"].iter().any(|user| line.starts_with(user))
+pub(super) fn may_stay(line: &str) -> bool {
+    ["_chrony:x:", "haproxy:x:", "etcd:x:"].iter().any(|user| line.starts_with(user))
 }
 
 /// The line again changes nothing.
 #[track_caller]
-fn changes_nothing(lab: &Lab, site: &Site, line: &[&str]) {
+pub(super) fn changes_nothing(lab: &Lab, site: &Site, line: &[&str]) {
     let code = site.watch(lab, line, |event| {
         assert_ne!(event["outcome"]["result"], "changed", "{event}");
         true
@@ -70,12 +70,12 @@ fn nodes_come_and_go_behind_balancers_and_the_first_may_be_lost() {
     balances_over(&lab, 3, &[0, 1, 2]);
 
     // The one that began the cluster is lost for good; what goes by a balancer goes on.
-    let client = Client::begin(&lab, 3, "https://127.0.0.1:8443");
+    let clients = Clients::begin(&lab, 3, "https://127.0.0.1:8443");
     api_server_killed(&lab, 1);
-    client.longest_gap("an API server behind the balancers was killed");
-    let client = Client::begin(&lab, 3, "https://127.0.0.1:8443");
+    clients.end("an API server behind the balancers was killed");
+    let clients = Clients::begin(&lab, 3, "https://127.0.0.1:8443");
     lab.host(0).kill();
-    client.longest_gap("a host of an API server behind the balancers was killed");
+    clients.end("a host of an API server behind the balancers was killed");
     for host in [1, 2] {
         eventually(&lab, host, "kubectl get configmap kept");
     }
@@ -88,11 +88,11 @@ fn nodes_come_and_go_behind_balancers_and_the_first_may_be_lost() {
     (1..4).for_each(|host| assert_unchanged_but(lab.host(host), &before[host], may_stay));
 }
 
-const VIP: &str = "10.8.14.100";
+pub(super) const VIP: &str = "10.8.14.100";
 
 /// The host that holds the address, once it is one of these and no other.
 #[track_caller]
-fn holder(lab: &Lab, among: &[usize]) -> usize {
+pub(super) fn holder(lab: &Lab, among: &[usize]) -> usize {
     let end = Instant::now() + HANGS;
     loop {
         let holds = |host: &&usize| lab.host(**host).exec(&format!("ip -4 addr show | grep -q ' {VIP}/32 '")).ok();
@@ -141,14 +141,14 @@ fn nodes_come_and_go_behind_an_address_and_its_holder_may_be_lost() {
 
     let api = format!("https://{VIP}:6443");
     let first = holder(&lab, &[0, 1, 2]);
-    let client = Client::begin(&lab, 3, &api);
+    let clients = Clients::begin(&lab, 3, &api);
     api_server_killed(&lab, first);
-    client.longest_gap("the API server of the address' holder was killed");
+    clients.end("the API server of the address' holder was killed");
     let second = holder(&lab, &[0, 1, 2]);
     assert_ne!(first, second, "the address went to another host");
-    let client = Client::begin(&lab, 3, &api);
+    let clients = Clients::begin(&lab, 3, &api);
     lab.host(second).kill();
-    client.longest_gap("the address' holder was killed");
+    clients.end("the address' holder was killed");
     let rest: Vec<usize> = (0..3).filter(|host| *host != second).collect();
     let third = holder(&lab, &rest);
     eventually(&lab, third, "kubectl get nodes");
@@ -156,9 +156,9 @@ fn nodes_come_and_go_behind_an_address_and_its_holder_may_be_lost() {
     // The lost one for good, and whoever holds the address now, in the middle of its work.
     let lost = ["--master", HOSTS[second], "--force", "--yes", "--drain-timeout", "5"];
     site.run(&lab, &[&["cluster", "remove"][..], &lost, &["--node", HOSTS[second]]].concat()).expect_ok();
-    let client = Client::begin(&lab, 3, &api);
+    let clients = Clients::begin(&lab, 3, &api);
     site.run(&lab, &["cluster", "remove", "--master", HOSTS[third], "--node", HOSTS[third]]).expect_ok();
-    client.longest_gap("the address' holder was removed from the cluster");
+    clients.end("the address' holder was removed from the cluster");
     assert_unchanged_but(lab.host(third), &before[third], may_stay);
     let last = rest.into_iter().find(|host| *host != third).unwrap_or_default();
     assert_eq!(holder(&lab, &[last, third]), last);
