@@ -43,6 +43,8 @@ pub struct Facts {
     pub cgroup_version: u8,
     /// `Enforcing`, `Permissive` or `Disabled`.
     pub selinux: String,
+    /// `/etc/resolv.conf` is missing, or names no server.
+    pub without_nameserver: bool,
     pub swap: bool,
     pub systemd: bool,
     pub units: BTreeMap<String, UnitState>,
@@ -173,6 +175,7 @@ impl Facts {
             "cpus" => self.cpus = value.parse().unwrap_or(0),
             "cgroup" => self.cgroup_version = value.parse().unwrap_or(1),
             "selinux" => value.clone_into(&mut self.selinux),
+            "nameserver" => self.without_nameserver = value == "none",
             "swap" => self.swap = value == "yes",
             "systemd" => self.systemd = value == "yes",
             "unit" => {

@@ -33,6 +33,7 @@ stat -fc '%a %S %n' "$@" 2>/dev/null | while read -r blocks size d; do say free 
 awk '/^MemTotal/ {print "memory\t" $2} /^processor/ {n++} END {print "cpus\t" n}' /proc/meminfo /proc/cpuinfo
 [ -f /sys/fs/cgroup/cgroup.controllers ] && say cgroup 2 || say cgroup 1
 if has getenforce; then say selinux "$(getenforce)"; else say selinux Disabled; fi
+grep -qs '^[[:space:]]*nameserver[[:space:]]' /etc/resolv.conf || say nameserver none
 { read -r _; read -r _; } </proc/swaps && say swap yes || say swap no
 [ -d /run/systemd/system ] && say systemd yes
 # One call for all units: two for each would take longer than everything else here. Missing ones are shown too, as inactive.

@@ -9,7 +9,7 @@ use crate::host::Command;
 use crate::plan::{Check, Cx, Step, StepError, Work};
 
 use super::component::{Component, On};
-use super::endpoint;
+use super::{endpoint, nameserver};
 
 /// A manifest as it lies in the bundle.
 #[derive(Debug, Clone)]
@@ -23,6 +23,14 @@ impl Manifest {
     #[cfg(test)]
     pub(super) fn new(name: &str, content: String) -> Self {
         Self { name: name.to_owned(), content: content.into_bytes() }
+    }
+
+    /// For a cluster whose DNS has no nameserver to forward to.
+    fn without_forward(&self) -> Self {
+        match std::str::from_utf8(&self.content) {
+            Ok(text) => Self { name: self.name.clone(), content: nameserver::without_forward(text).into_bytes() },
+            Err(_) => self.clone(),
+        }
     }
 
     pub(super) fn content(&self) -> &[u8] {
@@ -66,9 +74,10 @@ impl Component for Manifests {
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let server = on.control_plane().map_or_else(String::new, endpoint::of_machine);
         let apply = |manifest: &Manifest| {
+            let manifest = if on.facts.without_nameserver { manifest.without_forward() } else { manifest.clone() };
             let title = format!("apply {} of the bundle", manifest.name);
-            let apply = Apply { manifest: manifest.clone(), server: server.clone() };
-            let step = on.step(&format!("apply.{}", manifest.name), title, apply).weight(2);
+            let apply = Apply { manifest, server: server.clone() };
+            let step = on.step(&format!("apply.{}", apply.manifest.name), title, apply).weight(2);
             step.after(on.waits.api.iter().cloned())
         };
         on.supply.manifests.iter().map(apply).collect()

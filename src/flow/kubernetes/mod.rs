@@ -29,6 +29,7 @@ mod kubeconfig;
 mod kubelet;
 mod legacy;
 mod manifest;
+mod nameserver;
 mod node;
 mod plan;
 mod pod_network;

@@ -7,6 +7,7 @@ use super::control_plane_files::{common, never_gives_up, options, variables};
 use super::endpoint;
 use super::keys::ClusterKeys;
 use super::legacy;
+use super::nameserver::RESOLV_CONF;
 use super::state::{Cluster, Machine};
 
 const PKI: &str = "/etc/kubernetes/pki";
@@ -23,6 +24,9 @@ pub(super) fn kubelet_files(on: &On<'_>, node: &Machine) -> Files {
         args.extend(legacy::kubelet(cluster, on.cgroup_driver(), &endpoint::for_nodes(cluster)));
     } else {
         args.push("--config=/etc/kubernetes/kubelet.yaml".to_owned());
+    }
+    if on.facts.without_nameserver {
+        args.push(format!("--resolv-conf={RESOLV_CONF}"));
     }
     args.extend(on.runtime().kubelet_args(on));
     let hostname = format!("KUBELET_HOSTNAME=\"--hostname-override={}\"\n", node.name);

@@ -2,6 +2,7 @@
 
 mod gap;
 mod kubeadm_control_plane;
+mod kubeadm_control_plane_lost;
 
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,13 @@ fn kubeadm_makes_a_cluster_of_its_packages_and_the_line_again_changes_nothing() 
     }
     let lab = Lab::up(3);
     let site = Site::with(&GROUPS);
+    // A site without a nameserver, whose hosts name a proxy that is not there to every login.
+    for host in lab.hosts() {
+        host.sh("printf 'https_proxy=http://10.8.14.99:3128\nhttp_proxy=http://10.8.14.99:3128\n' >>/etc/environment");
+    }
+    lab.host(0).sh("rm /etc/resolv.conf");
+    lab.host(1).sh("echo 'search site.example' >/etc/resolv.conf");
+    lab.host(2).sh("rm /etc/resolv.conf");
     let before = at_rest(lab.host(2));
     let planned = site.run(&lab, &[&line()[..], &["--dry-run"]].concat()).expect_ok();
     let planned = planned.stdout + &planned.stderr;
@@ -120,6 +128,7 @@ fn kubeadm_makes_a_cluster_of_its_packages_and_the_line_again_changes_nothing() 
     let nodes = lab.host(0).sh("kubectl get nodes --no-headers");
     assert_eq!(nodes.matches(" Ready ").count(), 3, "{nodes}");
     assert_eq!(nodes.matches("v1.36.3").count(), 3, "{nodes}");
+    assert_eq!(lab.host(0).sh("grep -il https_proxy /etc/kubernetes/manifests/* || :"), "");
     names_and_services_work(&lab);
 
     let code = site.watch(&lab, &line(), |event| {

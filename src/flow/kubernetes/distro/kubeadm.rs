@@ -21,6 +21,7 @@ use super::super::kubeadm::{
 };
 use super::super::kubelet::NodePorts;
 use super::super::manifest::{Manifest, Manifests};
+use super::super::nameserver::{ForwardsNothing, NoNameserver};
 use super::super::pod_network::NetworkFolders;
 use super::super::prepare::Kernel;
 use super::super::registries::Registries;
@@ -33,7 +34,7 @@ const PACKAGES: [&str; 5] = [PACKAGE, "kubelet", "kubectl", "cri-tools", "kubern
 pub(super) struct Kubeadm;
 
 /// Images come before kubeadm, which would pull them, and the balancer, by which it asks the API.
-const COMPONENTS: [&dyn Component; 24] = [
+const COMPONENTS: [&dyn Component; 26] = [
     &Clock,
     &Kernel,
     &ApiPort,
@@ -44,6 +45,7 @@ const COMPONENTS: [&dyn Component; 24] = [
     &NodeImages,
     &ClusterSync,
     &Balancer,
+    &NoNameserver,
     &KubeletUnit,
     &Authorities,
     &HeldAddress::Begins,
@@ -51,6 +53,7 @@ const COMPONENTS: [&dyn Component; 24] = [
     &EtcdServers,
     &Certificates,
     &Init,
+    &ForwardsNothing,
     &Join,
     &Published,
     &HeldAddress::Joins,

@@ -18,6 +18,7 @@ use super::super::images::NodeImages;
 use super::super::kept_registry::KeptRegistry;
 use super::super::kubelet::{KubeProxy, Kubelet, NodePorts, Ready};
 use super::super::manifest::{Manifest, Manifests};
+use super::super::nameserver::NoNameserver;
 use super::super::pod_network::{NetworkFolders, NodeNetwork};
 use super::super::prepare::Kernel;
 use super::super::registries::Registries;
@@ -32,7 +33,7 @@ const WITHOUT_DOCKER: u32 = 24;
 pub(super) struct Systemd;
 
 /// The network comes before the runtime: containerd makes the CNI folder on its own, and only what we make is recorded.
-const COMPONENTS: [&dyn Component; 19] = [
+const COMPONENTS: [&dyn Component; 20] = [
     &Clock,
     &ControlPlane,
     &VirtualAddress,
@@ -47,6 +48,7 @@ const COMPONENTS: [&dyn Component; 19] = [
     &NodeImages,
     &ClusterSync,
     &Balancer,
+    &NoNameserver,
     &Kubelet,
     &KubeProxy,
     &Ready,

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::component::On;
 use super::super::endpoint;
+use super::super::nameserver::RESOLV_CONF;
 use super::super::state::{API_PORT, Cluster, Machine};
 use super::SOCKET;
 use super::files::{ETCD_CA, ETCD_CERT, ETCD_KEY};
@@ -30,10 +31,13 @@ fn ignored(on: &On<'_>) -> Value {
 }
 
 fn registration(on: &On<'_>, machine: &Machine) -> Value {
-    let node_ip = machine.address.to_string();
+    let mut args = vec![("node-ip", machine.address.to_string())];
+    if on.facts.without_nameserver {
+        args.push(("resolv-conf", RESOLV_CONF.to_owned()));
+    }
     let args = match on.cluster.minor {
-        0..31 => json!({"node-ip": node_ip}),
-        _ => json!([{"name": "node-ip", "value": node_ip}]),
+        0..31 => args.into_iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect(),
+        _ => args.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect::<Value>(),
     };
     let mut registration = json!({
         "name": machine.name, "criSocket": SOCKET, "ignorePreflightErrors": ignored(on), "kubeletExtraArgs": args,
