@@ -75,7 +75,7 @@ impl Offer {
 
     /// Packages and the names that they are served under. Of the same package in two repositories that which the host's own
     /// package manager takes comes first ([`Repository::cost`]).
-    pub(super) fn packages(&self) -> impl Iterator<Item = (&RpmId, String)> {
+    pub(crate) fn packages(&self) -> impl Iterator<Item = (&RpmId, String)> {
         let local = self.stock.local.iter().map(|rpm| (&rpm.id, rpm.served()));
         let bundle = self.stock.bundle.iter().flat_map(|bundle| bundle.manifest().packages_for(&self.platform));
         local.chain(bundle.filter_map(|member| Some((member.rpm.as_ref()?, member.name.clone()))))

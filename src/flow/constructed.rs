@@ -22,3 +22,19 @@ pub fn bundle_of(members: Vec<NewMember>, out: &Utf8Path) -> Result<Bundle, Bund
     payload::write(&recipe, out, &mut |_| ())?;
     Bundle::open(out)
 }
+
+/// A bundle of packages, each a prefix of its place in it, such as `el9/`, its name and its version.
+#[cfg(test)]
+pub fn bundle_of_packages(packages: &[(&str, &str, &str)]) -> Bundle {
+    use payload::{MemberKind, RpmId};
+    let member = |(prefix, name, version): &(&str, &str, &str)| {
+        let (epoch, release, arch) = (0, "1".into(), "x86_64".into());
+        let rpm = Some(RpmId { name: (*name).into(), epoch, version: (*version).into(), release, arch });
+        let source = Source::Bytes(format!("{name} {version}").into_bytes());
+        let name = format!("{prefix}rpms/{name}-{version}.rpm");
+        NewMember { name, kind: MemberKind::Rpm, source, rpm, mtime: 1, sha256: None }
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let out = Utf8Path::from_path(folder.path()).unwrap().join("test.bin");
+    bundle_of(packages.iter().map(member).collect(), &out).unwrap()
+}

@@ -31,7 +31,8 @@ pub(super) fn older(wanted: &BTreeMap<HostId, Vec<Wanted>>, hosts: &RunHosts, bu
 fn of_host(facts: &Facts, wanted: &[Wanted], shelf: &[&RpmId]) -> Vec<String> {
     let names = wanted.iter().filter_map(|w| match w {
         Wanted::Name(name) => Some(name),
-        Wanted::Rpm { .. } => None,
+        // Its version is the cluster's, whatever the bundle has.
+        Wanted::Version { .. } | Wanted::Rpm { .. } => None,
     });
     let older = names.filter_map(|name| {
         let there = facts.packages.get(name)?;

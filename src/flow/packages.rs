@@ -33,7 +33,7 @@ pub(super) fn missing(
 fn is_there(host: &RunHost, wanted: &Wanted) -> bool {
     match (wanted, host.facts.packages.get(wanted.name())) {
         (_, None) => false,
-        (Wanted::Name(_), Some(_)) => true,
+        (Wanted::Name(_) | Wanted::Version { .. }, Some(_)) => true,
         (Wanted::Rpm { id, .. }, Some(evr)) => evr.to_string() == format!("{}:{}-{}", id.epoch, id.version, id.release),
     }
 }

@@ -12,6 +12,7 @@ use crate::deliver::RouteChoice;
 use crate::host::{HostId, HostKeyPolicy, Secret, Target, TargetDefaults};
 
 use super::ec2::{Ec2Create, Ec2Terminate};
+use super::kubernetes::Distribution;
 
 mod registry;
 
@@ -207,6 +208,13 @@ pub struct ClusterSettings {
     /// Control plane nodes serve the cluster's images, read-only. Not written when off, so that earlier versions read it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub keep_registry: bool,
+    /// Whose packages; nothing: those that the bundle has. This and the version are asked for; what the cluster has got is
+    /// kept with it.
+    #[serde(skip)]
+    pub distribution: Option<Distribution>,
+    /// `1.36.3`; nothing: the newest of the bundle.
+    #[serde(skip)]
+    pub version: Option<String>,
 }
 
 impl Default for ClusterSettings {
@@ -223,6 +231,8 @@ impl Default for ClusterSettings {
             registry_mirrors: Vec::new(),
             insecure_registries: Vec::new(),
             keep_registry: false,
+            distribution: None,
+            version: None,
         }
     }
 }

@@ -69,7 +69,7 @@ fn read_id(path: &Utf8Path) -> Result<RpmId, FlowError> {
 pub fn local_files(wanted: &[Wanted]) -> impl Iterator<Item = &Utf8PathBuf> {
     wanted.iter().filter_map(|w| match w {
         Wanted::Rpm { local, .. } => local.as_ref(),
-        Wanted::Name(_) => None,
+        Wanted::Name(_) | Wanted::Version { .. } => None,
     })
 }
 

@@ -103,6 +103,9 @@ pub(crate) struct CreateArgs {
     /// Packages of worker nodes from these files
     #[arg(long = "node-rpm", value_name = "RPM", num_args = 1..)]
     worker_rpm: Vec<String>,
+    /// Of several in the bundle this one, such as 1.36.3 [default: the newest]
+    #[arg(long, value_name = "VERSION")]
+    kubernetes_version: Option<String>,
     /// flannel, direct, or a network manifest in the bundle [default: flannel when at hand, else direct]
     #[arg(long, value_name = "NAME")]
     cni: Option<String>,
@@ -319,6 +322,8 @@ impl CreateArgs {
             registry_mirrors: self.registry_mirror.clone(),
             insecure_registries: self.insecure_registry.clone(),
             keep_registry: self.keep_registry,
+            distribution: None,
+            version: self.kubernetes_version.clone(),
         };
         let mut spec = ClusterSpec::default();
         spec.add(Role::ControlPlane, targets(&self.control_plane, defaults)?)?;

@@ -1,5 +1,7 @@
 //! What can go wrong between a host and its packages.
 
+use std::collections::BTreeSet;
+
 use payload::Platform;
 
 use crate::deliver::{DeliverError, Route};
@@ -30,6 +32,9 @@ pub enum PackageError {
     /// The bundle has packages for hosts of other platforms only: a name or a file's name, and for which.
     #[error("{}", other_platform(host, platform, packages))]
     OtherPlatform { host: HostId, platform: String, packages: Vec<(String, Vec<Platform>)> },
+    /// The bundle has the package in other versions.
+    #[error("{host} needs {wanted}, and the bundle has it in other versions only: {}", .offered.iter().map(String::as_str).collect::<Vec<_>>().join(", "))]
+    OtherVersion { host: HostId, wanted: String, offered: BTreeSet<String> },
     /// The package manager found no solution; nothing was changed.
     #[error("{host} cannot install {}: {}", .wanted.join(", "), .problems.join("; "))]
     Unsolvable { host: HostId, wanted: Vec<String>, problems: Vec<String> },
@@ -69,6 +74,11 @@ impl PackageError {
                 "put {platform}'s packages into the bundle (`bundle repack --platform {platform} --add FILE`), or leave the host \
                  out; where hosts differ, leave -f, -fm and -fn away: by name each gets what is for it"
             )),
+            Self::OtherVersion { .. } => Some(
+                "a cluster keeps its version of Kubernetes: use the bundle that it was made with, or put packages of that \
+                 version into this one (`bundle repack --add FILE`)"
+                    .into(),
+            ),
             Self::Unsolvable { problems, .. } => super::problem::way_out(problems),
             Self::Locked { .. } => {
                 Some("wait until it has finished (an automatic update, perhaps), then run again".into())

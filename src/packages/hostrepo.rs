@@ -164,8 +164,8 @@ impl HostRepo {
         for wanted in wanted {
             match wanted {
                 Wanted::Rpm { .. } => return Ok(true),
-                Wanted::Name(name) if self.offer.has_name(name)? => return Ok(true),
-                Wanted::Name(_) => {}
+                Wanted::Name(name) | Wanted::Version { name, .. } if self.offer.has_name(name)? => return Ok(true),
+                Wanted::Name(_) | Wanted::Version { .. } => {}
             }
         }
         Ok(false)

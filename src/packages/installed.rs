@@ -27,7 +27,7 @@ pub(super) fn query(host: &Host, wanted: &[Wanted]) -> Result<Vec<Vec<RpmId>>, P
     for wanted in wanted {
         command = match wanted {
             Wanted::Name(name) => command.args(["any", name.as_str()]),
-            Wanted::Rpm { id, .. } => command.args(["name", id.name.as_str()]),
+            Wanted::Version { .. } | Wanted::Rpm { .. } => command.args(["name", wanted.name()]),
         };
     }
     let mut answer = read(&host.run_ok(&command)?.text());

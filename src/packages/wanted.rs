@@ -1,6 +1,7 @@
 //! What is wanted on a host, and what that means given what is installed there.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -15,6 +16,8 @@ use crate::deliver::offer::Offer;
 pub enum Wanted {
     /// By name: whatever version the repository has; one that is installed is enough.
     Name(String),
+    /// By name; where it is not installed yet, in this version.
+    Version { name: String, version: String },
     /// This very package, given with -f: a file of the control host, or of the bundle.
     Rpm { file_name: String, id: RpmId, local: Option<Utf8PathBuf> },
 }
@@ -24,8 +27,17 @@ impl Wanted {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Wanted::Name(name) => name,
+            Wanted::Name(name) | Wanted::Version { name, .. } => name,
             Wanted::Rpm { id, .. } => &id.name,
+        }
+    }
+
+    /// As a package manager that finds it itself is told of it.
+    fn spec(&self) -> String {
+        match self {
+            Wanted::Name(name) => name.clone(),
+            Wanted::Version { name, version } => format!("{name}-{version}"),
+            Wanted::Rpm { id, .. } => spec_of(id),
         }
     }
 
@@ -38,7 +50,7 @@ impl Wanted {
     /// Whether these installed packages are what is wanted.
     pub(super) fn is_met_by(&self, there: &[RpmId]) -> bool {
         match self {
-            Wanted::Name(_) => !there.is_empty(),
+            Wanted::Name(_) | Wanted::Version { .. } => !there.is_empty(),
             Wanted::Rpm { id, .. } => there.contains(id),
         }
     }
@@ -112,12 +124,19 @@ pub(super) fn orders(
     let mut elsewhere = Vec::new();
     for (wanted, there) in wanted.iter().zip(installed) {
         match wanted {
-            Wanted::Name(_) if !there.is_empty() => orders.already.extend(there.iter().cloned()),
+            Wanted::Name(_) | Wanted::Version { .. } if !there.is_empty() => {
+                orders.already.extend(there.iter().cloned())
+            }
             Wanted::Name(name) if offer.has_name(name)? => orders.install.push(name.clone()),
-            Wanted::Name(name) => match offer.elsewhere(|other| other.has_name(name))? {
-                platforms if platforms.is_empty() => orders.own.push(name.clone()),
-                platforms => elsewhere.push((name.clone(), platforms)),
-            },
+            Wanted::Version { name, version } if offer.has_name(name)? => {
+                orders.install.push(of_version(host, offer, name, version)?);
+            }
+            Wanted::Name(name) | Wanted::Version { name, .. } => {
+                match offer.elsewhere(|other| other.has_name(name))? {
+                    platforms if platforms.is_empty() => orders.own.push(wanted.spec()),
+                    platforms => elsewhere.push((name.clone(), platforms)),
+                }
+            }
             Wanted::Rpm { id, .. } if there.contains(id) && !options.force_reinstall => orders.already.push(id.clone()),
             Wanted::Rpm { file_name, id, .. } if offer.has_file(file_name, id) => {
                 orders.add_file(host, id, there, options)?;
@@ -135,6 +154,16 @@ pub(super) fn orders(
         return Ok(orders);
     }
     Err(PackageError::OtherPlatform { host: host.into(), platform: offer.platform().to_owned(), packages: elsewhere })
+}
+
+/// The newest release of this version that the host is offered.
+fn of_version(host: &str, offer: &Offer, name: &str, version: &str) -> Result<String, PackageError> {
+    let of_name = || offer.packages().map(|(id, _)| id).filter(|id| id.name == name);
+    let newest = of_name().filter(|id| id.version == version).max_by(|a, b| evr::compare(a, b));
+    newest.map(spec_of).ok_or_else(|| {
+        let offered: BTreeSet<String> = of_name().map(|id| id.version.clone()).collect();
+        PackageError::OtherVersion { host: host.into(), wanted: format!("{name}-{version}"), offered }
+    })
 }
 
 impl Orders {
@@ -211,6 +240,21 @@ mod tests {
             ordered(&packages, "el8", &[name("tini"), name("runc"), file("etcd-3"), name("elsewhere")]).unwrap();
         assert_eq!(found.install, ["tini", "runc", "etcd-3-1.noarch"]);
         assert_eq!(found.own, ["elsewhere"]);
+    }
+
+    #[test]
+    fn a_version_is_chosen_among_those_offered() {
+        let of = |version: &str| Wanted::Version { name: "runc".into(), version: version.into() };
+        let packages = [("", "runc-1"), ("", "runc-2")];
+        assert_eq!(ordered(&packages, "el9", &[of("1")]).unwrap().install, ["runc-1-1.noarch"]);
+        let refused = ordered(&packages, "el9", &[of("3")]).unwrap_err();
+        assert_eq!(refused.to_string(), "10.0.0.1 needs runc-3, and the bundle has it in other versions only: 1, 2");
+        assert_eq!(ordered(&[("", "tini-1")], "el9", &[of("3")]).unwrap().own, ["runc-3"]);
+        let (_folder, server) = serving(&packages, &[]);
+        let offer = Offer::new(&server.place().stock, "el9");
+        let there = [vec![id("runc-2")]];
+        let found = orders("10.0.0.1", &offer, &[of("1")], &there, &InstallOptions::default()).unwrap();
+        assert!(found.none_of_ours() && found.already == [id("runc-2")], "one that is installed is enough");
     }
 
     #[test]

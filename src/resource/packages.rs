@@ -68,6 +68,7 @@ impl Packages {
         for wanted in &self.wanted {
             match (wanted, there.get(wanted.name())) {
                 (Wanted::Name(name), None) => missing.push(format!("install {name}")),
+                (Wanted::Version { name, version }, None) => missing.push(format!("install {name}-{version}")),
                 (Wanted::Rpm { id, .. }, None) => missing.push(format!("install {id}")),
                 (Wanted::Rpm { id, .. }, Some(evrs)) => {
                     let evr = format!("{}:{}-{}", id.epoch, id.version, id.release);
@@ -77,7 +78,7 @@ impl Packages {
                         missing.push(format!("install {id} again"));
                     }
                 }
-                (Wanted::Name(_), Some(_)) => {}
+                (Wanted::Name(_) | Wanted::Version { .. }, Some(_)) => {}
             }
         }
         Ok(missing)

@@ -226,7 +226,7 @@ kubernetes:
   podCIDR: 10.244.0.0/33
   clusterDomain: 5
   podcidr: x
-  version: 1.36
+  release: 1.36
   workerRpms: a.rpm
 ";
         let found = problems(text);
@@ -245,7 +245,7 @@ kubernetes:
             r#"16: kubernetes.podCIDR: "10.244.0.0/33" is not an IPv4 network such as 10.244.0.0/16"#,
             r#"17: kubernetes.clusterDomain: "5" is not text; put it in quotes"#,
             "18: kubernetes.podcidr: is not a field; did you mean podCIDR?",
-            "19: kubernetes.version: is not a field; there are network, podCIDR",
+            "19: kubernetes.release: is not a field; there are distribution, version, network",
             r#"20: kubernetes.workerRpms: "a.rpm" is not a list"#,
         ];
         assert_eq!(found.len(), expected.len(), "{found:#?}");

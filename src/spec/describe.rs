@@ -149,6 +149,8 @@ fn settings(fields: KubernetesFields) -> ClusterSettings {
         cluster_domain: fields.cluster_domain.unwrap_or(usual.cluster_domain),
         api_endpoint: fields.api_endpoint,
         api_vip: fields.api_vip,
+        distribution: fields.distribution,
+        version: fields.version,
         runtime: fields.runtime.unwrap_or(usual.runtime),
         data_root: fields.data_root,
         registry_mirrors: fields.registry_mirrors,

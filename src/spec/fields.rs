@@ -123,6 +123,16 @@ const ETCD: &[Field] = &[
 ];
 
 const KUBERNETES: &[Field] = &[
+    field(
+        "distribution",
+        Kind::Choice(DISTRIBUTIONS),
+        "Whose packages: kubeadm and upstream's, or services of systemd; without, those of the bundle, of both the newer",
+    ),
+    field(
+        "version",
+        Kind::Text(Format::Any),
+        "Version of Kubernetes, such as 1.36.3; without, the newest of the bundle",
+    ),
     text("network", Format::NetworkName, "auto", "flannel, direct, or the name of a network manifest in the bundle"),
     text("podCIDR", Format::Network, "10.244.0.0/16", "Addresses of pods"),
     text("serviceCIDR", Format::Network, "10.254.0.0/16", "Addresses of services"),
@@ -218,6 +228,8 @@ const REGISTRY_USER: &[Field] = &[
     ),
     field("passwordEnv", Kind::Text(Format::Variable), "Environment variable that holds the password"),
 ];
+
+const DISTRIBUTIONS: &[Choice] = &[choice("kubeadm", &[]), choice("systemd", &[])];
 
 const RUNTIMES: &[Choice] = &[choice("auto", &[]), choice("docker", &[]), choice("containerd", &[])];
 

@@ -99,6 +99,8 @@ fn settings(cluster: &kubernetes::Cluster, external: bool) -> KubernetesFields {
         address.trim_matches(['[', ']']).to_owned()
     };
     KubernetesFields {
+        distribution: Some(cluster.distribution),
+        version: Some(cluster.version.clone()).filter(|version| !version.is_empty()),
         network: Some(network.to_owned()),
         pod_cidr: Some(settings.pod_cidr),
         service_cidr: Some(settings.service_cidr),
@@ -205,6 +207,8 @@ const KEPT: [(&str, &[&str]); 3] = [
     (
         "kubernetes",
         &[
+            "distribution",
+            "version",
             "network",
             "podCIDR",
             "serviceCIDR",

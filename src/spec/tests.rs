@@ -155,6 +155,8 @@ fn full() -> ClusterFile {
         hosts: vec![HostFields { address: "h".to_owned(), roles: Role::ALL.to_vec(), login }],
         etcd: Some(EtcdFields { tls: Some(false), rpms: list() }),
         kubernetes: Some(KubernetesFields {
+            distribution: Some(crate::flow::kubernetes::Distribution::Kubeadm),
+            version: text(),
             network: text(),
             pod_cidr: text(),
             service_cidr: text(),

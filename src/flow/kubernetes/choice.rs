@@ -18,7 +18,10 @@ use super::{cluster_sync, runtime, version};
 impl Converge {
     /// Whose packages the cluster is made of: once it is there, those that it was made of.
     pub(super) fn distribution(&self, bundle: Option<&Bundle>) -> Distribution {
-        self.before.as_ref().map_or_else(|| Distribution::choose(bundle), |known| known.distribution)
+        let settings = self.settings();
+        let asked =
+            || settings.distribution.unwrap_or_else(|| Distribution::choose(bundle, settings.version.as_deref()));
+        self.before.as_ref().map_or_else(asked, |known| known.distribution)
     }
 
     pub(super) fn rules(&self, bundle: Option<&Bundle>) -> &'static dyn Rules {
@@ -36,7 +39,11 @@ impl Converge {
     pub(super) fn choose_packages(&mut self, bundle: Option<&Bundle>) -> Result<(), FlowError> {
         let rules = self.rules(bundle);
         let (control_plane, mut node) = (rules.control_plane_packages().to_vec(), rules.worker_packages().to_vec());
-        self.control_plane_packages = packages(&self.control_plane_rpms, "-fm", &control_plane, bundle)?;
+        let version = self.version_asked(bundle)?;
+        let packages = |files: &[String], option: &str, names: &[&str]| -> Result<Vec<Wanted>, FlowError> {
+            Ok(in_version(packages(files, option, names, bundle)?, rules, version.as_deref()))
+        };
+        self.control_plane_packages = packages(&self.control_plane_rpms, "-fm", &control_plane)?;
         need(&self.control_plane_packages, control_plane.first(), "-fm")?;
         // A control plane of images needs a runtime as well.
         let runtime = runtime::package(self.containerd(bundle), bundle);
@@ -45,12 +52,12 @@ impl Converge {
         }
         let first_of_node = node.first().copied();
         node.insert(0, runtime);
-        self.worker_packages = packages(&self.worker_rpms, "-fn", &node, bundle)?;
+        self.worker_packages = packages(&self.worker_rpms, "-fn", &node)?;
         need(&self.worker_packages, first_of_node.as_ref(), "-fn")?;
         // With a bundle at hand what it lacks would come from the internet, which is not there: said before any host is
         // touched.
         for (wanted, option) in [(&self.control_plane_packages, "-fm"), (&self.worker_packages, "-fn")] {
-            let by_name = wanted.iter().filter(|w| matches!(w, Wanted::Name(name) if rules.must_be_at_hand(name)));
+            let by_name = wanted.iter().filter(|w| !matches!(w, Wanted::Rpm { .. }) && rules.must_be_at_hand(w.name()));
             for package in by_name {
                 if bundle.is_some() && !rpms::in_bundle(bundle, package.name()) {
                     return Err(FlowError::request_with_help(
@@ -61,6 +68,26 @@ impl Converge {
             }
         }
         self.check_address(bundle)
+    }
+
+    /// The version that is asked for, of a new cluster; one that is there keeps its own, whatever the bundle brings.
+    fn version_asked(&self, bundle: Option<&Bundle>) -> Result<Option<String>, FlowError> {
+        if let Some(known) = &self.before {
+            return Ok(Some(known.version.clone()).filter(|version| !version.is_empty()));
+        }
+        let Some(asked) = self.settings().version else { return Ok(None) };
+        let key = self.rules(bundle).key_package();
+        let all =
+            bundle.into_iter().flat_map(|bundle| &bundle.manifest().members).filter_map(|member| member.rpm.as_ref());
+        let there: BTreeSet<&str> = all.filter(|id| id.name == key).map(|id| id.version.as_str()).collect();
+        if bundle.is_none() || there.contains(asked.as_str()) {
+            return Ok(Some(asked));
+        }
+        let there: Vec<&str> = there.into_iter().collect();
+        Err(FlowError::request_with_help(
+            format!("the bundle has no {key} {asked}; it has {}", there.join(", ")),
+            "leave --kubernetes-version away for the newest of them, or put that version into the bundle",
+        ))
     }
 
     /// The package that the API's address needs, where the distribution wants it at hand.
@@ -125,10 +152,85 @@ fn packages(files: &[String], option: &str, names: &[&str], bundle: Option<&Bund
     Ok(rpms::by_name(names.iter().copied()))
 }
 
+/// Kubernetes' own packages in this version.
+fn in_version(wanted: Vec<Wanted>, rules: &dyn Rules, version: Option<&str>) -> Vec<Wanted> {
+    let in_version = |wanted: Wanted| match (wanted, version) {
+        (Wanted::Name(name), Some(version)) if rules.has_its_version(&name) => {
+            Wanted::Version { name, version: version.to_owned() }
+        }
+        (wanted, _) => wanted,
+    };
+    wanted.into_iter().map(in_version).collect()
+}
+
 fn need(wanted: &[Wanted], name: Option<&&str>, option: &str) -> Result<(), FlowError> {
     let Some(name) = name.filter(|name| wanted.iter().all(|w| w.name() != **name)) else { return Ok(()) };
     Err(FlowError::request_with_help(
         format!("the rpms given with {option} lack {name}"),
         format!("add its file to {option}, or leave {option} away to install by name"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::constructed::bundle_of_packages;
+    use crate::flow::request::{ClusterCreate, ClusterSettings};
+    use crate::host::TargetDefaults;
+
+    /// A bundle of these packages, each `NAME VERSION`.
+    fn bundle(packages: &[&str]) -> Bundle {
+        let packages: Vec<_> = packages.iter().filter_map(|package| package.split_once(' ')).collect();
+        bundle_of_packages(&packages.iter().map(|(name, version)| ("", *name, *version)).collect::<Vec<_>>())
+    }
+
+    const BOTH: [&str; 12] = [
+        "kubeadm 1.36.3",
+        "kubelet 1.36.3",
+        "kubectl 1.36.3",
+        "kubeadm 1.35.4",
+        "kubelet 1.35.4",
+        "kubectl 1.35.4",
+        "cri-tools 1.36.0",
+        "kubernetes-cni 1.9.0",
+        "containerd.io 2.4.2",
+        "kubernetes-master 1.20.2",
+        "kubernetes-node 1.20.2",
+        "kubernetes-client 1.20.2",
+    ];
+
+    fn create(version: Option<&str>) -> Converge {
+        let settings = ClusterSettings { version: version.map(str::to_owned), ..ClusterSettings::default() };
+        let control_plane = vec![Target::parse("10.0.0.1", &TargetDefaults::default()).unwrap()];
+        let (workers, etcd, control_plane_rpms, worker_rpms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Converge::create(ClusterCreate { control_plane, workers, etcd, control_plane_rpms, worker_rpms, settings })
+    }
+
+    fn in_version(name: &str, version: &str) -> Wanted {
+        Wanted::Version { name: name.into(), version: version.into() }
+    }
+
+    #[test]
+    fn the_newest_is_chosen_or_the_version_that_is_asked_for() {
+        let bundle = bundle(&BOTH);
+        let chosen = |version: Option<&str>| {
+            let mut create = create(version);
+            create.choose_packages(Some(&bundle)).unwrap();
+            (create.distribution(Some(&bundle)), create.control_plane_packages)
+        };
+        let (distribution, packages) = chosen(None);
+        assert!(distribution == Distribution::Kubeadm && packages.contains(&Wanted::Name("kubeadm".into())));
+        let (distribution, packages) = chosen(Some("1.35.4"));
+        assert!(distribution == Distribution::Kubeadm && packages.contains(&in_version("kubelet", "1.35.4")));
+        assert!(packages.contains(&Wanted::Name("cri-tools".into())), "whose version is its own");
+        let (distribution, packages) = chosen(Some("1.20.2"));
+        assert!(distribution == Distribution::Systemd && packages.contains(&in_version("kubernetes-master", "1.20.2")));
+    }
+
+    #[test]
+    fn a_version_that_the_bundle_lacks_is_refused() {
+        let bundle = bundle(&BOTH[..9]);
+        let refused = create(Some("1.34.0")).choose_packages(Some(&bundle)).unwrap_err();
+        assert_eq!(refused.to_string(), "the bundle has no kubeadm 1.34.0; it has 1.35.4, 1.36.3");
+    }
 }

@@ -180,6 +180,9 @@ impl Converge {
                 cluster.minor = version::minor(&cluster.version).unwrap_or_else(state::today);
             }
         }
+        let mut images = std::mem::take(&mut cluster.images);
+        images.retain(|name| !images::is_of_another_version(name, &cluster));
+        cluster.images = images;
         self.place(&mut cluster, seen)?;
         if cluster.workers.values().any(|n| n.subnet >= cluster.most_nodes()) {
             return Err(FlowError::request(format!(

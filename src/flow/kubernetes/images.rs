@@ -72,6 +72,16 @@ pub(super) fn is_control_plane(name: &str, cluster: &Cluster) -> bool {
     path.and_then(|path| path.rsplit('/').next()).is_some_and(|last| CONTROL_PLANE.contains(&last))
 }
 
+/// Whether an image is of the cluster's own programs in another version, which a bundle may have beside it.
+pub(super) fn is_of_another_version(name: &str, cluster: &Cluster) -> bool {
+    let Some((path, tag)) = name.rsplit_once(":v").filter(|_| cluster.distribution.rules().runs_control_plane()) else {
+        return false;
+    };
+    let program = path.rsplit('/').next().unwrap_or_default();
+    let known = CONTROL_PLANE.contains(&program) || program == "kube-proxy";
+    known && !cluster.version.is_empty() && tag != cluster.version
+}
+
 /// The disk of a host that has none of the images must have the space for all of them.
 pub(super) fn check_space(host: &RunHost, store: &Store, images: &[Image]) -> Option<Problem> {
     let (folder, needed) = (store.folder(), space_for(images));
@@ -90,7 +100,8 @@ impl Component for NodeImages {
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let on_masters_only = |image: &Image| image.names.iter().all(|name| is_control_plane(name, on.cluster));
-        let needed = |image: &&Image| on.control_plane().is_some() || !on_masters_only(image);
+        let of_another = |image: &Image| image.names.iter().all(|name| is_of_another_version(name, on.cluster));
+        let needed = |image: &&Image| (on.control_plane().is_some() || !on_masters_only(image)) && !of_another(image);
         let images: Vec<Image> = on.supply.images.iter().filter(needed).cloned().collect();
         if images.is_empty() {
             return Vec::new();

@@ -49,6 +49,7 @@ use crate::host::Probe;
 
 pub use certificates::certificates;
 pub use converge::Converge;
+pub use distro::Distribution;
 pub use image_sync::ImageSync;
 pub use kubeconfig::{kubeconfig, write_kubeconfig};
 pub use remove::Remove;

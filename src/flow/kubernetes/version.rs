@@ -33,6 +33,7 @@ pub(super) fn named(package: &str, packages: &[Wanted], bundle: Option<&Bundle>)
 fn in_files<'a>(package: &str, packages: &'a [Wanted]) -> Option<&'a str> {
     packages.iter().find_map(|w| match w {
         Wanted::Rpm { id, .. } if id.name == package => Some(id.version.as_str()),
+        Wanted::Version { name, version } if name == package => Some(version),
         _ => None,
     })
 }
@@ -71,6 +72,14 @@ pub(super) fn differing<'a>(
     Some(Problem { host: None, level: Level::Error, text, help: Some(help.to_owned()) })
 }
 
+/// A version by its numbers, for comparing: `1.36.3`.
+pub(super) fn numbers(version: &str) -> Vec<u32> {
+    let digits = |part: &str| {
+        part.chars().map_while(|c| c.to_digit(10)).fold(0, |n: u32, d| n.saturating_mul(10).saturating_add(d))
+    };
+    version.split('.').map(digits).collect()
+}
+
 /// The MINOR of 1.MINOR.
 pub(super) fn minor(version: &str) -> Option<u32> {
     version.split('.').nth(1)?.parse().ok()
@@ -78,11 +87,8 @@ pub(super) fn minor(version: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use camino::Utf8Path;
-    use payload::{MemberKind, NewMember, RpmId, Source};
-
     use super::*;
-    use crate::flow::constructed::bundle_of;
+    use crate::flow::constructed::bundle_of_packages;
     use crate::host::Evr;
 
     const PACKAGE: &str = "kubeadm";
@@ -92,20 +98,13 @@ mod tests {
         assert_eq!(minor("1.5.2"), Some(5));
         assert_eq!(minor("1.20.2"), Some(20));
         assert_eq!(minor("nonsense"), None);
+        assert!(numbers("1.36.3") > numbers("1.9.11") && numbers("1.20.2~rc1") == [1, 20, 2]);
     }
 
     /// A bundle of kubeadm in these versions, each below such a prefix.
     fn bundle(versions: &[(&str, &str)]) -> Bundle {
-        let member = |(prefix, version): &(&str, &str)| {
-            let (name, epoch, release, arch) = (PACKAGE.into(), 0, "1".into(), "x86_64".into());
-            let rpm = Some(RpmId { name, epoch, version: (*version).into(), release, arch });
-            let (name, source) =
-                (format!("{prefix}rpms/kubeadm-{version}.rpm"), Source::Bytes(version.as_bytes().to_vec()));
-            NewMember { name, kind: MemberKind::Rpm, source, rpm, mtime: 1, sha256: None }
-        };
-        let folder = tempfile::tempdir().unwrap();
-        let out = Utf8Path::from_path(folder.path()).unwrap().join("test.bin");
-        bundle_of(versions.iter().map(member).collect(), &out).unwrap()
+        let packages: Vec<_> = versions.iter().map(|(prefix, version)| (*prefix, PACKAGE, *version)).collect();
+        bundle_of_packages(&packages)
     }
 
     fn host(platform: &str) -> Facts {

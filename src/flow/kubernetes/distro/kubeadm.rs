@@ -76,6 +76,10 @@ impl Rules for Kubeadm {
         &PACKAGES
     }
 
+    fn has_its_version(&self, package: &str) -> bool {
+        PACKAGES[..3].contains(&package)
+    }
+
     fn must_be_at_hand(&self, package: &str) -> bool {
         PACKAGES.contains(&package) || [BALANCER_PACKAGE, ADDRESS_PACKAGE].contains(&package)
     }

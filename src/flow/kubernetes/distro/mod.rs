@@ -15,6 +15,7 @@ use crate::plan::StepId;
 use super::cluster_sync::Reader;
 use super::component::Component;
 use super::manifest::Manifest;
+use super::version;
 
 /// What a cluster is made of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,10 +29,19 @@ pub enum Distribution {
 }
 
 impl Distribution {
-    /// What a new cluster is made of with this bundle.
-    pub(super) fn choose(bundle: Option<&Bundle>) -> Self {
-        let has = |name| rpms::in_bundle(bundle, name);
-        if has(kubeadm::PACKAGE) && !has(systemd::PACKAGE) { Self::Kubeadm } else { Self::Systemd }
+    /// What a new cluster is made of with this bundle, where nothing else is asked for: of two that there are, in the version
+    /// where one is asked for, the newer.
+    pub(super) fn choose(bundle: Option<&Bundle>, version: Option<&str>) -> Self {
+        let keys = [Self::Kubeadm, Self::Systemd].map(|one| one.rules().key_package());
+        let all = || bundle.into_iter().flat_map(|b| &b.manifest().members).filter_map(|m| m.rpm.as_ref());
+        let is_there = |version: &&str| all().any(|id| id.version == **version && keys.contains(&id.name.as_str()));
+        let version = version.filter(is_there);
+        let newest = |one: Self| {
+            let fitting = all().filter(|id| version.is_none_or(|version| id.version == version));
+            let newest = rpms::newest(fitting, one.rules().key_package());
+            newest.map(|id| version::numbers(&id.version))
+        };
+        if newest(Self::Kubeadm) > newest(Self::Systemd) { Self::Kubeadm } else { Self::Systemd }
     }
 
     pub(super) fn rules(self) -> &'static dyn Rules {
@@ -57,6 +67,9 @@ pub(super) trait Rules: Sync {
 
     /// Packages of a node, beside its runtime's.
     fn worker_packages(&self) -> &'static [&'static str];
+
+    /// Whether this package is of the cluster's version.
+    fn has_its_version(&self, package: &str) -> bool;
 
     /// Whether this package must be among the rpms that are named for a role, or in the bundle.
     fn must_be_at_hand(&self, package: &str) -> bool;

@@ -69,6 +69,10 @@ impl Rules for Systemd {
         &["kubernetes-node", "kubernetes-client", "containernetworking-plugins"]
     }
 
+    fn has_its_version(&self, package: &str) -> bool {
+        package.starts_with("kubernetes-")
+    }
+
     fn must_be_at_hand(&self, package: &str) -> bool {
         package.starts_with("kubernetes-")
     }
