@@ -36,6 +36,19 @@ undo_swap() {
     alone: Some(|device| format!("switch swap {device} on")),
 };
 
+/// A unit that switches swap on when the host starts, of a generator (zram, a GPT partition) or of the site: `masked`, or `disabled`
+/// where its file is the site's own, which cannot be masked.
+pub(super) const SWAP_UNIT: Kind = Kind {
+    name: "swap-unit",
+    plural: "swap unit(s)",
+    undo: r#"undo_swap_unit() { case $2 in
+  masked) systemctl unmask -q "$1";;
+  *) systemctl enable -q "$1";;
+esac 2>/dev/null || failed "the unit $1 cannot be enabled again"; }
+"#,
+    alone: Some(|unit| format!("enable {unit}")),
+};
+
 /// A kernel module, and how to see that what it brings is there: it may be built in, and has no name then.
 #[derive(Debug, Clone, Copy)]
 pub struct Module {
@@ -60,8 +73,20 @@ pub struct Kernel {
     pub swap_off: bool,
 }
 
+/// Prints the units that would switch swap on when the host starts.
+macro_rules! swap_units {
+    () => {
+        r#"swap_units() {
+  systemctl list-unit-files --type=swap --no-legend 2>/dev/null | awk '$2 != "masked" && $2 != "disabled" {print $1}'
+}
+"#
+    };
+}
+
 /// `on | off`, then `MODULE filesystem|folder WHAT… -- KEY VALUE…`: prints what is not as it should be.
-const LOOK: &str = r#"there() { case $1 in
+const LOOK: &str = concat!(
+    swap_units!(),
+    r#"there() { case $1 in
   filesystem) grep -qw -- "$2" /proc/filesystems;;
   folder) [ -d "$2" ];;
 esac; }
@@ -72,11 +97,16 @@ while [ $# -gt 0 ]; do
   is=$(sysctl -n "$1" 2>/dev/null); [ "$is" = "$2" ] || printf 'set %s = %s (is %s)\n' "$1" "$2" "${is:-not there}"
   shift 2
 done
-[ "$swap" = on ] || [ "$(awk 'NR>1' /proc/swaps | wc -l)" = 0 ] || echo 'switch swap off'"#;
+[ "$swap" = off ] || exit 0
+[ "$(awk 'NR>1' /proc/swaps | wc -l)" = 0 ] || echo 'switch swap off'
+swap_units | sed 's/^/keep swap off when the host starts: /'"#
+);
 
 /// As [`LOOK`]: makes it so.
-const SET: &str = r#"set -eu
-swap=$1; shift
+const SET: &str = concat!(
+    "set -eu\n",
+    swap_units!(),
+    r#"swap=$1; shift
 while [ "$1" != -- ]; do
   grep -qw "^$1" /proc/modules || note module "$1" -
   modprobe "$1"
@@ -93,7 +123,19 @@ if [ "$(awk 'NR>1' /proc/swaps | wc -l)" != 0 ]; then
   swapoff -a
   sed -i.sunshine-new '/^[^#].*[[:space:]]swap[[:space:]]/s/^/#sunshine-installer# /' /etc/fstab
   rm -f /etc/fstab.sunshine-new
-fi"#;
+  # The units of its lines go.
+  systemctl daemon-reload
+fi
+swap_units | while read -r u; do
+  if [ -f "/etc/systemd/system/$u" ]; then
+    note swap-unit "$u" disabled
+    systemctl disable -q "$u"
+  else
+    note swap-unit "$u" masked
+    systemctl mask -q "$u"
+  fi
+done"#
+);
 
 impl Kernel {
     fn arguments(&self) -> Vec<&'static str> {
@@ -127,7 +169,10 @@ impl Work for Kernel {
         let modules = self.modules.iter().map(|module| MODULE.owned(module.name));
         let sysctls = self.sysctls.iter().map(|(key, _)| SYSCTL.owned(key));
         // Which swap a host has, the plan does not know.
-        modules.chain(sysctls).chain(self.swap_off.then(|| SWAP.every())).collect()
+        modules
+            .chain(sysctls)
+            .chain(self.swap_off.then(|| [SWAP.every(), SWAP_UNIT.every()]).into_iter().flatten())
+            .collect()
     }
 }
 
@@ -153,10 +198,19 @@ esac"#;
         Kernel { modules, sysctls: vec![("a.b", "1"), ("c.d", "1"), ("rmem", "1 2 3")], swap_off: true }.arguments()
     }
 
+    /// Knows one swap unit.
+    const SYSTEMCTL: &str = r#"case $1 in
+list-unit-files) cat "${at}swap-units";;
+mask) echo "$3 masked -" >"${at}swap-units";;
+unmask) echo "$3 unmasked -" >"${at}swap-units";;
+esac"#;
+
     fn kernel(trial: &Trial) {
         trial.program("sysctl", SYSCTL);
         trial.program("modprobe", MODPROBE);
         trial.program("swapoff", "echo Filename >\"${at}swaps\"");
+        trial.program("systemctl", SYSTEMCTL);
+        trial.write("swap-units", "dev-zram0.swap generated -\n");
         trial.program("swapon", "echo \"$1 file 1 0 -2\" >>\"${at}swaps\"");
         for (key, value) in [("a.b", "0\n"), ("c.d", "1\n"), ("rmem", "4\t5\t6\n")] {
             trial.write(&format!("root/{key}"), value);
@@ -172,15 +226,30 @@ esac"#;
             kernel(trial);
             let before: Vec<String> =
                 ["swaps", "fstab", "root/a.b", "root/rmem", "modules"].map(|n| trial.read(n)).into();
-            let all = "load module br_netfilter\nset a.b = 1 (is 0)\nset rmem = 1 2 3 (is 4\t5\t6)\nswitch swap off\n";
+            let all = "load module br_netfilter\nset a.b = 1 (is 0)\nset rmem = 1 2 3 (is 4\t5\t6)\nswitch swap off\n\
+                       keep swap off when the host starts: dev-zram0.swap\n";
             assert_eq!(trial.look(LOOK, &wanted()).out, all);
             let ran = trial.change(SET, &wanted());
             assert!(ran.ok, "{ran:?}");
             assert_eq!(trial.look(LOOK, &wanted()).out, "");
             assert!(trial.read("fstab").contains("#sunshine-installer# /swap"));
+            assert_eq!(trial.read("swap-units"), "dev-zram0.swap masked -\n");
             assert!(!trial.recorded().iter().any(|line| line.contains("c.d")), "{:?}", trial.recorded());
             // As a role's end does it.
-            let ran = trial.undo(&["some", "sysctl", "a.b", "sysctl", "rmem", "module", "br_netfilter", "swap", "*"]);
+            let ran = trial.undo(&[
+                "some",
+                "sysctl",
+                "a.b",
+                "sysctl",
+                "rmem",
+                "module",
+                "br_netfilter",
+                "swap",
+                "*",
+                "swap-unit",
+                "*",
+            ]);
+            assert_eq!(trial.read("swap-units"), "dev-zram0.swap unmasked -\n");
             assert!(ran.ok && ran.said.is_empty(), "{ran:?}");
             let mut after: Vec<String> =
                 ["swaps", "fstab", "root/a.b", "root/rmem", "modules"].map(|n| trial.read(n)).into();

@@ -26,7 +26,7 @@ pub struct Kind {
 }
 
 /// All of them, in the order in which they are undone.
-pub const KINDS: [&Kind; 12] = [
+pub const KINDS: [&Kind; 13] = [
     // A runtime that was there before is stopped with the units, and only one that runs removes an image.
     &image_store::DOCKER_IMAGE,
     &image_store::CONTAINERD_IMAGE,
@@ -44,6 +44,7 @@ pub const KINDS: [&Kind; 12] = [
     &selinux::BOOLEAN,
     &kernel::MODULE,
     &kernel::SWAP,
+    &kernel::SWAP_UNIT,
 ];
 
 impl Kind {
