@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use crate::host::{Secret, Target};
 
 use super::request::{
-    ClusterChange, ClusterCreate, ClusterRemove, ClusterReset, ClusterSettings, EtcdChange, EtcdCreate, Network,
-    Operation, RegistryCollect, RegistryCreate, RegistryRemove, RegistrySettings, RegistryUser, Runtime,
+    ClusterChange, ClusterCreate, ClusterRemove, ClusterReset, ClusterSettings, ComponentSettings, EtcdChange,
+    EtcdCreate, Network, Operation, RegistryCollect, RegistryCreate, RegistryRemove, RegistrySettings, RegistryUser,
+    Runtime, SiteFile,
 };
 
 mod site;
@@ -70,6 +71,20 @@ fn usual() -> ClusterSettings {
 
 fn virtual_address(address: &str) -> ClusterSettings {
     ClusterSettings { api_vip: Some(address.to_owned()), ..usual() }
+}
+
+/// Something of everything that the site may set.
+fn components() -> ComponentSettings {
+    let file = |path: &str| SiteFile { path: path.into(), text: "x\n".to_owned() };
+    ComponentSettings {
+        api_server_args: [("profiling", "false"), ("etcd-servers", "http://x")]
+            .map(|(n, v)| (n.into(), v.into()))
+            .into(),
+        patches: vec![file("/p/kube-apiserver.yaml")],
+        audit_policy: Some(file("/p/policy.yaml")),
+        encrypt_secrets: true,
+        ..ComponentSettings::default()
+    }
 }
 
 macro_rules! plans {
@@ -188,6 +203,15 @@ plans! {
             &["registry.k8s.io/pause:3.10.2"],
             &FLANNEL,
         ), [cluster(&[1], &[2, 3], usual())];
+    cluster_new_of_kubeadm_with_settings: Site::new(2).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL),
+        [cluster(&[1], &[2], ClusterSettings { components: components(), ..usual() })];
+    cluster_of_kubeadm_again_with_other_settings: Site::new(2).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL).cluster(&[1], &[2], &of_kubeadm()),
+        [cluster(&[1], &[2], ClusterSettings { components: components(), ..usual() })];
+    cluster_of_old_kubeadm_takes_no_patches: Site::new(1).etcd([1], true)
+        .bundle(&["kubeadm-1.20.2", "kubelet-1.20.2", "kubectl-1.20.2", "cri-tools-1.20.0", "kubernetes-cni-0.8.7", "containerd.io-1.6.2"], &[], &FLANNEL),
+        [cluster(&[1], &[1], ClusterSettings { components: components(), ..usual() })];
+    cluster_of_units_takes_no_settings: Site::new(1).etcd([1], true),
+        [cluster(&[1], &[1], ClusterSettings { components: components(), ..usual() })];
     cluster_new_of_kubeadm_with_kept_registry: Site::new(2).etcd([1], true).hosts(|_, facts| firewalld(facts)).bundle(
             &KUBEADM,
             &["registry.k8s.io/pause:3.10.2"],

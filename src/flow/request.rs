@@ -14,8 +14,10 @@ use crate::host::{HostId, HostKeyPolicy, Secret, Target, TargetDefaults};
 use super::ec2::{Ec2Create, Ec2Terminate};
 use super::kubernetes::Distribution;
 
+mod components;
 mod registry;
 
+pub use components::{ComponentSettings, SiteFile};
 pub use registry::{
     CertificateFiles, RegistryCollect, RegistryCreate, RegistryRemove, RegistrySettings, RegistryUser,
     SiteRegistrySettings,
@@ -215,6 +217,9 @@ pub struct ClusterSettings {
     /// `1.36.3`; nothing: the newest of the bundle.
     #[serde(skip)]
     pub version: Option<String>,
+    /// What the site sets on the components themselves. Not written when nothing is set, likewise.
+    #[serde(skip_serializing_if = "ComponentSettings::is_empty")]
+    pub components: ComponentSettings,
 }
 
 impl Default for ClusterSettings {
@@ -233,6 +238,7 @@ impl Default for ClusterSettings {
             keep_registry: false,
             distribution: None,
             version: None,
+            components: ComponentSettings::default(),
         }
     }
 }

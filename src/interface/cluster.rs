@@ -322,8 +322,8 @@ impl CreateArgs {
             registry_mirrors: self.registry_mirror.clone(),
             insecure_registries: self.insecure_registry.clone(),
             keep_registry: self.keep_registry,
-            distribution: None,
             version: self.kubernetes_version.clone(),
+            ..ClusterSettings::default()
         };
         let mut spec = ClusterSpec::default();
         spec.add(Role::ControlPlane, targets(&self.control_plane, defaults)?)?;

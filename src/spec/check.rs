@@ -15,7 +15,7 @@ const ALIKE: f64 = 0.8;
 
 /// Where fields stand, by their path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Lines(BTreeMap<String, usize>);
+pub(super) struct Lines(pub(super) BTreeMap<String, usize>);
 
 impl Lines {
     /// The line of a field, or of what it would be in.
@@ -51,13 +51,13 @@ pub(super) fn check(root: &Node, kind: &'static Kind) -> Checked {
     Checked { json, lines: walk.lines, problems: walk.problems }
 }
 
-struct Walk {
-    lines: Lines,
-    problems: Vec<FileProblem>,
+pub(super) struct Walk {
+    pub(super) lines: Lines,
+    pub(super) problems: Vec<FileProblem>,
 }
 
 impl Walk {
-    fn wrong(&mut self, node: &Node, path: &str, text: impl Into<String>) -> Option<Json> {
+    pub(super) fn wrong(&mut self, node: &Node, path: &str, text: impl Into<String>) -> Option<Json> {
         self.problems.push(FileProblem::at(node.line, path, text));
         None
     }
@@ -79,6 +79,15 @@ impl Walk {
             Kind::Choice(choices) => self.choice(node, choices, path),
             Kind::List { of, filled } => self.list(node, of, *filled, path),
             Kind::Map(groups) => self.map(node, groups, path),
+            Kind::Options => self.options(node, path),
+            Kind::Free => match node.content {
+                Content::Map(_) => self.free(node, path),
+                _ => self.wrong(node, path, format!("{} is not a map", shown(node))),
+            },
+            Kind::Paths => match node.content {
+                Content::List(_) => self.list(node, &Kind::Text(Format::Any), true, path),
+                _ => Some(Json::Array(self.text(node, Format::Any, path).into_iter().collect())),
+            },
         }
     }
 
@@ -155,7 +164,7 @@ impl Walk {
     }
 }
 
-fn join(path: &str, name: &str) -> String {
+pub(super) fn join(path: &str, name: &str) -> String {
     // What is no name would garble the path.
     let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
     if path.is_empty() { name } else { format!("{path}.{name}") }
@@ -180,7 +189,7 @@ fn unknown(key: &Key, path: String, known: impl Iterator<Item = &'static str>) -
 }
 
 /// A value in a message, nothing that may be a password in it.
-fn shown(node: &Node) -> String {
+pub(super) fn shown(node: &Node) -> String {
     match &node.content {
         Content::List(_) => "a list".to_owned(),
         Content::Map(_) => "a map".to_owned(),

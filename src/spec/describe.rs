@@ -9,6 +9,7 @@ use crate::registry::Place;
 
 use super::check::{Lines, check};
 use super::cluster::{ClusterSpec, EtcdSpec, KubernetesSpec, Role, SiteRegistry};
+use super::components::components;
 use super::fields::{ROOT, SCHEMA};
 use super::file::{ClusterFile, KubernetesFields, RegistryUserFields, SiteRegistryFields};
 use super::logins::{Logins, Surroundings};
@@ -58,6 +59,7 @@ pub fn describe(name: &str, text: &str, around: Surroundings<'_>) -> Result<Desc
     }
     let registry = registry(&file, &mut logins);
     let site_registry = file.site_registry.as_ref().and_then(|fields| site_registry(fields, &mut logins));
+    let components = file.kubernetes.as_ref().map(|fields| components(fields, &mut logins)).unwrap_or_default();
     problems.append(&mut logins.problems);
     if !problems.is_empty() {
         return Err(refuse(name, problems));
@@ -65,6 +67,9 @@ pub fn describe(name: &str, text: &str, around: Surroundings<'_>) -> Result<Desc
     let mut spec = spec(&file, targets, around)?;
     spec.registry = registry;
     spec.site_registry = site_registry;
+    if let Some(kubernetes) = &mut spec.kubernetes {
+        kubernetes.settings.components = components;
+    }
     Ok(Described { spec, environment: file.environment.clone(), login, file, name: name.to_owned(), lines })
 }
 
@@ -156,5 +161,6 @@ fn settings(fields: KubernetesFields) -> ClusterSettings {
         registry_mirrors: fields.registry_mirrors,
         insecure_registries: fields.insecure_registries,
         keep_registry: fields.keep_registry.unwrap_or(usual.keep_registry),
+        components: usual.components,
     }
 }

@@ -38,6 +38,12 @@ pub(super) enum Kind {
     },
     /// Fields, in groups.
     Map(&'static [&'static [Field]]),
+    /// Names of a program's options, without their dashes, each with a text.
+    Options,
+    /// Whatever fields another program has: nothing is known of them here.
+    Free,
+    /// One path or a list of them.
+    Paths,
 }
 
 /// A word, and others that mean the same.
@@ -177,7 +183,26 @@ const KUBERNETES: &[Field] = &[
         Kind::List { of: &Kind::Text(Format::Address), filled: true },
         "Members of an existing etcd cluster that is used instead of hosts with the role etcd (port 2379, no TLS)",
     ),
+    field("apiServer", Kind::Map(&[PROGRAM]), "What the site sets on the API servers; kubeadm's packages only"),
+    field("controllerManager", Kind::Map(&[PROGRAM]), "The same for the controller managers"),
+    field("scheduler", Kind::Map(&[PROGRAM]), "The same for the schedulers"),
+    field("kubelet", Kind::Map(&[CONFIG]), "What the site sets on the kubelets (KubeletConfiguration)"),
+    field("kubeProxy", Kind::Map(&[CONFIG]), "What the site sets on kube-proxy (KubeProxyConfiguration)"),
+    field(
+        "patches",
+        Kind::Paths,
+        "Patches of kubeadm on the control host, TARGET[SUFFIX][+PATCHTYPE].yaml or .json: files, or their folder",
+    ),
+    field("auditPolicy", Kind::Text(Format::Any), "Audit policy of the API servers: a file on the control host"),
+    Field {
+        default: DefaultValue::Switch(false),
+        ..field("encryptSecrets", Kind::Switch, "Secrets lie encrypted in etcd, by a key that is made for the cluster")
+    },
 ];
+
+const PROGRAM: &[Field] = &[field("extraArgs", Kind::Options, "Options, without their dashes, and their values")];
+
+const CONFIG: &[Field] = &[field("config", Kind::Free, "Fields of its configuration file")];
 
 const REGISTRY: &[Field] = &[
     Field {

@@ -1,6 +1,9 @@
 //! A cluster file as a value: what is written in it, no more. Its fields are those of [`super::fields`].
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::flow::kubernetes::Distribution;
 use crate::flow::request::Runtime;
@@ -103,6 +106,38 @@ pub struct KubernetesFields {
     pub worker_rpms: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub external_etcd: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_server: Option<ProgramFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub controller_manager: Option<ProgramFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<ProgramFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubelet: Option<ConfigFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kube_proxy: Option<ConfigFields>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub patches: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_policy: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encrypt_secrets: Option<bool>,
+}
+
+/// What the site sets on a program that reads options.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProgramFields {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra_args: BTreeMap<String, String>,
+}
+
+/// What the site sets on a program that reads a configuration file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConfigFields {
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub config: Map<String, Value>,
 }
 
 /// What the registry is made with.

@@ -95,6 +95,21 @@ impl<'a> Logins<'a> {
         file
     }
 
+    /// The path that is meant.
+    pub(super) fn path(&self, text: &str) -> Utf8PathBuf {
+        self.around.path(text)
+    }
+
+    /// What is wrong with the field at `path`.
+    pub(super) fn problem(&mut self, path: &str, text: String) {
+        self.problems.push(self.lines.problem(path, text));
+    }
+
+    /// What was found for the field at `path`, or why not.
+    pub(super) fn checked<T>(&mut self, found: Result<T, String>, path: &str) -> Option<T> {
+        found.map_err(|why| self.problem(path, why)).ok()
+    }
+
     fn secret(
         &mut self,
         file: Option<&String>,

@@ -8,9 +8,11 @@
 
 mod check;
 mod cluster;
+mod components;
 mod describe;
 mod fields;
 mod file;
+mod free;
 mod logins;
 mod operations;
 mod problem;
@@ -28,8 +30,8 @@ mod tests;
 pub use cluster::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role, SiteRegistry};
 pub use describe::{Described, describe};
 pub use file::{
-    ClusterFile, EtcdFields, HostFields, KubernetesFields, LoginFields, RegistryFields, RegistryUserFields,
-    SiteRegistryFields,
+    ClusterFile, ConfigFields, EtcdFields, HostFields, KubernetesFields, LoginFields, ProgramFields, RegistryFields,
+    RegistryUserFields, SiteRegistryFields,
 };
 pub use logins::Surroundings;
 pub use operations::{of_all, operations};

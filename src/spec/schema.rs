@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::fields::{self, DefaultValue, Field, Kind, ROOT};
+use super::free::OPTION;
 
 /// The schema.
 pub fn schema() -> Value {
@@ -38,6 +39,14 @@ fn of(kind: &'static Kind) -> Value {
             list
         }
         Kind::Map(groups) => map(fields::all(groups)),
+        Kind::Options => json!({
+            "type": "object", "propertyNames": {"pattern": OPTION}, "additionalProperties": {"type": "string"},
+        }),
+        Kind::Free => json!({"type": "object"}),
+        Kind::Paths => {
+            let path = json!({"type": "string", "minLength": 1});
+            json!({"anyOf": [path, {"type": "array", "items": path, "minItems": 1}]})
+        }
     }
 }
 

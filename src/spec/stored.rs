@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Map, Value};
+
 use crate::flow::request::{Network, Runtime};
 use crate::flow::{Environment, FlowError, Logins, etcd, kubernetes, registry};
 use crate::host::{Address, Auth, HostId, Target, TargetDefaults};
@@ -10,8 +12,8 @@ use super::cluster::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Rol
 use super::describe::Described;
 use super::fields::SCHEMA;
 use super::file::{
-    ClusterFile, EtcdFields, HostFields, KubernetesFields, LoginFields, RegistryFields, RegistryUserFields,
-    SiteRegistryFields,
+    ClusterFile, ConfigFields, EtcdFields, HostFields, KubernetesFields, LoginFields, ProgramFields, RegistryFields,
+    RegistryUserFields, SiteRegistryFields,
 };
 use super::problem::refuse;
 
@@ -98,6 +100,15 @@ fn settings(cluster: &kubernetes::Cluster, external: bool) -> KubernetesFields {
         let address = place.rsplit_once(':').map_or(place, |(address, _)| address);
         address.trim_matches(['[', ']']).to_owned()
     };
+    let components = settings.components;
+    let options = |args: BTreeMap<String, String>| {
+        let fields = ProgramFields { extra_args: args };
+        (fields != ProgramFields::default()).then_some(fields)
+    };
+    let config = |config: Map<String, Value>| {
+        let fields = ConfigFields { config };
+        (fields != ConfigFields::default()).then_some(fields)
+    };
     KubernetesFields {
         distribution: Some(cluster.distribution),
         version: Some(cluster.version.clone()).filter(|version| !version.is_empty()),
@@ -115,6 +126,14 @@ fn settings(cluster: &kubernetes::Cluster, external: bool) -> KubernetesFields {
         control_plane_rpms: Vec::new(),
         worker_rpms: Vec::new(),
         external_etcd: if external { cluster.etcd.endpoints.iter().map(member).collect() } else { Vec::new() },
+        api_server: options(components.api_server_args),
+        controller_manager: options(components.controller_manager_args),
+        scheduler: options(components.scheduler_args),
+        kubelet: config(components.kubelet),
+        kube_proxy: config(components.kube_proxy),
+        patches: components.patches.into_iter().map(|file| file.path.into_string()).collect(),
+        audit_policy: components.audit_policy.map(|file| file.path.into_string()),
+        encrypt_secrets: components.encrypt_secrets.then_some(true),
     }
 }
 

@@ -29,12 +29,19 @@ fn node<'a>(json: &'a Value, kind: &'static Kind) -> Yaml<'a> {
             }
             Yaml::Mapping(fields)
         }
+        (Value::Object(map), _) => {
+            Yaml::Mapping(map.iter().map(|(name, value)| (text(name), node(value, &Kind::Free))).collect())
+        }
         (Value::Array(items), Kind::List { of, .. }) => {
             Yaml::Sequence(items.iter().map(|item| node(item, of)).collect())
         }
+        (Value::Array(items), _) => Yaml::Sequence(items.iter().map(|item| node(item, &Kind::Free)).collect()),
         (Value::String(value), _) => text(value),
         (Value::Bool(switch), _) => Yaml::Value(Scalar::Boolean(*switch)),
-        (Value::Number(number), _) => Yaml::Value(Scalar::Integer(number.as_i64().unwrap_or_default())),
+        (Value::Number(number), _) => Yaml::Value(match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => Scalar::Integer(whole),
+            (None, real) => Scalar::FloatingPoint(real.unwrap_or_default().into()),
+        }),
         _ => Yaml::Value(Scalar::Null),
     }
 }

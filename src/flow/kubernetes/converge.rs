@@ -28,6 +28,7 @@ use super::plan::{Hosts, RolesPackages, make_plan, wanted_packages};
 use super::state::{Cluster, EtcdAccess, Machine, Node};
 use super::{access, dns, endpoint, kept_registry, pod_network, preflight, registries, state, version};
 
+mod site_settings;
 mod supplies;
 
 /// Brings a Kubernetes cluster to what it should be.
@@ -149,6 +150,7 @@ impl Converge {
             cluster.settings.registry_mirrors.clone_from(&settings.registry_mirrors);
             cluster.settings.insecure_registries.clone_from(&settings.insecure_registries);
             cluster.settings.keep_registry = settings.keep_registry;
+            Self::set_components(&mut cluster, settings);
         }
         let unknown = |host: &str| Machine { name: host.to_owned(), address: Ipv4Addr::UNSPECIFIED.into() };
         for host in self.control_plane.iter().map(Target::id) {
@@ -178,6 +180,8 @@ impl Converge {
                 cluster.version =
                     version::of(key, &self.control_plane_packages, seen.bundle, facts).unwrap_or_default();
                 cluster.minor = version::minor(&cluster.version).unwrap_or_else(state::today);
+                // Without a bundle only the hosts tell the version.
+                self.rules(seen.bundle).check_components(&cluster.settings.components, Some(cluster.minor))?;
             }
         }
         let mut images = std::mem::take(&mut cluster.images);
@@ -290,20 +294,22 @@ impl Flow for Converge {
             self.rules(bundle).check(&self.control_plane, &self.settings(), &network, &self.manifests)?;
         }
         self.choose_packages(bundle)?;
+        let mut problems = self.check_components(bundle)?;
         let outline = self.outline(self.before.as_ref(), bundle);
         if outline.settings.keep_registry {
             kept_registry::check(&outline)?;
         }
-        let Some(known) = &self.before else { return Ok(Vec::new()) };
+        let Some(known) = &self.before else { return Ok(problems) };
         self.check_roles(known)?;
         // With a new balancer on every node another control plane node is of use: all hosts are named then.
         if self.settings.is_none() || (known.standing && !known.distribution.rules().balances_later()) {
             self.check_endpoint(known)?;
         }
-        Ok(match &self.settings {
+        problems.extend(match &self.settings {
             Some(settings) => preflight::check_kept(&known.settings, settings),
             None => self.there_already(known),
-        })
+        });
+        Ok(problems)
     }
 
     fn packages(&self, scene: &Scene<'_>) -> Result<BTreeMap<HostId, Vec<Wanted>>, FlowError> {

@@ -11,6 +11,7 @@ use crate::host::Secret;
 use crate::plan::{Check, Cx, Made, StepError, Work};
 
 use super::authority::{Authority, CertRequest, KeyPairPem, PkiError};
+use super::encryption::Encryption;
 use super::given::Given;
 
 /// What an authority vouches for.
@@ -73,6 +74,11 @@ impl Pki {
     /// Where that is kept.
     pub fn given_file(&self, folder: &str, file: &str) -> Utf8PathBuf {
         self.dir.join(folder).join(file)
+    }
+
+    /// The configuration by which API servers encrypt secrets, with its key.
+    pub fn encryption(&self) -> Arc<dyn Made> {
+        Arc::new(Encryption { path: self.given_file("secrets", "encryption.key"), look_only: self.look_only })
     }
 
     /// What a plan asks of the authority for `purpose`.

@@ -6,6 +6,7 @@
 //! ([`Material`]): they are made by a step of it.
 
 mod authority;
+mod encryption;
 mod given;
 mod material;
 

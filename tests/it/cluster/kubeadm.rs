@@ -13,6 +13,8 @@ use crate::site::{Site, assert_unchanged, at_rest};
 
 use super::{HANGS, HOSTS, INSIDE};
 
+mod settings;
+
 pub(super) const GROUPS: [&str; 5] = ["etcd-3.6", "containerd-2", "kubeadm-1.36", "flannel", "agnhost"];
 
 fn line() -> Vec<&'static str> {
@@ -175,9 +177,8 @@ fn kubeadm_control_plane_nodes_join_behind_a_load_balancer_and_one_may_be_lost()
     let site = Site::with(&GROUPS);
     balance(&lab);
     let before = at_rest(lab.host(2));
-    site.run(&lab, &["etcd", "create", "--host", "root:111111@10.8.14.203"]).expect_ok();
-    let create = ["cluster", "create", "--api-endpoint", "10.8.14.203:6443", "--master", HOSTS[0], HOSTS[1], HOSTS[2]];
-    let create = [&create[..], &["--node", HOSTS[0], HOSTS[1]]].concat();
+    settings::write(&site);
+    let create = settings::APPLY;
     // A control plane node whose kubeadm was killed joins by the same line.
     let mut begun = false;
     let code = site.watch(&lab, &create, |event| {
@@ -189,9 +190,15 @@ fn kubeadm_control_plane_nodes_join_behind_a_load_balancer_and_one_may_be_lost()
     });
     assert!(begun && code.is_none(), "{code:?}");
     lab.host(1).sh("pkill -KILL -x kubeadm; :");
-    site.run(&lab, &create).expect_ok();
+    let said = site.run(&lab, &create).expect_ok().stderr;
+    for ignored in ["kubernetes.apiServer.extraArgs.etcd-servers", "kubernetes.kubelet.config.cgroupDriver"] {
+        assert!(said.contains(&format!("{ignored} is ignored: ")), "{said}");
+    }
     let nodes = lab.host(0).sh("kubectl get nodes --no-headers");
     assert_eq!((nodes.matches(" Ready ").count(), nodes.matches("control-plane").count()), (3, 3), "{nodes}");
+    settings::keep_a_secret(&lab);
+    (0..3).for_each(|host| settings::count_on(&lab, host));
+    settings::hide_the_key(&site);
     let taints = lab.host(0).sh("kubectl get nodes -o jsonpath='{.items[*].spec.taints[*].key}'");
     assert_eq!(
         taints, "node-role.kubernetes.io/control-plane",
@@ -203,6 +210,7 @@ fn kubeadm_control_plane_nodes_join_behind_a_load_balancer_and_one_may_be_lost()
         true
     });
     assert_eq!(code, Some(0));
+    settings::stay(&lab, &site);
 
     // A label that somebody took away comes back; the node is not joined anew.
     let born = || lab.host(0).sh("kubectl get node host1 -o jsonpath='{.metadata.uid}'");
@@ -218,6 +226,7 @@ fn kubeadm_control_plane_nodes_join_behind_a_load_balancer_and_one_may_be_lost()
     site.run(&lab, &["cluster", "remove", "--master", HOSTS[2]]).expect_ok();
     assert_unchanged(lab.host(2), &before);
     site.run(&lab, &["cluster", "add", "--master", HOSTS[2], "--node", HOSTS[2]]).expect_ok();
+    settings::count_on(&lab, 2);
 
     // The one that began the cluster is lost for good.
     lab.host(0).kill();

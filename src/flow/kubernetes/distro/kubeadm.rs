@@ -3,7 +3,8 @@
 use payload::{Bundle, MemberKind};
 
 use crate::flow::error::FlowError;
-use crate::flow::request::{ClusterSettings, Network, Runtime};
+use crate::flow::problem::Problem;
+use crate::flow::request::{ClusterSettings, ComponentSettings, Network, Runtime};
 use crate::host::{HostId, Target};
 use crate::plan::StepId;
 
@@ -16,8 +17,8 @@ use super::super::control_plane;
 use super::super::images::NodeImages;
 use super::super::kept_registry::KeptRegistry;
 use super::super::kubeadm::{
-    ApiPort, Authorities, Certificates, EtcdConfiguration, EtcdServers, Init, Join, KUBELET_CONF, KubeletUnit,
-    NodeReady,
+    self, ApiPort, Authorities, Certificates, EtcdConfiguration, EtcdServers, Init, Join, KUBELET_CONF, KubeletUnit,
+    NodeReady, SiteFiles,
 };
 use super::super::kubelet::NodePorts;
 use super::super::manifest::{Manifest, Manifests};
@@ -31,10 +32,13 @@ use super::Rules;
 pub(super) const PACKAGE: &str = "kubeadm";
 const PACKAGES: [&str; 5] = [PACKAGE, "kubelet", "kubectl", "cri-tools", "kubernetes-cni"];
 
+/// From this minor version on kubeadm's configuration names a folder of patches (v1beta3).
+const PATCHES: u32 = 22;
+
 pub(super) struct Kubeadm;
 
 /// Images come before kubeadm, which would pull them, and the balancer, by which it asks the API.
-const COMPONENTS: [&dyn Component; 26] = [
+const COMPONENTS: [&dyn Component; 27] = [
     &Clock,
     &Kernel,
     &ApiPort,
@@ -48,6 +52,7 @@ const COMPONENTS: [&dyn Component; 26] = [
     &NoNameserver,
     &KubeletUnit,
     &Authorities,
+    &SiteFiles,
     &HeldAddress::Begins,
     &EtcdConfiguration,
     &EtcdServers,
@@ -138,6 +143,19 @@ impl Rules for Kubeadm {
             "with kubeadm's packages the pods' network is a manifest of the bundle, and none is chosen",
             "name one of the bundle with -cni NAME, or build the bundle with --manifest NAME=FILE",
         )
+    }
+
+    fn check_components(&self, set: &ComponentSettings, minor: Option<u32>) -> Result<Vec<Problem>, FlowError> {
+        if !set.patches.is_empty() && minor.is_some_and(|minor| minor < PATCHES) {
+            return Err(FlowError::request_with_help(
+                format!(
+                    "kubernetes.patches: kubeadm of 1.{} reads no patches from its configuration",
+                    minor.unwrap_or(0)
+                ),
+                format!("leave it out, or use a bundle with Kubernetes 1.{PATCHES} or later"),
+            ));
+        }
+        Ok(kubeadm::overruled(set))
     }
 
     fn components(&self) -> &'static [&'static dyn Component] {

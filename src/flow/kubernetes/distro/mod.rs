@@ -7,7 +7,8 @@ use payload::Bundle;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::error::FlowError;
-use crate::flow::request::{ClusterSettings, Network};
+use crate::flow::problem::Problem;
+use crate::flow::request::{ClusterSettings, ComponentSettings, Network};
 use crate::flow::rpms;
 use crate::host::{HostId, Target};
 use crate::plan::StepId;
@@ -101,6 +102,10 @@ pub(super) trait Rules: Sync {
         network: &Network,
         manifests: &[Manifest],
     ) -> Result<(), FlowError>;
+
+    /// What the site sets on components: refused where that is not supported, else what of it is not followed. `minor`: 1.MINOR
+    /// of Kubernetes, as far as it is known.
+    fn check_components(&self, set: &ComponentSettings, minor: Option<u32>) -> Result<Vec<Problem>, FlowError>;
 
     /// What a host is made of, in the order in which it gets it.
     fn components(&self) -> &'static [&'static dyn Component];

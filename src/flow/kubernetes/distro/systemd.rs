@@ -3,7 +3,8 @@
 use payload::Bundle;
 
 use crate::flow::error::FlowError;
-use crate::flow::request::{ClusterSettings, Network};
+use crate::flow::problem::Problem;
+use crate::flow::request::{ClusterSettings, ComponentSettings, Network};
 use crate::flow::rpms;
 use crate::host::{HostId, Target};
 use crate::plan::StepId;
@@ -109,6 +110,17 @@ impl Rules for Systemd {
         manifests: &[Manifest],
     ) -> Result<(), FlowError> {
         dns::check(manifests, settings)
+    }
+
+    fn check_components(&self, set: &ComponentSettings, _: Option<u32>) -> Result<Vec<Problem>, FlowError> {
+        let fields = set.differing(&ComponentSettings::default());
+        if fields.is_empty() {
+            return Ok(Vec::new());
+        }
+        Err(FlowError::request_with_help(
+            format!("{}: not supported with the packages kubernetes-master and kubernetes-node", fields.join(", ")),
+            "leave it out, or use a bundle with kubeadm's packages",
+        ))
     }
 
     fn components(&self) -> &'static [&'static dyn Component] {

@@ -1,4 +1,7 @@
-//! What kubeadm is told: its configuration, in the version of its API that its own version reads. JSON is YAML too.
+//! What kubeadm is told: its configuration, in the version of its API that its own version reads, with what the site sets.
+//! JSON is YAML too.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
@@ -6,8 +9,8 @@ use super::super::component::On;
 use super::super::endpoint;
 use super::super::nameserver::RESOLV_CONF;
 use super::super::state::{API_PORT, Cluster, Machine};
-use super::SOCKET;
 use super::files::{ETCD_CA, ETCD_CERT, ETCD_KEY};
+use super::{SOCKET, site};
 
 /// The version of kubeadm's API: v1beta3 from 1.22, v1beta4 from 1.31 on.
 fn api_version(minor: u32) -> String {
@@ -31,14 +34,11 @@ fn ignored(on: &On<'_>) -> Value {
 }
 
 fn registration(on: &On<'_>, machine: &Machine) -> Value {
-    let mut args = vec![("node-ip", machine.address.to_string())];
+    let mut args = BTreeMap::from([("node-ip".to_owned(), machine.address.to_string())]);
     if on.facts.without_nameserver {
-        args.push(("resolv-conf", RESOLV_CONF.to_owned()));
+        args.insert("resolv-conf".to_owned(), RESOLV_CONF.to_owned());
     }
-    let args = match on.cluster.minor {
-        0..31 => args.into_iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect(),
-        _ => args.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect::<Value>(),
-    };
+    let args = site::args(on.cluster.minor, &args);
     let mut registration = json!({
         "name": machine.name, "criSocket": SOCKET, "ignorePreflightErrors": ignored(on), "kubeletExtraArgs": args,
     });
@@ -56,41 +56,53 @@ fn documents(all: &[Value]) -> String {
 
 /// For `kubeadm init`.
 pub(super) fn init(on: &On<'_>, machine: &Machine) -> String {
-    let cluster = on.cluster;
-    let settings = &cluster.settings;
-    let version = api_version(cluster.minor);
+    let api = api_version(on.cluster.minor);
+    let components = &on.cluster.settings.components;
+    let mut init = json!({
+        "apiVersion": api, "kind": "InitConfiguration",
+        "localAPIEndpoint": {"advertiseAddress": machine.address, "bindPort": API_PORT},
+        "nodeRegistration": registration(on, machine),
+        // kubeadm makes a token of its own, for a day when nothing is said. Hosts join by tokens that are made for them.
+        "bootstrapTokens": [{"ttl": "1m0s"}],
+    });
+    site::patch(&mut init, components);
+    let kubelet = json!({
+        "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
+        "cgroupDriver": on.cgroup_driver(),
+        // The kubelet of 1.35 and later starts on cgroup v1 only when it is told so.
+        "failCgroupV1": false,
+        // All of them: `cluster status` says which are missing.
+        "nodeStatusMaxImages": -1,
+    });
+    let kube_proxy = json!({
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
+        "mode": if on.cluster.minor >= 33 { "nftables" } else { "iptables" },
+        // The host's own limit stays: kube-proxy cannot set it everywhere, and ends when it cannot.
+        "conntrack": {"maxPerCore": 0, "min": 0},
+    });
     documents(&[
-        json!({
-            "apiVersion": version, "kind": "InitConfiguration",
-            "localAPIEndpoint": {"advertiseAddress": machine.address, "bindPort": API_PORT},
-            "nodeRegistration": registration(on, machine),
-            // kubeadm makes a token of its own, for a day when nothing is said. Hosts join by tokens that are made for them.
-            "bootstrapTokens": [{"ttl": "1m0s"}],
-        }),
-        json!({
-            "apiVersion": version, "kind": "ClusterConfiguration",
-            "kubernetesVersion": format!("v{}", cluster.version),
-            "controlPlaneEndpoint": endpoint::for_nodes(cluster).trim_start_matches("https://"),
-            "networking": {
-                "podSubnet": settings.pod_cidr, "serviceSubnet": settings.service_cidr, "dnsDomain": settings.cluster_domain,
-            },
-            "etcd": {"external": etcd(cluster)},
-        }),
-        json!({
-            "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
-            "cgroupDriver": on.cgroup_driver(),
-            // The kubelet of 1.35 and later starts on cgroup v1 only when it is told so.
-            "failCgroupV1": false,
-            // All of them: `cluster status` says which are missing.
-            "nodeStatusMaxImages": -1,
-        }),
-        json!({
-            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
-            "mode": if cluster.minor >= 33 { "nftables" } else { "iptables" },
-            // The host's own limit stays: kube-proxy cannot set it everywhere, and ends when it cannot.
-            "conntrack": {"maxPerCore": 0, "min": 0},
-        }),
+        init,
+        cluster_configuration(on.cluster),
+        site::kubelet(kubelet, components),
+        site::kube_proxy(kube_proxy, components),
     ])
+}
+
+fn cluster_configuration(cluster: &Cluster) -> Value {
+    let settings = &cluster.settings;
+    let mut config = json!({
+        "apiVersion": api_version(cluster.minor), "kind": "ClusterConfiguration",
+        "kubernetesVersion": format!("v{}", cluster.version),
+        "controlPlaneEndpoint": endpoint::for_nodes(cluster).trim_start_matches("https://"),
+        "networking": {
+            "podSubnet": settings.pod_cidr, "serviceSubnet": settings.service_cidr, "dnsDomain": settings.cluster_domain,
+        },
+        "etcd": {"external": etcd(cluster)},
+    });
+    for (name, part) in site::control_plane(&settings.components, cluster.minor) {
+        config[name] = part;
+    }
+    config
 }
 
 fn etcd(cluster: &Cluster) -> Value {
@@ -117,6 +129,7 @@ pub(super) fn join(on: &On<'_>, machine: &Machine) -> Value {
         config["controlPlane"] =
             json!({"localAPIEndpoint": {"advertiseAddress": machine.address, "bindPort": API_PORT}});
     }
+    site::patch(&mut config, &on.cluster.settings.components);
     config
 }
 
@@ -132,9 +145,13 @@ mod tests {
     use super::*;
 
     fn with(minor: u32, cgroup_version: u8, work: impl Fn(&On<'_>) -> String) -> String {
+        with_settings(minor, cgroup_version, &json!({}), work)
+    }
+
+    fn with_settings(minor: u32, cgroup_version: u8, settings: &Value, work: impl Fn(&On<'_>) -> String) -> String {
         let machine = |address: &str| serde_json::json!({"name": "host0", "address": address});
         let cluster: Cluster = serde_json::from_value(serde_json::json!({
-            "settings": {}, "network": {"manifest": "flannel"}, "minor": minor, "version": format!("1.{minor}.3"),
+            "settings": settings, "network": {"manifest": "flannel"}, "minor": minor, "version": format!("1.{minor}.3"),
             "distribution": "kubeadm", "containerd": true,
             "etcd": {"endpoints": ["https://10.8.14.200:2379"], "tls": true},
             "control_plane": {"10.8.14.200": machine("10.8.14.200")},
@@ -168,5 +185,36 @@ mod tests {
         assert!(with(28, 2, of).contains("kubeadm.k8s.io/v1beta3"));
         let join = |on: &On<'_>| format!("{:#}", join(on, &on.cluster.workers.values().next().unwrap().machine));
         insta::assert_snapshot!("kubeadm_join_36", with(36, 2, join));
+    }
+    #[test]
+    fn what_the_site_sets_is_merged_and_what_would_do_harm_is_not() {
+        let of = |on: &On<'_>| init(on, on.control_plane().unwrap());
+        let file = |path: &str| json!({"path": path, "text": "x"});
+        let set = json!({"components": {
+            "api_server_args": {
+                "profiling": "false", "etcd-servers": "http://10.0.0.9:2379", "audit-log-maxage": "7",
+                "audit-log-path": "-",
+            },
+            "controller_manager_args": {"bind-address": "0.0.0.0", "leader-elect": "false"},
+            "scheduler_args": {"v": "4"},
+            "kubelet": {
+                "maxPods": 50, "cgroupDriver": "cgroupfs", "nodeStatusMaxImages": 10,
+                "authentication": {"anonymous": {"enabled": false}, "x509": {"clientCAFile": "/x"}},
+            },
+            "kube_proxy": {"mode": "ipvs", "conntrack": {"min": 9}, "hostnameOverride": "x"},
+            "patches": [file("/p/kube-apiserver.yaml")], "audit_policy": file("/p/policy.yaml"), "encrypt_secrets": true,
+        }});
+        insta::assert_snapshot!("kubeadm_init_36_with_settings", with_settings(36, 2, &set, of));
+        let old = with_settings(28, 2, &set, of);
+        assert!(old.contains(r#""profiling": "false""#), "a map before v1beta4: {old}");
+        let worker = |on: &On<'_>| format!("{:#}", join(on, &on.cluster.workers.values().next().unwrap().machine));
+        assert!(with_settings(36, 2, &set, worker).contains("/etc/kubernetes/sunshine/patches"));
+        let cluster: Cluster = serde_json::from_value(json!({
+            "settings": set, "network": "direct", "etcd": {"endpoints": [], "tls": true},
+            "control_plane": {}, "workers": {},
+        }))
+        .unwrap();
+        let said = site::overruled(&cluster.settings.components);
+        insta::assert_snapshot!(said.iter().map(|p| p.text.as_str()).collect::<Vec<_>>().join("\n"));
     }
 }

@@ -32,6 +32,9 @@ mod etcd_list;
 mod files;
 mod init;
 mod join;
+mod ours;
+mod site;
+mod site_files;
 mod token;
 
 pub(super) use certificates::Certificates;
@@ -39,6 +42,8 @@ pub(super) use etcd_list::{EtcdConfiguration, EtcdServers, configured};
 pub(super) use files::{ApiPort, Authorities, KubeletUnit, NodeReady};
 pub(super) use init::Init;
 pub(super) use join::Join;
+pub(super) use site::overruled;
+pub(super) use site_files::SiteFiles;
 
 /// Where containerd listens.
 const SOCKET: &str = "unix:///run/containerd/containerd.sock";

@@ -1,0 +1,42 @@
+//! Files of the site on hosts: patches, which kubeadm reads; the audit policy and the key of secrets, which API servers read.
+
+use crate::host::FileMeta;
+use crate::plan::Step;
+use crate::resource::{Entries, FileSpec, Files, OnlyFiles};
+
+use super::super::component::{Component, On};
+use super::site::{AUDIT_LOGS, AUDIT_POLICY, ENCRYPTION, PATCHES};
+
+/// The component: what the site set, before kubeadm runs. A cluster that stands keeps what it was made with, and so a host that
+/// joins later gets the same.
+pub(in crate::flow::kubernetes) struct SiteFiles;
+
+impl Component for SiteFiles {
+    fn is_on(&self, on: &On<'_>) -> bool {
+        let set = &on.cluster.settings.components;
+        let of_control_plane = set.audit_policy.is_some() || set.encrypt_secrets;
+        !set.patches.is_empty() || of_control_plane && on.control_plane().is_some()
+    }
+
+    fn steps(&self, on: &On<'_>) -> Vec<Step> {
+        let set = &on.cluster.settings.components;
+        let private = |path: String, text: &str| FileSpec { meta: FileMeta::mode(0o600), ..FileSpec::text(path, text) };
+        let patches = set.patches.iter().map(|file| private(format!("{PATCHES}/{}", file.name()), &file.text));
+        let mut files: Vec<FileSpec> = patches.collect();
+        let mut steps = Vec::new();
+        if on.control_plane().is_some() {
+            if let Some(policy) = &set.audit_policy {
+                files.push(private(AUDIT_POLICY.to_owned(), &policy.text));
+                let logs = Entries(&[AUDIT_LOGS]);
+                steps.push(on.step("kubeadm.audit", "record what is in the folder of audit logs", logs));
+            }
+            if set.encrypt_secrets {
+                files.push(FileSpec::secret(ENCRYPTION, on.keys.pki().encryption(), "root"));
+            }
+        }
+        // A patch that an earlier try had, and that is wanted no more, would be read.
+        let files = OnlyFiles { files: Files(files), within: &[PATCHES], without: Vec::new() };
+        steps.push(on.step("kubeadm.site", "write the site's own settings", files));
+        steps
+    }
+}
