@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use payload::yum::{RpmFile, file_in};
 use payload::{BundleError, Platform, Reference};
 use saphyr::{LoadableYamlNode, Yaml};
 
@@ -91,23 +92,19 @@ fn collect(node: &Yaml<'_>, found: &mut Vec<String>) {
 
 /// The images that the kubeadm of a package lists.
 fn listed_by(rpm: &Utf8Path) -> Result<Vec<String>, String> {
-    let package = rpm::Package::open(rpm).map_err(|e| e.to_string())?;
-    let version = package.metadata.get_version().map_err(|e| e.to_string())?.to_owned();
-    let files = package.files().map_err(|e| e.to_string())?;
-    let mut files = files.filter_map(Result::ok);
-    let file = files.find(|file| file.metadata.path() == std::path::Path::new(PROGRAM));
-    let file = file.ok_or_else(|| format!("the package has no {PROGRAM}"))?;
-    let content = file.content().ok_or_else(|| format!("{PROGRAM} is no plain file"))?;
+    let package = RpmFile::read(rpm, "").map_err(|e| e.to_string())?;
+    let bytes = std::fs::read(rpm).map_err(|e| e.to_string())?;
+    let content = file_in(&bytes, rpm, PROGRAM).map_err(|e| e.to_string())?;
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     let program = folder.path().join(KUBEADM);
     let written = std::fs::File::create_new(&program).and_then(|mut to| {
-        to.write_all(content)?;
+        to.write_all(&content)?;
         to.set_permissions(std::fs::Permissions::from_mode(0o700))
     });
     written.map_err(|e| e.to_string())?;
     // Told the version, it does not ask the internet for the newest.
     let output = Command::new(&program)
-        .args(["config", "images", "list", "--kubernetes-version", &format!("v{version}")])
+        .args(["config", "images", "list", "--kubernetes-version", &format!("v{}", package.id.version)])
         .env_clear()
         .output()
         .map_err(|e| format!("its program does not run here: {e}"))?;

@@ -164,7 +164,10 @@ impl Host {
     /// # Errors
     /// As [`Host::run`], and when the host takes nothing for a while.
     pub fn feed(&self, command: &Command, src: &mut dyn Read) -> Result<Output, HostError> {
-        self.stream_lively(command, src, &mut |_| {}, Some(STALL))
+        let mut stdout = Vec::new();
+        let mut output = self.stream_lively(command, src, &mut |bytes| stdout.extend_from_slice(bytes), Some(STALL))?;
+        output.stdout = stdout;
+        Ok(output)
     }
 
     fn receive(&self, src: &mut dyn Read, size: u64, arguments: Vec<String>, label: &str) -> Result<(), HostError> {

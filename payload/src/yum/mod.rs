@@ -2,6 +2,7 @@
 //! `repodata/` flow out.
 
 mod closure;
+mod content;
 mod header;
 mod parallel;
 mod repodata;
@@ -9,6 +10,7 @@ mod rpmfile;
 mod scan;
 
 pub use closure::{Assumed, Unmet, unmet};
+pub use content::file_in;
 pub use repodata::{Packing, RepodataFile};
 pub use rpmfile::{Check, RpmFile};
 pub use scan::{Scan, scan, scan_sources};

@@ -28,6 +28,7 @@ use super::plan::{Hosts, RolesPackages, make_plan, wanted_packages};
 use super::state::{Cluster, EtcdAccess, Machine, Node};
 use super::{access, dns, endpoint, kept_registry, pod_network, preflight, registries, state, version};
 
+mod newcomers;
 mod site_settings;
 mod supplies;
 
@@ -335,6 +336,7 @@ impl Flow for Converge {
         problems.extend(preflight::check_address(&self.targets(), &cluster, scene));
         problems.extend(self.check_space(scene));
         problems.extend(self.check_kept_registry(scene));
+        problems.extend(self.check_newcomers(scene));
         problems.extend(self.before.iter().flat_map(|known| preflight::check_taken(&self.targets(), known, scene)));
         Ok(problems)
     }

@@ -13,6 +13,7 @@ use crate::site::{Site, assert_unchanged, at_rest};
 
 use super::{HANGS, HOSTS, INSIDE};
 
+mod preflight;
 mod settings;
 
 pub(super) const GROUPS: [&str; 5] = ["etcd-3.6", "containerd-2", "kubeadm-1.36", "flannel", "agnhost"];

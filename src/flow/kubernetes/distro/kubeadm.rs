@@ -5,7 +5,9 @@ use payload::{Bundle, MemberKind};
 use crate::flow::error::FlowError;
 use crate::flow::problem::Problem;
 use crate::flow::request::{ClusterSettings, ComponentSettings, Network, Runtime};
+use crate::flow::scene::Scene;
 use crate::host::{HostId, Target};
+use crate::packages::Wanted;
 use crate::plan::StepId;
 
 use super::super::clock::Clock;
@@ -18,7 +20,7 @@ use super::super::images::NodeImages;
 use super::super::kept_registry::KeptRegistry;
 use super::super::kubeadm::{
     self, ApiPort, Authorities, Certificates, EtcdConfiguration, EtcdServers, Init, Join, KUBELET_CONF, KubeletUnit,
-    NodeReady, SiteFiles,
+    Newcomer, NodeReady, SiteFiles,
 };
 use super::super::kubelet::NodePorts;
 use super::super::manifest::{Manifest, Manifests};
@@ -156,6 +158,17 @@ impl Rules for Kubeadm {
             ));
         }
         Ok(kubeadm::overruled(set))
+    }
+
+    fn look(
+        &self,
+        newcomers: &[Newcomer<'_>],
+        packages: &[Wanted],
+        version: &str,
+        settings: &ClusterSettings,
+        scene: &Scene<'_>,
+    ) -> Vec<Problem> {
+        kubeadm::preflight(newcomers, packages, version, settings, scene)
     }
 
     fn components(&self) -> &'static [&'static dyn Component] {

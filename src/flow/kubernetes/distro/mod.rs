@@ -10,11 +10,14 @@ use crate::flow::error::FlowError;
 use crate::flow::problem::Problem;
 use crate::flow::request::{ClusterSettings, ComponentSettings, Network};
 use crate::flow::rpms;
+use crate::flow::scene::Scene;
 use crate::host::{HostId, Target};
+use crate::packages::Wanted;
 use crate::plan::StepId;
 
 use super::cluster_sync::Reader;
 use super::component::Component;
+pub(super) use super::kubeadm::Newcomer;
 use super::manifest::Manifest;
 use super::version;
 
@@ -106,6 +109,18 @@ pub(super) trait Rules: Sync {
     /// What the site sets on components: refused where that is not supported, else what of it is not followed. `minor`: 1.MINOR
     /// of Kubernetes, as far as it is known.
     fn check_components(&self, set: &ComponentSettings, minor: Option<u32>) -> Result<Vec<Problem>, FlowError>;
+
+    /// What tools of its own find on hosts that are not in the cluster yet. Changes nothing there.
+    fn look(
+        &self,
+        _newcomers: &[Newcomer<'_>],
+        _packages: &[Wanted],
+        _version: &str,
+        _settings: &ClusterSettings,
+        _scene: &Scene<'_>,
+    ) -> Vec<Problem> {
+        Vec::new()
+    }
 
     /// What a host is made of, in the order in which it gets it.
     fn components(&self) -> &'static [&'static dyn Component];

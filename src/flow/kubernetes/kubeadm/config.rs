@@ -2,13 +2,16 @@
 //! JSON is YAML too.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use crate::flow::request::ClusterSettings;
+
 use super::super::component::On;
-use super::super::endpoint;
 use super::super::nameserver::RESOLV_CONF;
 use super::super::state::{API_PORT, Cluster, Machine};
+use super::super::{endpoint, version};
 use super::files::{ETCD_CA, ETCD_CERT, ETCD_KEY};
 use super::{SOCKET, site};
 
@@ -131,6 +134,46 @@ pub(super) fn join(on: &On<'_>, machine: &Machine) -> Value {
     }
     site::patch(&mut config, &on.cluster.settings.components);
     config
+}
+
+/// Where no runtime listens: it is not there before this run brings it, and one that is there is not asked to pull images.
+const NO_SOCKET: &str = "unix:///run/sunshine-installer/none.sock";
+
+/// For the checks of `kubeadm init` on a host of this name, before anything is done.
+pub(super) fn for_preflight_of_init(version: &str, name: &str, address: IpAddr, settings: &ClusterSettings) -> String {
+    let api = api_version(version::minor(version).unwrap_or_default());
+    documents(&[
+        json!({
+            "apiVersion": api, "kind": "InitConfiguration",
+            "localAPIEndpoint": {"advertiseAddress": address, "bindPort": API_PORT},
+            "nodeRegistration": {"name": name, "criSocket": NO_SOCKET},
+        }),
+        json!({
+            "apiVersion": api, "kind": "ClusterConfiguration", "kubernetesVersion": format!("v{version}"),
+            "networking": {
+                "podSubnet": settings.pod_cidr, "serviceSubnet": settings.service_cidr,
+                "dnsDomain": settings.cluster_domain,
+            },
+        }),
+    ])
+}
+
+/// For those of `kubeadm join`. Behind them kubeadm asks the cluster, which may not be there yet: this one is never there.
+pub(super) fn for_preflight_of_join(version: &str, name: &str) -> String {
+    let minor = version::minor(version).unwrap_or_default();
+    let mut config = json!({
+        "apiVersion": api_version(minor), "kind": "JoinConfiguration",
+        "nodeRegistration": {"name": name, "criSocket": NO_SOCKET},
+        "discovery": {"bootstrapToken": {
+            "apiServerEndpoint": "127.0.0.1:1", "token": "abcdef.0123456789abcdef",
+            "unsafeSkipCAVerification": true,
+        }},
+    });
+    match minor {
+        0..31 => config["discovery"]["timeout"] = "1s".into(),
+        _ => config["timeouts"] = json!({"discovery": "1s"}),
+    }
+    documents(&[config])
 }
 
 #[cfg(test)]

@@ -1,0 +1,37 @@
+//! Hosts of a run that are not in the cluster yet: what the distribution's own tools find there.
+
+use std::collections::BTreeSet;
+
+use super::super::distro::Newcomer;
+use super::super::plan::Hosts;
+use super::super::version;
+use super::Converge;
+use crate::flow::problem::Problem;
+use crate::flow::scene::Scene;
+use crate::host::HostId;
+
+impl Converge {
+    /// Asks them. A host that an earlier run has begun with is not asked: what that left would be taken for another's.
+    pub(super) fn check_newcomers(&self, scene: &Scene<'_>) -> Vec<Problem> {
+        let rules = self.rules(scene.bundle);
+        let key = rules.key_package();
+        let Hosts { control_plane, workers } = self.hosts();
+        let known = |host: &HostId| {
+            let known = self.before.as_ref();
+            known.is_some_and(|known| known.control_plane.contains_key(host) || known.workers.contains_key(host))
+        };
+        let all: BTreeSet<&HostId> = control_plane.union(&workers).collect();
+        let hosts = all.into_iter().filter_map(|host| scene.hosts.get(host)).filter(|host| host.host.is_root());
+        let begun = |host: &crate::plan::RunHost| known(host.host.name()) && host.facts.packages.contains_key(key);
+        let newcomers: Vec<Newcomer<'_>> = hosts
+            .filter(|host| !begun(host))
+            .map(|host| Newcomer { host, is_control_plane: control_plane.contains(host.host.name()) })
+            .collect();
+        let packages = &self.control_plane_packages;
+        let facts = newcomers.iter().map(|newcomer| &newcomer.host.facts);
+        match version::of(key, packages, scene.bundle, facts) {
+            Some(version) => rules.look(&newcomers, packages, &version, &self.settings(), scene),
+            None => Vec::new(),
+        }
+    }
+}
