@@ -8,7 +8,8 @@ use payload::{BundleError, Inputs, Platform, Reference, Source, VerifyKey};
 
 use crate::cli::BuildArgs;
 use crate::closed::{self, NotClosed, Systems};
-use crate::pull::{self, NotPulled};
+use crate::collect::Problem;
+use crate::pull::{self, Access, NotPulled, Wanted};
 use crate::required::{self, Missing};
 use crate::{find, report};
 
@@ -27,11 +28,20 @@ pub(crate) enum Failure {
     /// `--require-closed`.
     #[error("the set of packages is not closed")]
     NotClosed(Vec<NotClosed>),
+    /// `collect`.
+    #[error("{} problems", .0.len())]
+    Collect(Vec<Problem>),
 }
 
 impl From<BundleError> for Failure {
     fn from(error: BundleError) -> Self {
         Self::Problems(vec![error])
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Collect(vec![problem])
     }
 }
 
@@ -42,7 +52,10 @@ impl Failure {
             Self::Problems(errors) if errors.iter().any(BundleError::is_io) => 1,
             Self::Problems(errors) if errors.iter().any(BundleError::is_damage) => 3,
             Self::NotPulled(failed) if failed.iter().any(|one| one.machine) => 1,
-            Self::NotPulled(_) | Self::Problems(_) | Self::ImagesMissing(_) | Self::NotClosed(_) => 2,
+            Self::Collect(problems) if problems.iter().any(Problem::is_machine) => 1,
+            Self::Collect(_) | Self::NotPulled(_) | Self::Problems(_) | Self::ImagesMissing(_) | Self::NotClosed(_) => {
+                2
+            }
         }
     }
 }
@@ -54,7 +67,7 @@ pub(crate) fn run(args: &BuildArgs, out: &mut dyn Write) -> Result<(), Failure> 
     let required = required::required(args, &found.rpms)?;
     pull_images(args, &mut inputs)?;
     let systems = Systems::read(&args.assume_provided)?;
-    let bar = bar(args, total(&found.rpms));
+    let bar = bar(args.quiet, total(&found.rpms));
     found.rpms.into_iter().for_each(|(platform, path)| inputs.rpm(platform, Source::File(path)));
     let assembled = payload::assemble(inputs, &mut |done| bar.inc(done)).map_err(Failure::Problems)?;
     let not_closed = closed::not_closed(&assembled.rpms, &systems);
@@ -85,8 +98,8 @@ pub(crate) fn run(args: &BuildArgs, out: &mut dyn Write) -> Result<(), Failure> 
     Ok(())
 }
 
-fn gather(args: &BuildArgs) -> Result<Inputs, BundleError> {
-    let mut inputs = Inputs::new(&args.product_version, Source::File(args.deployer.clone()), &args.output);
+pub(crate) fn gather(args: &BuildArgs) -> Result<Inputs, BundleError> {
+    let mut inputs = Inputs::new(&args.product_version, Source::File(deployer(args)?), &args.output);
     inputs.packing = args.metadata.into();
     inputs.pinned_key = args.pin_key.as_deref().map(VerifyKey::read).transpose()?.map(|key| key.to_base64());
     args.images.iter().for_each(|image| inputs.image(&image.path, image.name.clone()));
@@ -97,6 +110,20 @@ fn gather(args: &BuildArgs) -> Result<Inputs, BundleError> {
     args.conf.iter().for_each(|path| inputs.conf(path));
     args.install_conf.iter().for_each(|path| inputs.install_conf(path));
     Ok(inputs)
+}
+
+/// The executable that was named, or the one beside this program.
+fn deployer(args: &BuildArgs) -> Result<Utf8PathBuf, BundleError> {
+    const NAME: &str = "sunshine-installer";
+    if let Some(path) = &args.deployer {
+        return Ok(path.clone());
+    }
+    let this = std::env::current_exe().ok().and_then(|path| Utf8PathBuf::from_path_buf(path).ok());
+    let beside = this.map(|this| this.with_file_name(NAME)).filter(|path| path.exists());
+    beside.ok_or_else(|| BundleError::Unfit {
+        path: NAME.into(),
+        what: "it does not lie beside this program: name it with --deployer FILE".into(),
+    })
 }
 
 /// Images that are named, and those of the list that no file holds.
@@ -111,19 +138,24 @@ fn pull_images(args: &BuildArgs, inputs: &mut Inputs) -> Result<(), Failure> {
     if wanted.is_empty() {
         return Ok(());
     }
-    let (architecture, scratch) = (inputs.architecture()?, inputs.scratch()?);
-    let mut tell = |name: &str| {
-        if !args.quiet {
-            // Nothing can be done about a standard error that is closed.
-            let _ = writeln!(std::io::stderr(), "pulling {name}");
-        }
-    };
-    let folders = pull::pull(&wanted, architecture, &scratch, &mut tell).map_err(Failure::NotPulled)?;
-    folders.iter().for_each(|folder| inputs.image(folder, None));
+    let (architecture, folder) = (inputs.architecture()?, inputs.scratch()?.join("pulled"));
+    let as_named = |name: &Reference| Wanted { name: name.clone(), from: name.clone(), digest: None };
+    let wanted: Vec<Wanted> = wanted.iter().map(as_named).collect();
+    let mut tell = |name: &str| tell(args.quiet, &format!("pulling {name}"));
+    pull::pull(&wanted, &Access::default(), architecture, &folder, &mut tell).map_err(Failure::NotPulled)?;
+    inputs.image(&folder, None);
     Ok(())
 }
 
-fn listed(path: &camino::Utf8Path) -> Result<Vec<Reference>, BundleError> {
+/// A line about what is being done.
+pub(crate) fn tell(quiet: bool, line: &str) {
+    if !quiet {
+        // Nothing can be done about a standard error that is closed.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+}
+
+pub(crate) fn listed(path: &camino::Utf8Path) -> Result<Vec<Reference>, BundleError> {
     let text = read_text(path)?;
     Reference::list(&text).map_err(|e| BundleError::Unfit { path: path.to_owned(), what: e.to_string() })
 }
@@ -137,8 +169,8 @@ fn total(rpms: &[(Option<Platform>, Utf8PathBuf)]) -> u64 {
     rpms.iter().map(|(_, path)| fs_err::metadata(path).map_or(0, |m| m.len())).sum::<u64>() * 2
 }
 
-fn bar(args: &BuildArgs, total: u64) -> ProgressBar {
-    if args.quiet || !std::io::stderr().is_terminal() {
+pub(crate) fn bar(quiet: bool, total: u64) -> ProgressBar {
+    if quiet || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}");

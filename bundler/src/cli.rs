@@ -5,6 +5,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use payload::yum::Packing;
 use payload::{Platform, Reference};
 
+use crate::collect::CollectArgs;
+
 /// Packs a deployer, packages and settings into one bundle.
 #[derive(Debug, Parser)]
 #[command(name = "sunshine-bundler", version)]
@@ -19,6 +21,14 @@ pub(crate) enum Command {
     ///
     /// Exit codes: 0 built; 1 the disk or another part of the machine failed; 2 an option or an input is wrong.
     Build(Box<BuildArgs>),
+    /// Collect packages and images from the internet, and build a bundle of them.
+    ///
+    /// For one version of Kubernetes and the distributions of the hosts: packages with all that they require (by dnf, as if nothing
+    /// was installed), the images that the kubeadm among them lists and those that --manifest and --addon name. What `build` takes
+    /// goes into the bundle too.
+    ///
+    /// Exit codes: 0 built; 1 this machine, the network or a repository failed; 2 an option or an input is wrong.
+    Collect(Box<CollectArgs>),
     /// Make a yum repository of a folder: write its repodata/, as createrepo_c does.
     ///
     /// Packages' payloads are not checked here; `build` checks them.
@@ -36,11 +46,11 @@ pub(crate) struct MetadataArgs {
 }
 
 /// What goes into the bundle.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct BuildArgs {
-    /// The sunshine-installer executable; it must be stripped already.
+    /// The sunshine-installer executable, stripped already; without it, the one that lies beside this program.
     #[arg(long, value_name = "FILE")]
-    pub(crate) deployer: Utf8PathBuf,
+    pub(crate) deployer: Option<Utf8PathBuf>,
     /// Packages, and folders that are searched for *.rpm.
     ///
     /// What lies in a folder directly below DIR that is named like a platform (el8, el9, f41, suse15) is for hosts of that platform

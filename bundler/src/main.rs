@@ -5,6 +5,8 @@
 mod build;
 mod cli;
 mod closed;
+mod collect;
+mod download;
 mod find;
 mod metadata;
 mod pull;
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
     }
     let done = match cli::Cli::parse().command {
         cli::Command::Build(args) => build::run(&args, &mut std::io::stdout()),
+        cli::Command::Collect(args) => collect::run(&args, &mut std::io::stdout()),
         cli::Command::Metadata(args) => metadata::run(&args),
     };
     let code = match done {

@@ -133,6 +133,10 @@ pub(crate) fn failure(failure: &Failure, out: &mut dyn Write) -> io::Result<()> 
             failed.iter().try_for_each(|one| writeln!(out, "  {}: {}", one.name, one.why))?;
             writeln!(out, "help: correct the names, or give the images as files: --image FILE")
         }
+        Failure::Collect(problems) => problems.iter().try_for_each(|problem| {
+            writeln!(out, "error: {problem}")?;
+            problem.help().map_or(Ok(()), |help| writeln!(out, "help: {help}"))
+        }),
         Failure::ImagesMissing(missing) => warn_missing(missing, "error", out),
         Failure::NotClosed(sets) => warn_not_closed(sets, "error", out),
         Failure::Problems(errors) => errors.iter().try_for_each(|error| {

@@ -13,7 +13,7 @@ use saphyr::{LoadableYamlNode, Yaml};
 use crate::cli::BuildArgs;
 
 /// kubeadm's package, and where its program lies in it.
-const KUBEADM: &str = "kubeadm";
+pub(crate) const KUBEADM: &str = "kubeadm";
 const PROGRAM: &str = "/usr/bin/kubeadm";
 /// etcd runs outside of kubeadm's cluster, from its own package.
 const NOT_NEEDED: &str = "/etcd:";
@@ -40,6 +40,11 @@ impl Required {
     pub(crate) fn missing(&self, there: &[String]) -> Vec<Missing> {
         let missing = self.named.iter().filter(|(name, _)| !there.contains(name));
         missing.map(|(name, by)| Missing { name: name.clone(), by: by.clone() }).collect()
+    }
+
+    /// The names, each with who names it.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.named.iter().map(|(name, by)| (name.as_str(), by.as_str()))
     }
 
     fn add(&mut self, name: &str, by: &str) {

@@ -1,0 +1,7 @@
+//! `sunshine-bundler collect`, from a yum repository and a registry on this machine: the lab's packages and images.
+
+mod continued;
+mod locked;
+mod refused;
+mod site;
+mod web;
