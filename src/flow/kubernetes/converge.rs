@@ -361,8 +361,11 @@ impl Flow for Converge {
         Ok(plan)
     }
 
+    /// A host that an operation before this one takes out stays known until it is out: a run that is killed before leaves it to
+    /// the next one.
     fn keep(&self, environment: &Environment) -> Result<(), FlowError> {
-        self.after.as_ref().map_or(Ok(()), |cluster| cluster.save(environment))
+        let Some(after) = self.after.clone() else { return Ok(()) };
+        self.before.iter().fold(after, Cluster::and_hosts_of).save(environment)
     }
 
     fn finish(&mut self, scene: &Scene<'_>, report: &RunReport) -> Result<Vec<String>, FlowError> {

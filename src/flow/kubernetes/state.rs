@@ -115,6 +115,18 @@ impl Cluster {
         }
     }
 
+    /// With the hosts too that another one has.
+    #[must_use]
+    pub(super) fn and_hosts_of(mut self, other: &Self) -> Self {
+        for (host, machine) in &other.control_plane {
+            self.control_plane.entry(host.clone()).or_insert_with(|| machine.clone());
+        }
+        for (host, node) in &other.workers {
+            self.workers.entry(host.clone()).or_insert_with(|| node.clone());
+        }
+        self
+    }
+
     /// Whether its hosts keep a list of each other: for the routes to pods, or for how they reach the API.
     pub(super) fn keeps_list(&self) -> bool {
         !self.distribution.rules().runs_control_plane() || self.balanced || self.settings.api_vip.is_some()
