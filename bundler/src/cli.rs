@@ -48,7 +48,7 @@ pub(crate) struct MetadataArgs {
 /// What goes into the bundle.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct BuildArgs {
-    /// The sunshine-installer executable, stripped already; without it, the one that lies beside this program.
+    /// The sunshine-installer executable, stripped already; without it, that beside this program.
     #[arg(long, value_name = "FILE")]
     pub(crate) deployer: Option<Utf8PathBuf>,
     /// Packages, and folders that are searched for *.rpm.

@@ -291,7 +291,7 @@ pub struct ClusterChange {
     pub etcd_rpms: Vec<String>,
     /// Hosts of the cluster that the line names for their credentials only.
     pub also: Vec<Target>,
-    /// API servers that stay are told of etcd's members by the request behind this one.
+    /// The request behind this one updates etcd's members in the API servers that stay.
     pub api_servers_later: bool,
 }
 

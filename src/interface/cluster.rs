@@ -185,17 +185,30 @@ pub(crate) struct RemoveArgs {
     /// Control plane nodes that stay, for their passwords: all of them are updated when etcd members change
     #[arg(long, value_name = "HOST", num_args = 1..)]
     also: Vec<String>,
+    #[command(flatten)]
+    leaving: LeavingArgs,
+    #[command(flatten)]
+    source: Source,
+}
+
+/// How hosts leave a cluster.
+#[derive(Debug, Args)]
+pub(crate) struct LeavingArgs {
     /// Go on when a drain does not end in time, and when a host does not answer: nothing is undone on it then
     #[arg(long)]
-    force: bool,
+    pub(crate) force: bool,
     /// Do not ask
     #[arg(long, short)]
-    yes: bool,
+    pub(crate) yes: bool,
     /// The longest a drain may take
     #[arg(long, value_name = "SECONDS")]
     drain_timeout: Option<u64>,
-    #[command(flatten)]
-    source: Source,
+}
+
+impl LeavingArgs {
+    pub(crate) fn drain_timeout(&self) -> Option<Duration> {
+        self.drain_timeout.map(Duration::from_secs)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -234,7 +247,7 @@ impl ClusterCommand {
     /// Whether the question before something is lost is answered.
     pub(crate) fn yes(&self) -> bool {
         match self {
-            Self::Remove(args) => args.yes,
+            Self::Remove(args) => args.leaving.yes,
             Self::Reset(args) => args.yes,
             _ => false,
         }
@@ -257,8 +270,8 @@ impl ClusterCommand {
             Self::Remove(args) => {
                 let mut spec = args.roles.spec(&args.also, defaults)?;
                 spec.kubernetes = Some(KubernetesSpec::default());
-                let drain_timeout = args.drain_timeout.map(Duration::from_secs);
-                Request { spec, intent: Intent::Remove { force: args.force, drain_timeout } }
+                let (force, drain_timeout) = (args.leaving.force, args.leaving.drain_timeout());
+                Request { spec, intent: Intent::Remove { force, drain_timeout } }
             }
             Self::Reset(args) => {
                 let intent = Intent::Reset {

@@ -1,7 +1,5 @@
 //! `cluster replace`: a new host in another's place.
 
-use std::time::Duration;
-
 use clap::Args;
 
 use crate::flow::request::{Job, RunOptions};
@@ -11,6 +9,7 @@ use crate::spec::{self, Intent, Replacement, Request, Role, operations};
 
 use super::ask;
 use super::cli::{self, Global, Source};
+use super::cluster::LeavingArgs;
 use super::credentials::targets;
 use super::exit::Exit;
 use super::start;
@@ -45,15 +44,8 @@ pub(crate) struct ReplaceArgs {
     /// Control plane nodes that stay, for their passwords: all of them are updated when etcd members change
     #[arg(long, value_name = "HOST", num_args = 1..)]
     also: Vec<String>,
-    /// The host that leaves may be gone for good: nothing is undone on one that does not answer
-    #[arg(long)]
-    force: bool,
-    /// Do not ask
-    #[arg(long, short)]
-    yes: bool,
-    /// The longest a drain may take
-    #[arg(long, value_name = "SECONDS")]
-    drain_timeout: Option<u64>,
+    #[command(flatten)]
+    leaving: LeavingArgs,
     #[command(flatten)]
     pub(crate) source: Source,
 }
@@ -85,8 +77,8 @@ impl ReplaceArgs {
             named: roles,
             new: one(&self.new)?,
             also: targets(&self.also, login)?,
-            force: self.force,
-            drain_timeout: self.drain_timeout.map(Duration::from_secs),
+            force: self.leaving.force,
+            drain_timeout: self.leaving.drain_timeout(),
         })
     }
 }
@@ -106,7 +98,7 @@ pub(crate) fn replace(args: &ReplaceArgs, login: TargetDefaults, global: &Global
         ));
         return Ok(Exit::Done);
     }
-    if !args.yes && !global.dry_run && ask::is_possible() && !agreed(&requests, global)? {
+    if !args.leaving.yes && !global.dry_run && ask::is_possible() && !agreed(&requests, global)? {
         return Ok(cli::declined(global));
     }
     let options = RunOptions { login, ..global.options() };
@@ -115,7 +107,7 @@ pub(crate) fn replace(args: &ReplaceArgs, login: TargetDefaults, global: &Global
         let job = Job { operations: operations(request), options: options.clone() };
         let exit = start::start(&job, args.source.open()?, global.manner());
         if exit != Exit::Done {
-            let leaves_first = args.force && request.intent == Intent::Add;
+            let leaves_first = args.leaving.force && request.intent == Intent::Add;
             if leaves_first && !global.dry_run {
                 terminal.voice().warn(&format!(
                     "{} has left the cluster: once the cause is gone, {} joins with `{}`",

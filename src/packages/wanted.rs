@@ -32,7 +32,7 @@ impl Wanted {
         }
     }
 
-    /// As a package manager that finds it itself is told of it.
+    /// In the spelling of a package manager that finds it itself.
     fn spec(&self) -> String {
         match self {
             Wanted::Name(name) => name.clone(),

@@ -53,7 +53,7 @@ pub struct ClusterSpec {
     pub registry: RegistrySettings,
     /// `None`: nothing is said of it, and it stays what it is.
     pub site_registry: Option<SiteRegistry>,
-    /// API servers that stay are told of etcd's members by the request behind this one.
+    /// The request behind this one updates etcd's members in the API servers that stay.
     pub api_servers_later: bool,
     /// `None`: this is about etcd only.
     pub kubernetes: Option<KubernetesSpec>,

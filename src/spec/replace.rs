@@ -9,7 +9,7 @@ use super::cluster::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Rol
 use super::file::ClusterFile;
 use super::stored::id;
 
-/// A host and the one that is to take its place.
+/// A host and its replacement.
 #[derive(Debug)]
 pub struct Replacement {
     /// The host that leaves, under the roles that it was named with.

@@ -75,6 +75,16 @@ impl Site {
         child.wait().expect("its end").code()
     }
 
+    /// The line, run again, changes nothing.
+    #[track_caller]
+    pub(crate) fn changes_nothing(&self, lab: &Lab, arguments: &[&str]) {
+        let code = self.watch(lab, arguments, |event| {
+            assert_ne!(event["outcome"]["result"], "changed", "{event}");
+            true
+        });
+        assert_eq!(code, Some(0));
+    }
+
     /// Everything the product wrote on the control host, file by file.
     pub(crate) fn written(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut files = Vec::new();

@@ -21,6 +21,8 @@ pub(super) struct Plan {
     /// The deployer's architecture, in the words of images and of rpm.
     pub(super) image_architecture: &'static str,
     pub(super) rpm_architecture: &'static str,
+    /// File names of the packages that are given.
+    pub(super) given: Vec<String>,
     /// The repository files of each distribution.
     pub(super) repositories: Vec<(Distro, Vec<String>)>,
 }
@@ -33,7 +35,8 @@ impl Plan {
         let inputs = build::gather(&args.build)?;
         let image_architecture = inputs.architecture()?;
         inputs.image_names().map_err(Failure::Problems)?;
-        find::rpms(&args.build.rpms)?;
+        let given = find::rpms(&args.build.rpms)?.rpms;
+        let given = given.iter().filter_map(|(_, path)| path.file_name().map(str::to_owned)).collect();
         crate::closed::Systems::read(&args.build.assume_provided)?;
         args.build.image_list.as_deref().map(build::listed).transpose()?;
         let files =
@@ -59,7 +62,7 @@ impl Plan {
         let dnf = if locked.is_some() { None } else { Some(Dnf::find()?) };
         let beside = || Utf8PathBuf::from(format!("{}.work", args.build.output));
         let work = args.work.clone().unwrap_or_else(beside);
-        Ok(Self { work, locked, dnf, image_architecture, rpm_architecture, repositories })
+        Ok(Self { work, locked, dnf, image_architecture, rpm_architecture, given, repositories })
     }
 }
 

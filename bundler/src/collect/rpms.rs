@@ -92,9 +92,7 @@ impl Collection<'_> {
 
     /// One that is given by `--rpms` is not absent.
     fn warn_absent(&self, distro: &Distro, name: &str) {
-        let given = crate::find::rpms(&self.args.build.rpms).map(|found| found.rpms).unwrap_or_default();
-        let files: Vec<&str> = given.iter().filter_map(|(_, path)| path.file_name()).collect();
-        if name.split(" or ").any(|name| files.iter().any(|file| file.starts_with(&format!("{name}-")))) {
+        if name.split(" or ").any(|name| self.plan.given.iter().any(|file| file.starts_with(&format!("{name}-")))) {
             return;
         }
         let why = packages::why(name).map(|why| format!(" ({why})")).unwrap_or_default();

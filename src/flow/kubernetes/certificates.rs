@@ -13,7 +13,7 @@ use super::keys::ClusterKeys;
 use super::state::{API_PORT, Cluster};
 
 /// All certificates of an environment, those that end first coming first. kubeadm makes and renews all of a host's together: they
-/// are one entry, by the one that the API server shows. A host that does not answer has none.
+/// are one entry, by the API server's own. A host that does not answer has none.
 ///
 /// # Errors
 /// When the state cannot be read.

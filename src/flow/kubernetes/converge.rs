@@ -181,7 +181,7 @@ impl Converge {
                 cluster.version =
                     version::of(key, &self.control_plane_packages, seen.bundle, facts).unwrap_or_default();
                 cluster.minor = version::minor(&cluster.version).unwrap_or_else(state::today);
-                // Without a bundle only the hosts tell the version.
+                // Without a bundle the version is known from the hosts only.
                 self.rules(seen.bundle).check_components(&cluster.settings.components, Some(cluster.minor))?;
             }
         }

@@ -34,8 +34,7 @@ impl Encryption {
         match STANDARD.decode(text.expose().trim()) {
             Ok(key) if key.len() == LENGTH => Ok(Some(text)),
             _ => {
-                Err(self
-                    .failed("this is no key of 32 bytes, and secrets in etcd may be encrypted with the one that was"))
+                Err(self.failed("this is no key of 32 bytes, and secrets in etcd may be encrypted with the former one"))
             }
         }
     }

@@ -47,14 +47,7 @@ fn lost_images_are_pulled_from_the_registry_that_the_cluster_keeps() {
     });
     assert!(begun && code.is_none(), "{code:?}");
     site.run(&lab, &apply).expect_ok();
-    let unchanged = || {
-        let code = site.watch(&lab, &apply, |event| {
-            assert_ne!(event["outcome"]["result"], "changed", "{event}");
-            true
-        });
-        assert_eq!(code, Some(0));
-    };
-    unchanged();
+    site.changes_nothing(&lab, &apply);
 
     // The run is over, and with it its own registry.
     let image = lab.host(1).sh("ctr -n k8s.io images list -q 2>/dev/null | grep '/agnhost:[^@]*$'").trim().to_owned();
@@ -93,7 +86,7 @@ fn lost_images_are_pulled_from_the_registry_that_the_cluster_keeps() {
     assert_eq!(lab.host(0).sh(left), "");
     assert_eq!(lab.host(1).sh("ls /etc/containerd/certs.d 2>/dev/null || :"), "");
     site.run(&lab, &apply).expect_ok();
-    unchanged();
+    site.changes_nothing(&lab, &apply);
     pulled_again(&lab, "again", &image);
 
     site.run(&lab, &["cluster", "reset", "--yes", "--wipe-data", "--ssh-password-file", "password"]).expect_ok();

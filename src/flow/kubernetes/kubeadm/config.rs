@@ -1,4 +1,4 @@
-//! What kubeadm is told: its configuration, in the version of its API that its own version reads, with what the site sets.
+//! kubeadm's configuration, in the version of its API that its own version reads, with what the site sets.
 //! JSON is YAML too.
 
 use std::collections::BTreeMap;

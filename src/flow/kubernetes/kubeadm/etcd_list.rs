@@ -39,7 +39,7 @@ impl Component for EtcdConfiguration {
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let access = Access { pki: on.keys.pki().clone(), cluster: on.cluster.clone(), force: false };
         let config = Configuration { access: Arc::new(access) };
-        let step = on.step(STEP, "tell kubeadm's configuration of etcd's members", config);
+        let step = on.step(STEP, "update etcd's members in kubeadm's configuration", config);
         vec![step.after_if_present(on.waits.etcd.iter().cloned())]
     }
 }
@@ -51,7 +51,7 @@ impl Component for EtcdServers {
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let servers = ApiServer { endpoints: on.cluster.etcd.endpoints.clone() };
-        let step = on.step("kubeadm.etcd-servers", "tell the API server of etcd's members", servers).weight(4);
+        let step = on.step("kubeadm.etcd-servers", "update the API server's etcd members", servers).weight(4);
         vec![step.after_if_present(on.waits.etcd.iter().cloned()).after(on.waits.before.clone())]
     }
 }

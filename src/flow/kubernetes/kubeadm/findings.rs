@@ -32,7 +32,7 @@ const SATISFIED: [(&str, &str); 19] = [
     ("Hostname", "nodes are known by their addresses, which are given to kubeadm; names need not resolve"),
 ];
 
-/// What kubeadm is told to pass over, so that it goes on to the next check.
+/// What kubeadm is to pass over, so that it goes on to the next check.
 pub(super) const IGNORED: [&str; 2] = ["NumCPU", "Mem"];
 
 /// The findings of one run.

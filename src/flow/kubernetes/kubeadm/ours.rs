@@ -12,7 +12,7 @@ pub(super) struct Ours {
 }
 
 impl Ours {
-    /// Whether the site's value is not taken.
+    /// Whether the site's value is ignored.
     pub(super) fn overrules(&self, value: &Value) -> bool {
         (self.harms)(value)
     }

@@ -1,4 +1,4 @@
-//! What the site sets on Kubernetes' components, merged into what kubeadm is told. The site's word counts, but for what would
+//! What the site sets on Kubernetes' components, merged into kubeadm's configuration. The site decides, but for what would
 //! keep the cluster from working: that stays this product's or kubeadm's own, and is said before any host is touched.
 
 use std::collections::BTreeMap;

@@ -16,16 +16,6 @@ pub(super) fn may_stay(line: &str) -> bool {
     ["_chrony:x:", "haproxy:x:", "etcd:x:"].iter().any(|user| line.starts_with(user))
 }
 
-/// The line again changes nothing.
-#[track_caller]
-pub(super) fn changes_nothing(lab: &Lab, site: &Site, line: &[&str]) {
-    let code = site.watch(lab, line, |event| {
-        assert_ne!(event["outcome"]["result"], "changed", "{event}");
-        true
-    });
-    assert_eq!(code, Some(0));
-}
-
 /// Waits until a host's balancer asks these control plane nodes and no others.
 #[track_caller]
 fn balances_over(lab: &Lab, host: usize, control_plane: &[u8]) {
@@ -61,7 +51,7 @@ fn nodes_come_and_go_behind_balancers_and_the_first_may_be_lost() {
     assert_eq!(lab.host(3).sh(&format!("{keys} 2>/dev/null || :")), "", "a worker node has no administrator's key");
     let create = ["cluster", "create", "--master", HOSTS[0], HOSTS[1], HOSTS[2], "--node", HOSTS[1], FOURTH];
     whole(&site, &lab, 4);
-    changes_nothing(&lab, &site, &create);
+    site.changes_nothing(&lab, &create);
 
     site.run(&lab, &["cluster", "remove", "--master", HOSTS[2]]).expect_ok();
     assert_unchanged_but(lab.host(2), &before[2], may_stay);
@@ -137,7 +127,7 @@ fn nodes_come_and_go_behind_an_address_and_its_holder_may_be_lost() {
     let create = ["cluster", "create", "--api-vip", VIP, "--master", HOSTS[0], HOSTS[1], HOSTS[2]];
     let create = [&create[..], &["--node", HOSTS[1], FOURTH]].concat();
     whole(&site, &lab, 4);
-    changes_nothing(&lab, &site, &create);
+    site.changes_nothing(&lab, &create);
 
     let api = format!("https://{VIP}:6443");
     let first = holder(&lab, &[0, 1, 2]);

@@ -5,7 +5,7 @@ use crate::site::{Site, assert_unchanged_but, at_rest};
 
 use super::super::{HOSTS, eventually, whole};
 use super::gap::{Clients, api_server_killed};
-use super::kubeadm_control_plane::{GROUPS, VIP, changes_nothing, holder, may_stay};
+use super::kubeadm_control_plane::{GROUPS, VIP, holder, may_stay};
 
 const WORKER: &str = "root:111111@10.8.14.203";
 const FIFTH: &str = "root:111111@10.8.14.204";
@@ -91,5 +91,5 @@ fn all_three_hosts_are_replaced_one_after_another_and_nothing_is_lost() {
     clients.end("all control plane nodes were replaced one after another");
     whole(&site, &lab, 4);
     let line = ["cluster", "create", "--master", HOSTS[0], HOSTS[1], FIFTH, "--node", WORKER];
-    changes_nothing(&lab, &site, &line);
+    site.changes_nothing(&lab, &line);
 }
