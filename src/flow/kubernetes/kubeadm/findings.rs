@@ -49,8 +49,10 @@ impl Findings {
     /// Its last words, where it never came to its checks.
     pub(super) fn read(said: &str) -> Result<Self, String> {
         if !said.contains("[preflight] Running pre-flight checks") {
-            let last = said.lines().rev().find(|line| !line.trim().is_empty());
-            return Err(last.unwrap_or("it said nothing").trim().to_owned());
+            // Its last line is an advice to programmers.
+            let is_its_own = |line: &&str| !line.is_empty() && !line.starts_with("To see the stack trace");
+            let last = said.lines().map(str::trim).rfind(is_its_own);
+            return Err(last.unwrap_or("it said nothing").to_owned());
         }
         let mut found = Self::default();
         for line in said.lines().map(str::trim_start) {

@@ -15,7 +15,7 @@ use crate::flow::problem::Problem;
 use crate::flow::request::ClusterSettings;
 use crate::flow::rpms;
 use crate::flow::scene::Scene;
-use crate::host::{Command, HostId, for_each};
+use crate::host::{Command, Facts, HostId, for_each};
 use crate::packages::Wanted;
 use crate::plan::RunHost;
 
@@ -63,7 +63,7 @@ pub(in crate::flow::kubernetes) fn preflight(
     scene: &Scene<'_>,
 ) -> Vec<Problem> {
     let sources: Vec<Option<Source<'_>>> =
-        newcomers.iter().map(|newcomer| source(newcomer.host, packages, scene.bundle)).collect();
+        newcomers.iter().map(|newcomer| source(&newcomer.host.facts, packages, scene.bundle)).collect();
     let mut programs: BTreeMap<&Source<'_>, Result<Vec<u8>, String>> = BTreeMap::new();
     for source in sources.iter().flatten() {
         programs.entry(source).or_insert_with(|| program(source, scene.bundle));
@@ -79,20 +79,19 @@ pub(in crate::flow::kubernetes) fn preflight(
 }
 
 /// The package that a host will get.
-fn source<'a>(host: &'a RunHost, packages: &'a [Wanted], bundle: Option<&'a Bundle>) -> Option<Source<'a>> {
-    let named = packages.iter().find_map(|wanted| match wanted {
-        Wanted::Rpm { id, local, file_name } if id.name == PACKAGE => Some((local.as_ref(), file_name)),
-        _ => None,
-    });
-    match named {
-        Some((Some(path), _)) => Some(Source::File(path)),
-        Some((None, file_name)) => Some(Source::Member(&bundle?.rpm_files(file_name).next()?.name)),
-        None => {
-            let newest = rpms::newest(rpms::for_host(bundle, &host.facts), PACKAGE)?;
-            let mut members = bundle?.manifest().packages_for(&host.facts.platform);
-            Some(Source::Member(&members.find(|member| member.rpm.as_ref() == Some(newest))?.name))
+fn source<'a>(facts: &'a Facts, packages: &'a [Wanted], bundle: Option<&'a Bundle>) -> Option<Source<'a>> {
+    let version = match packages.iter().find(|wanted| wanted.name() == PACKAGE) {
+        Some(Wanted::Rpm { local: Some(path), .. }) => return Some(Source::File(path)),
+        Some(Wanted::Rpm { local: None, file_name, .. }) => {
+            return Some(Source::Member(&bundle?.rpm_files(file_name).next()?.name));
         }
-    }
+        Some(Wanted::Version { version, .. }) => Some(version),
+        Some(Wanted::Name(_)) | None => None,
+    };
+    let fitting = rpms::for_host(bundle, facts).filter(|id| version.is_none_or(|version| id.version == *version));
+    let newest = rpms::newest(fitting, PACKAGE)?;
+    let mut members = bundle?.manifest().packages_for(&facts.platform);
+    Some(Source::Member(&members.find(|member| member.rpm.as_ref() == Some(newest))?.name))
 }
 
 /// The program, packed: it is a third then.
@@ -142,4 +141,24 @@ fn last_line(said: &[u8]) -> String {
 fn not_asked(host: &HostId, why: &str) -> Problem {
     let text = format!("kubeadm's own preflight could not be run before the host is changed: {why}");
     Problem::warning(Some(host), text, Some("kubeadm checks the host again when it makes a node of it".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::constructed::bundle_of_packages;
+
+    #[test]
+    fn the_program_is_of_the_version_that_the_host_will_get() {
+        let bundle = bundle_of_packages(&[("", PACKAGE, "1.36.3"), ("", PACKAGE, "1.20.2"), ("", "kubelet", "1.20.2")]);
+        let of = |wanted: Wanted| match source(&Facts::default(), &[wanted], Some(&bundle)) {
+            Some(Source::Member(name)) => name.to_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(of(Wanted::Name(PACKAGE.into())), "rpms/kubeadm-1.36.3.rpm");
+        let version = "1.20.2".to_owned();
+        assert_eq!(of(Wanted::Version { name: PACKAGE.into(), version }), "rpms/kubeadm-1.20.2.rpm");
+        let absent = Wanted::Version { name: PACKAGE.into(), version: "1.19.0".into() };
+        assert_eq!(source(&Facts::default(), &[absent], Some(&bundle)), None);
+    }
 }
