@@ -66,7 +66,10 @@ fn open_one(repository: &Repository, scene: &Scene<'_>, run_host: &RunHost, want
                 .collect()
         }
         Err(e) => {
-            vec![Problem { host: Some(name.to_owned()), level: Level::Error, text: e.to_string(), help: e.help() }]
+            // A problem's line begins with its host, and so does such an error.
+            let text = e.to_string();
+            let text = text.strip_prefix(&format!("{name} ")).unwrap_or(&text).to_owned();
+            vec![Problem { host: Some(name.to_owned()), level: Level::Error, text, help: e.help() }]
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use crate::plan::Owned;
 
 use super::record::UNDOES;
-use super::{entries, firewall, image_store, kept, kernel, packages, selinux, unit};
+use super::{entries, firewall, hold, image_store, kept, kernel, packages, selinux, unit};
 
 /// A kind of objects.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Kind {
 }
 
 /// All of them, in the order in which they are undone.
-pub const KINDS: [&Kind; 13] = [
+pub const KINDS: [&Kind; 14] = [
     // A runtime that was there before is stopped with the units, and only one that runs removes an image.
     &image_store::DOCKER_IMAGE,
     &image_store::CONTAINERD_IMAGE,
@@ -38,6 +38,7 @@ pub const KINDS: [&Kind; 13] = [
     &kept::FILE,
     &kept::DIR,
     &firewall::PORT,
+    &hold::HOLD,
     &packages::PACKAGE,
     // Nothing of ours needs it any more. A module brings sysctls with it.
     &kernel::SYSCTL,

@@ -5,6 +5,7 @@
 mod entries;
 mod files;
 mod firewall;
+mod hold;
 mod image;
 mod image_copy;
 mod image_store;
@@ -25,6 +26,7 @@ mod unit;
 pub use entries::Entries;
 pub use files::{Content, FileSpec, Files};
 pub use firewall::FirewallPorts;
+pub use hold::Hold;
 pub use image::{Contents, Image, Images, archive_size, space_for};
 pub use image_copy::ImageCopy;
 pub use image_store::{CONTAINERD, DOCKER, Store};

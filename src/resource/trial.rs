@@ -26,10 +26,12 @@ const PROGRAMS: [&str; 14] = [
 ];
 
 /// Places of a host that scripts name, and what stands for them here.
-const PLACES: [(&str, &str); 7] = [
+const PLACES: [(&str, &str); 9] = [
     (RECORD_DIR, "state"),
     ("/run/sunshine-installer", "run"),
     ("/etc/fstab", "fstab"),
+    ("/etc/dnf/dnf.conf", "dnf.conf"),
+    ("/etc/yum.conf", "yum.conf"),
     ("/proc/swaps", "swaps"),
     ("/proc/modules", "modules"),
     ("/proc/filesystems", "filesystems"),

@@ -21,7 +21,7 @@ use super::state::Cluster;
 use super::status::no_cluster;
 
 /// The package that brings etcd when no files are named.
-const PACKAGE: &str = "etcd";
+pub(super) const PACKAGE: &str = "etcd";
 
 /// Brings an etcd cluster to what it should be.
 #[derive(Debug)]

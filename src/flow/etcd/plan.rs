@@ -7,9 +7,10 @@ use crate::flow::scene::Seen;
 use crate::host::{Facts, HostId};
 use crate::packages::{InstallOptions, Wanted};
 use crate::plan::{Owned, Plan, Step, StepId, make_first};
-use crate::resource::{Files, FirewallPorts, Packages, Reads, RepositoryOff, Unit};
+use crate::resource::{Files, FirewallPorts, Hold, Packages, Reads, RepositoryOff, Unit};
 
 use super::config::{MemberKeys, login_files, member_keys, service_files};
+use super::converge::PACKAGE;
 use super::join::{Join, Promote};
 use super::state::{CLIENT_PORT, Cluster, Joining, Member, PEER_PORT};
 use super::verify::{Answers, Wipe};
@@ -69,6 +70,8 @@ impl<'a> OneMember<'a> {
         let mut steps = Vec::new();
         let packages = Packages { wanted: self.wanted.to_vec(), options: install.clone() };
         steps.push(Step::on(host, "etcd.install", "install etcd", packages).weight(8));
+        let hold = Hold(vec![PACKAGE.to_owned()]);
+        steps.push(Step::on(host, "etcd.hold", "keep the host's updates from changing etcd", hold));
         if request.wipes(host) {
             let wipe = Wipe { token: self.cluster.token.clone() };
             steps.push(Step::on(host, "etcd.wipe", "delete etcd data that is not this cluster's", wipe));

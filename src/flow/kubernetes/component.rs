@@ -13,6 +13,7 @@ use crate::packages::Wanted;
 use crate::plan::{Owned, Step, StepId};
 use crate::resource::{FileSpec, Files, Image, Reads, Unit};
 
+use super::images;
 use super::keys::ClusterKeys;
 use super::manifest::Manifest;
 use super::pod_network::{self, PodNetwork};
@@ -122,11 +123,7 @@ impl<'a> On<'a> {
 
     /// The image that holds a pod's namespaces, when the bundle brings one.
     pub(super) fn pause(&self) -> Option<&'a str> {
-        let is_pause = |name: &&String| {
-            let path = name.rsplit_once(':').map_or(name.as_str(), |(path, _)| path);
-            matches!(path.rsplit('/').next(), Some("pause" | "pod-infrastructure"))
-        };
-        self.supply.images.iter().flat_map(|image| &image.names).find(is_pause).map(String::as_str)
+        images::pause(self.supply.images, self.cluster.minor)
     }
 
     /// The cgroup driver of the runtime and the kubelet, which must be the same: on cgroup v2 systemd has to be the only

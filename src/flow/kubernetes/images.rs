@@ -82,6 +82,26 @@ pub(super) fn is_of_another_version(name: &str, cluster: &Cluster) -> bool {
     known && !cluster.version.is_empty() && tag != cluster.version
 }
 
+/// From this minor version on Kubernetes' own images are named `registry.k8s.io/…`, before `k8s.gcr.io/…`.
+const REGISTRY_K8S_IO: u32 = 25;
+
+/// The image that holds a pod's namespaces: of several, as a bundle with several versions of Kubernetes has them, the newest of those
+/// that this version names.
+pub(super) fn pause(images: &[Image], minor: u32) -> Option<&str> {
+    pause_of(images.iter().flat_map(|image| &image.names).map(String::as_str), minor)
+}
+
+fn pause_of<'a>(names: impl Iterator<Item = &'a str>, minor: u32) -> Option<&'a str> {
+    let registry = if minor < REGISTRY_K8S_IO { "k8s.gcr.io/" } else { "registry.k8s.io/" };
+    let numbers = |tag: &str| -> Vec<u32> { tag.split('.').map(|part| part.parse().unwrap_or(0)).collect() };
+    let rank = |name: &str| {
+        let (path, tag) = name.rsplit_once(':').unwrap_or((name, ""));
+        let is_pause = matches!(path.rsplit('/').next(), Some("pause" | "pod-infrastructure"));
+        is_pause.then(|| (path.starts_with(registry), numbers(tag)))
+    };
+    names.filter_map(|name| Some((rank(name)?, name))).max().map(|(_, name)| name)
+}
+
 /// The disk of a host that has none of the images must have the space for all of them.
 pub(super) fn check_space(host: &RunHost, store: &Store, images: &[Image]) -> Option<Problem> {
     let (folder, needed) = (store.folder(), space_for(images));
@@ -118,5 +138,22 @@ impl Component for NodeImages {
     /// Also without a bundle at hand: an earlier run may have had one.
     fn owns(&self, on: &On<'_>) -> Vec<Owned> {
         vec![on.runtime().images().loaded()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_pause_images_the_one_of_the_version_is_chosen() {
+        let names =
+            ["k8s.gcr.io/pause:3.2", "registry.k8s.io/pause:3.9", "registry.k8s.io/pause:3.10.2", "x.io/paused:4"];
+        let of = |minor| pause_of(names.into_iter(), minor);
+        assert_eq!(of(36), Some("registry.k8s.io/pause:3.10.2"));
+        assert_eq!(of(20), Some("k8s.gcr.io/pause:3.2"));
+        let own = ["site.example/rhel7/pod-infrastructure:latest"];
+        assert_eq!(pause_of(own.into_iter(), 5), Some(own[0]));
+        assert_eq!(pause_of(["x.io/busybox:1"].into_iter(), 36), None);
     }
 }

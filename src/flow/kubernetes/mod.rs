@@ -19,6 +19,7 @@ mod dns;
 mod drain;
 mod endpoint;
 mod flannel;
+mod hold;
 mod image_sync;
 mod images;
 mod joining;

@@ -16,6 +16,7 @@ use super::super::cluster_sync::{
 };
 use super::super::component::Component;
 use super::super::control_plane;
+use super::super::hold::PackageHold;
 use super::super::images::NodeImages;
 use super::super::kept_registry::KeptRegistry;
 use super::super::kubeadm::{
@@ -40,8 +41,9 @@ const PATCHES: u32 = 22;
 pub(super) struct Kubeadm;
 
 /// Images come before kubeadm, which would pull them, and the balancer, by which it asks the API.
-const COMPONENTS: [&dyn Component; 27] = [
+const COMPONENTS: [&dyn Component; 28] = [
     &Clock,
+    &PackageHold,
     &Kernel,
     &ApiPort,
     &NodePorts,

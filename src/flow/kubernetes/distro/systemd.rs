@@ -15,6 +15,7 @@ use super::super::component::Component;
 use super::super::control_plane::{self, ControlPlane};
 use super::super::dns;
 use super::super::flannel;
+use super::super::hold::PackageHold;
 use super::super::images::NodeImages;
 use super::super::kept_registry::KeptRegistry;
 use super::super::kubelet::{KubeProxy, Kubelet, NodePorts, Ready};
@@ -34,8 +35,9 @@ const WITHOUT_DOCKER: u32 = 24;
 pub(super) struct Systemd;
 
 /// The network comes before the runtime: containerd makes the CNI folder on its own, and only what we make is recorded.
-const COMPONENTS: [&dyn Component; 20] = [
+const COMPONENTS: [&dyn Component; 21] = [
     &Clock,
+    &PackageHold,
     &ControlPlane,
     &VirtualAddress,
     &Published,
