@@ -72,6 +72,9 @@ pub(crate) fn status(global: &Global) -> Result<Exit, FlowError> {
         for (name, n) in status.nodes.iter().filter(|(_, n)| !n.message.is_empty()) {
             terminal::print(&format!("\n{name}: {}\n", n.message));
         }
+        for (name, n) in status.nodes.iter().filter(|(_, n)| !n.drift.is_empty()) {
+            terminal::print(&format!("\n{name}: {}; it was updated by other means\n", n.drift.join("; ")));
+        }
         for (name, n) in status.nodes.iter().filter(|(_, n)| !n.images.missing.is_empty()) {
             let missing = n.images.missing.join("\n  ");
             terminal::print(&format!(

@@ -177,6 +177,14 @@ pub(crate) fn health(agent: &Agent, endpoint: &str) -> Result<(), String> {
     if value["health"] == "true" { Ok(()) } else { Err(text.trim().to_owned()) }
 }
 
+/// The version of the member at `endpoint`, such as `3.6.8`.
+pub(crate) fn version(agent: &Agent, endpoint: &str) -> Result<String, String> {
+    let mut answer = agent.get(format!("{endpoint}/version")).call().map_err(|e| e.to_string())?;
+    let text = answer.body_mut().read_to_string().map_err(|e| e.to_string())?;
+    let value: Value = serde_json::from_str(&text).unwrap_or_default();
+    Ok(value["etcdserver"].as_str().unwrap_or_default().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

@@ -17,7 +17,7 @@ mod state;
 mod status;
 mod verify;
 
-pub(crate) use client::health;
+pub(crate) use client::{health, version};
 pub(crate) use config::{DATA_DIR, authority, client_keys};
 pub use converge::Converge;
 pub(crate) use plan::answers;

@@ -131,6 +131,18 @@ impl<'a> Api<'a> {
         }
     }
 
+    /// The version that one API server says it is, such as `v1.36.3`.
+    pub(super) fn version(&self, server: &str) -> Result<String, String> {
+        match self.send(server, "GET", "/version", None, "application/json") {
+            Ok((200, text)) => {
+                let said: Value = serde_json::from_str(&text).unwrap_or_default();
+                Ok(said["gitVersion"].as_str().unwrap_or_default().to_owned())
+            }
+            Ok((status, text)) => Err(format!("{status}: {}", first_line(&text))),
+            Err(none) => Err(none.why),
+        }
+    }
+
     fn call(&self, method: &'static str, path: &str, body: Option<&Value>, kind: &str) -> Result<Value, ApiError> {
         retry::until(self.patience, || self.ask_each(method, path, body, kind))
     }

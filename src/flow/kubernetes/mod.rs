@@ -17,6 +17,7 @@ mod direct;
 mod distro;
 mod dns;
 mod drain;
+mod drift;
 mod endpoint;
 mod flannel;
 mod hold;

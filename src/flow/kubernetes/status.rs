@@ -16,6 +16,7 @@ use crate::flow::{etcd, tlsclient};
 use super::api::Api;
 use super::certificates::certificates;
 use super::converge::no_cluster;
+use super::drift;
 use super::endpoint;
 use super::state::Cluster;
 
@@ -45,6 +46,8 @@ pub struct NodeStatus {
     pub address: String,
     /// What the node says when it is not Ready.
     pub message: String,
+    /// What is of another version than the cluster.
+    pub drift: Vec<String>,
     pub images: ImagesStatus,
 }
 
@@ -79,10 +82,11 @@ impl ComponentStatus {
 }
 
 impl Status {
-    /// Every node Ready and with all images, every component healthy.
+    /// Every node Ready, with all images and of the cluster's version, every component healthy.
     pub fn is_whole(&self) -> bool {
-        self.nodes.values().all(|n| n.status.starts_with("Ready") && n.images.missing.is_empty())
-            && self.components.values().all(|c| c.healthy)
+        let is_well =
+            |n: &NodeStatus| n.status.starts_with("Ready") && n.images.missing.is_empty() && n.drift.is_empty();
+        self.nodes.values().all(is_well) && self.components.values().all(|c| c.healthy)
     }
 }
 
@@ -95,7 +99,8 @@ pub fn status(environment: &Environment) -> Result<Status, FlowError> {
     let api = Api::open(&environment.pki(), &cluster, Patience::SHORT)?;
     let mut components = BTreeMap::new();
     for (host, machine) in &cluster.control_plane {
-        let health = api.healthz(&endpoint::of_machine(machine)).map(|()| "ok".to_owned());
+        let server = endpoint::of_machine(machine);
+        let health = api.healthz(&server).and_then(|()| of_the_version(&api, &server, &cluster));
         components.insert(format!("kube-apiserver {host}"), ComponentStatus::of(health));
     }
     for (member, health) in etcd_members(environment, &cluster)? {
@@ -106,8 +111,21 @@ pub fn status(environment: &Environment) -> Result<Status, FlowError> {
         components.insert(name.to_owned(), ComponentStatus::of(leader(&api, name)));
     }
     let certificates_days = certificates(environment)?.first().map(|first| first.days_left);
-    let nodes = nodes["items"].as_array().into_iter().flatten().map(|node| node_status(node, &cluster)).collect();
+    let nodes = nodes["items"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut drift = drift::of_nodes(nodes, &cluster);
+    let of_node = |node: &Value| {
+        let (name, status) = node_status(node, &cluster);
+        let drift = drift.remove(&name).unwrap_or_default();
+        (name, NodeStatus { drift, ..status })
+    };
+    let nodes = nodes.iter().map(of_node).collect();
     Ok(Status { nodes, components, certificates_days })
+}
+
+/// `ok`, or that an API server is of another version than the cluster.
+fn of_the_version(api: &Api<'_>, server: &str, cluster: &Cluster) -> Result<String, String> {
+    let version = api.version(server)?;
+    drift::of_program("it", &version, cluster).map_or_else(|| Ok("ok".to_owned()), Err)
 }
 
 fn node_status(node: &Value, cluster: &Cluster) -> (String, NodeStatus) {
@@ -139,6 +157,7 @@ fn node_status(node: &Value, cluster: &Cluster) -> (String, NodeStatus) {
         version: node["status"]["nodeInfo"]["kubeletVersion"].as_str().unwrap_or_default().to_owned(),
         address: address.and_then(|a| a["address"].as_str()).unwrap_or_default().to_owned(),
         message,
+        drift: Vec::new(),
         images: images_status(node, &name, cluster),
     };
     (name, of_node)
@@ -205,9 +224,17 @@ fn etcd_members(environment: &Environment, cluster: &Cluster) -> Result<Vec<(Str
     } else {
         tlsclient::plain(timeout, None)
     };
-    let ask = |url: &str| ComponentStatus::of(etcd::health(&agent, url).map(|()| "ok".to_owned()));
     let host = |url: &str| url.split("://").last().unwrap_or(url).rsplit_once(':').map_or(url, |(h, _)| h).to_owned();
-    Ok(cluster.etcd.endpoints.iter().map(|url| (host(url), ask(url))).collect())
+    let ask = |url: &String| etcd::health(&agent, url).and_then(|()| etcd::version(&agent, url));
+    let said: Vec<Result<String, String>> = cluster.etcd.endpoints.iter().map(ask).collect();
+    let versions: Vec<String> = said.iter().flatten().cloned().collect();
+    let most = drift::most(&versions);
+    let of = |version: String| match most.filter(|most| *most != version) {
+        Some(most) => Err(format!("it is {version}, most members are {most}")),
+        None => Ok("ok".to_owned()),
+    };
+    let members = cluster.etcd.endpoints.iter().zip(said);
+    Ok(members.map(|(url, said)| (host(url), ComponentStatus::of(said.and_then(of)))).collect())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A cluster of current Kubernetes, which kubeadm makes from upstream's rpms and images.
 
 mod gap;
-mod kubeadm_control_plane;
+pub(super) mod kubeadm_control_plane;
 mod kubeadm_control_plane_lost;
 
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use super::{HANGS, HOSTS, INSIDE};
 
 mod preflight;
 mod settings;
+mod updates;
 
 pub(super) const GROUPS: [&str; 5] = ["etcd-3.6", "containerd-2", "kubeadm-1.36", "flannel", "agnhost"];
 
@@ -115,6 +116,7 @@ fn kubeadm_makes_a_cluster_of_its_packages_and_the_line_again_changes_nothing() 
     lab.host(0).sh("rm /etc/resolv.conf");
     lab.host(1).sh("echo 'search site.example' >/etc/resolv.conf");
     lab.host(2).sh("rm /etc/resolv.conf");
+    updates::exclude_glibc(&lab);
     let before = at_rest(lab.host(2));
     let planned = site.run(&lab, &[&line()[..], &["--dry-run"]].concat()).expect_ok();
     let planned = planned.stdout + &planned.stderr;
@@ -137,6 +139,7 @@ fn kubeadm_makes_a_cluster_of_its_packages_and_the_line_again_changes_nothing() 
     site.changes_nothing(&lab, &line());
 
     a_removed_image_is_named_and_brought_back(&lab, &site);
+    updates::change_nothing_of_the_cluster(&lab, &site);
 
     site.run(&lab, &["cluster", "remove", "--node", HOSTS[2]]).expect_ok();
     let nodes = lab.host(0).sh("kubectl get nodes --no-headers");
