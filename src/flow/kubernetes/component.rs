@@ -107,6 +107,11 @@ impl<'a> On<'a> {
         self.cluster.workers.get(self.host)
     }
 
+    /// What the cluster knows of it, whatever its roles are.
+    pub(super) fn machine(&self) -> Option<&'a Machine> {
+        self.control_plane().or(self.node().map(|node| &node.machine))
+    }
+
     /// Whether pods run on it: those of the control plane too, where it is made of pods.
     pub(super) fn runs_pods(&self) -> bool {
         let control_plane = || self.control_plane().is_some() && self.cluster.distribution.rules().runs_control_plane();

@@ -60,13 +60,18 @@ impl Component for Authorities {
     }
 }
 
+/// What the kubelet serves logs and shells of pods with: its own default names. Where they are missing it makes a certificate that
+/// nobody can check.
+const KUBELET_CERT: &str = "/var/lib/kubelet/pki/kubelet.crt";
+const KUBELET_KEY: &str = "/var/lib/kubelet/pki/kubelet.key";
+
 /// The kubelet starts with its host. Until kubeadm has written its configuration it ends and is started again, as upstream's
 /// package has it; here, so that what it was before is recorded before kubeadm starts it.
 pub(in crate::flow::kubernetes) struct KubeletUnit;
 
 impl Component for KubeletUnit {
-    fn is_on(&self, _: &On<'_>) -> bool {
-        true
+    fn is_on(&self, on: &On<'_>) -> bool {
+        on.machine().is_some()
     }
 
     fn probe(&self) -> Probe {
@@ -74,8 +79,17 @@ impl Component for KubeletUnit {
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
-        let kubelet = Unit { wait: false, ..unit("kubelet", Reads::Package) };
-        vec![on.step("kubelet.start", "enable the kubelet", kubelet)]
+        let Some(machine) = on.machine() else { return Vec::new() };
+        let (server, _) = on.keys.kubelet(machine);
+        let files = Files(vec![
+            FileSpec::made(KUBELET_CERT, server.cert()),
+            FileSpec::secret(KUBELET_KEY, server.key(), "root"),
+        ]);
+        let kubelet = Unit { wait: false, ..unit("kubelet", Reads::Files(files.clone())) };
+        vec![
+            on.step("kubelet.certificate", "write the kubelet's serving certificate", files),
+            on.step("kubelet.start", "enable the kubelet", kubelet),
+        ]
     }
 }
 
@@ -88,11 +102,10 @@ impl Component for NodeReady {
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
-        let machine = on.control_plane().or(on.node().map(|node| &node.machine));
         let ready = |name: &String| verify::NodeReady { node: name.clone(), kubeconfig: KUBELET_CONF };
         let step = |machine: &super::super::state::Machine| {
             on.step("node.ready", "wait until the node is Ready", ready(&machine.name)).weight(10)
         };
-        machine.map(step).into_iter().collect()
+        on.machine().map(step).into_iter().collect()
     }
 }

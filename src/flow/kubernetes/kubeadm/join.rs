@@ -37,7 +37,7 @@ impl Component for Join {
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
-        let Some(machine) = on.control_plane().or(on.node().map(|node| &node.machine)) else { return Vec::new() };
+        let Some(machine) = on.machine() else { return Vec::new() };
         let join = JoinOnce {
             node: machine.name.clone(),
             address: machine.address,

@@ -67,6 +67,7 @@ pub(super) const API_SERVER: &[Ours] = &[
     always("etcd-keyfile", ETCD),
     always("etcd-prefix", ETCD),
     always("etcd-servers", ETCD),
+    always("kubelet-certificate-authority", OWN_CERTIFICATE),
     always("kubelet-client-certificate", OWN_CERTIFICATE),
     always("kubelet-client-key", OWN_CERTIFICATE),
     always("proxy-client-cert-file", AGGREGATION),
@@ -124,8 +125,15 @@ pub(super) const KUBELET: &[Ours] = &[
     always("healthzPort", "kubeadm waits for an answer there"),
     always("port", "the API and firewalld know the kubelet by port 10250"),
     when("registerNode", "the host would never become a node", is_false),
+    when(
+        "serverTLSBootstrap",
+        "the kubelet's certificate is of the environment's authority; another would wait for approval",
+        |value| *value == Value::Bool(true),
+    ),
     when("rotateCertificates", "the node would be lost when its first certificate ends, after a year", is_false),
     always("staticPodPath", "kubeadm puts the control plane there"),
+    always("tlsCertFile", OWN_CERTIFICATE),
+    always("tlsPrivateKeyFile", OWN_CERTIFICATE),
 ];
 
 pub(super) const KUBE_PROXY: &[Ours] = &[

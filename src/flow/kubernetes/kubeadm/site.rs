@@ -10,6 +10,8 @@ use crate::flow::request::ComponentSettings;
 
 use super::ours::{API_SERVER, CONTROLLER_MANAGER, KUBE_PROXY, KUBELET, Ours, SCHEDULER};
 
+/// The cluster's authority on control plane nodes, which kubeadm shows to API servers.
+const CA: &str = "/etc/kubernetes/pki/ca.crt";
 /// Where the site's files lie on hosts. `kubeadm reset` leaves this folder alone.
 pub(super) const PATCHES: &str = "/etc/kubernetes/sunshine/patches";
 pub(super) const AUDIT_POLICY: &str = "/etc/kubernetes/sunshine/audit-policy.yaml";
@@ -38,6 +40,8 @@ fn allowed(args: &BTreeMap<String, String>, ours: &[Ours]) -> BTreeMap<String, S
 pub(super) fn control_plane(site: &ComponentSettings, minor: u32) -> Map<String, Value> {
     let mut parts = Map::new();
     let mut api_server = allowed(&site.api_server_args, API_SERVER);
+    // kubeadm leaves it out, and API servers would speak to whoever answers for a kubelet.
+    api_server.insert("kubelet-certificate-authority".to_owned(), CA.to_owned());
     let mut volumes = Vec::new();
     if site.audit_policy.is_some() {
         for (name, value) in ROTATION {
