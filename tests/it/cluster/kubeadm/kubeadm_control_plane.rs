@@ -8,7 +8,8 @@ use crate::site::{Site, assert_unchanged_but, at_rest};
 use super::super::{HANGS, HOSTS, eventually, whole};
 use super::gap::{Clients, api_server_killed};
 
-pub(super) const GROUPS: [&str; 6] = ["etcd-3.6", "containerd-2", "kubeadm-1.36", "flannel", "agnhost", "extras"];
+pub(in crate::cluster) const GROUPS: [&str; 6] =
+    ["etcd-3.6", "containerd-2", "kubeadm-1.36", "flannel", "agnhost", "extras"];
 const FOURTH: &str = "root:111111@10.8.14.203";
 
 /// System users of packages stay, as rpm leaves them.
