@@ -16,6 +16,7 @@ mod converge;
 mod direct;
 mod distro;
 mod dns;
+mod dns_answers;
 mod drain;
 mod drift;
 mod endpoint;

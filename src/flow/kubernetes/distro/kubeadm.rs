@@ -1,5 +1,7 @@
 //! Upstream's rpms (pkgs.k8s.io): the control plane runs as images that kubeadm starts, etcd stays ours, outside of it.
 
+use std::net::Ipv4Addr;
+
 use payload::{Bundle, MemberKind};
 
 use crate::flow::error::FlowError;
@@ -16,6 +18,7 @@ use super::super::cluster_sync::{
 };
 use super::super::component::Component;
 use super::super::control_plane;
+use super::super::dns_answers::DnsAnswers;
 use super::super::hold::PackageHold;
 use super::super::images::NodeImages;
 use super::super::kept_registry::KeptRegistry;
@@ -30,6 +33,7 @@ use super::super::pod_network::NetworkFolders;
 use super::super::prepare::Kernel;
 use super::super::registries::Registries;
 use super::super::runtime::NodeRuntime;
+use super::super::state::{Cluster, parse_cidr};
 use super::Rules;
 
 pub(super) const PACKAGE: &str = "kubeadm";
@@ -41,7 +45,7 @@ const PATCHES: u32 = 22;
 pub(super) struct Kubeadm;
 
 /// Images come before kubeadm, which would pull them, and the balancer, by which it asks the API.
-const COMPONENTS: [&dyn Component; 28] = [
+const COMPONENTS: [&dyn Component; 29] = [
     &Clock,
     &PackageHold,
     &Kernel,
@@ -68,6 +72,7 @@ const COMPONENTS: [&dyn Component; 28] = [
     &HeldAddress::Joins,
     &Manifests,
     &NodeReady,
+    &DnsAnswers,
     &PublishedByApi,
     &KeptRegistry,
 ];
@@ -171,6 +176,12 @@ impl Rules for Kubeadm {
         scene: &Scene<'_>,
     ) -> Vec<Problem> {
         kubeadm::preflight(newcomers, packages, version, settings, scene)
+    }
+
+    /// As kubeadm chooses it: the tenth address of the services.
+    fn dns(&self, cluster: &Cluster) -> Option<Ipv4Addr> {
+        let (network, _) = parse_cidr(&cluster.settings.service_cidr)?;
+        Some(Ipv4Addr::from(u32::from(network) + 10))
     }
 
     fn components(&self) -> &'static [&'static dyn Component] {

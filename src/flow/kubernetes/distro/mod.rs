@@ -3,6 +3,8 @@
 mod kubeadm;
 mod systemd;
 
+use std::net::Ipv4Addr;
+
 use payload::Bundle;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,7 @@ use super::cluster_sync::Reader;
 use super::component::Component;
 pub(super) use super::kubeadm::Newcomer;
 use super::manifest::Manifest;
+use super::state::Cluster;
 use super::version;
 
 /// What a cluster is made of.
@@ -121,6 +124,9 @@ pub(super) trait Rules: Sync {
     ) -> Vec<Problem> {
         Vec::new()
     }
+
+    /// The address of the cluster's DNS; nothing where it has none.
+    fn dns(&self, cluster: &Cluster) -> Option<Ipv4Addr>;
 
     /// What a host is made of, in the order in which it gets it.
     fn components(&self) -> &'static [&'static dyn Component];

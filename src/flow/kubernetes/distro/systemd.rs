@@ -1,5 +1,7 @@
 //! The rpms of CentOS and Fedora, whose units read their options from `/etc/kubernetes/*`.
 
+use std::net::Ipv4Addr;
+
 use payload::Bundle;
 
 use crate::flow::error::FlowError;
@@ -14,6 +16,7 @@ use super::super::cluster_sync::{Balancer, ClusterSync, Published, PublishedByNo
 use super::super::component::Component;
 use super::super::control_plane::{self, ControlPlane};
 use super::super::dns;
+use super::super::dns_answers::DnsAnswers;
 use super::super::flannel;
 use super::super::hold::PackageHold;
 use super::super::images::NodeImages;
@@ -25,6 +28,7 @@ use super::super::pod_network::{NetworkFolders, NodeNetwork};
 use super::super::prepare::Kernel;
 use super::super::registries::Registries;
 use super::super::runtime::NodeRuntime;
+use super::super::state::Cluster;
 use super::super::vip::VirtualAddress;
 use super::Rules;
 
@@ -35,7 +39,7 @@ const WITHOUT_DOCKER: u32 = 24;
 pub(super) struct Systemd;
 
 /// The network comes before the runtime: containerd makes the CNI folder on its own, and only what we make is recorded.
-const COMPONENTS: [&dyn Component; 21] = [
+const COMPONENTS: [&dyn Component; 22] = [
     &Clock,
     &PackageHold,
     &ControlPlane,
@@ -55,6 +59,7 @@ const COMPONENTS: [&dyn Component; 21] = [
     &Kubelet,
     &KubeProxy,
     &Ready,
+    &DnsAnswers,
     &PublishedByNode,
     &KeptRegistry,
 ];
@@ -123,6 +128,11 @@ impl Rules for Systemd {
             format!("{}: not supported with the packages kubernetes-master and kubernetes-node", fields.join(", ")),
             "leave it out, or use a bundle with kubeadm's packages",
         ))
+    }
+
+    /// That of an addon of the bundle.
+    fn dns(&self, cluster: &Cluster) -> Option<Ipv4Addr> {
+        cluster.dns
     }
 
     fn components(&self) -> &'static [&'static dyn Component] {

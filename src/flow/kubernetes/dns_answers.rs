@@ -1,0 +1,115 @@
+//! The proof of a node's network: a name that it asks the cluster's DNS for is answered. That takes kube-proxy on the node, the pods'
+//! network between it and the DNS pods, the pods themselves, and the API behind them.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use crate::host::{Command, HostError};
+use crate::plan::{Check, Cx, Step, StepError, Work};
+
+use super::component::{Component, On};
+
+/// How long pods may take to start, and packets to find their way, in seconds.
+const WAIT: &str = "180";
+
+/// The component: pods of this host can use names.
+pub(super) struct DnsAnswers;
+
+impl Component for DnsAnswers {
+    fn is_on(&self, on: &On<'_>) -> bool {
+        on.runs_pods()
+    }
+
+    fn steps(&self, on: &On<'_>) -> Vec<Step> {
+        let Some(server) = on.cluster.distribution.rules().dns(on.cluster) else { return Vec::new() };
+        let IpAddr::V4(service) = on.cluster.service_ip() else { return Vec::new() };
+        let name = format!("kubernetes.default.svc.{}", on.cluster.settings.cluster_domain);
+        let ask = Ask { server, name, service };
+        vec![on.step("dns.answers", "wait until the cluster's DNS answers", ask).weight(5)]
+    }
+}
+
+/// The cluster's DNS, asked from the host for the address of the API's service.
+#[derive(Debug)]
+struct Ask {
+    server: Ipv4Addr,
+    name: String,
+    service: Ipv4Addr,
+}
+
+/// `$1` server, `$2` the question as `printf %b` reads it, `$3` the address in hexadecimal, `$4` seconds to wait. One datagram there and one
+/// back, by bash itself: a host need not have a program that asks name servers.
+const ASK: &str = r#"end=$(( $(date +%s) + $4 ))
+while :; do
+  answer=$(timeout 2 bash -c 'exec 3<>"/dev/udp/$1/53" && printf %b "$2" >&3 && dd bs=1024 count=1 <&3 2>/dev/null | od -An -v -tx1' \
+    bash "$1" "$2" 2>&1 | tr -d ' \n')
+  case $answer in 5355*"$3") exit 0;; esac
+  [ "$(date +%s)" -lt "$end" ] || break
+  sleep 0.3
+done
+case $answer in
+'') echo "no answer from $1" >&2;;
+5355*) printf 'the answer has no such address: %s\n' "$answer" >&2;;
+*) printf '%s\n' "$answer" >&2;;
+esac
+exit 1"#;
+
+impl Ask {
+    /// A question for the name's IPv4 address (RFC 1035, section 4).
+    fn question(&self) -> String {
+        let mut message = vec![0x53, 0x55, 0x01, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        for label in self.name.split('.') {
+            // Names are checked when they are given: a label has at most 63 bytes.
+            message.push(u8::try_from(label.len()).unwrap_or(u8::MAX));
+            message.extend(label.bytes());
+        }
+        message.extend([0, 0, 1, 0, 1]);
+        message.iter().map(|byte| format!("\\x{byte:02x}")).collect()
+    }
+
+    fn command(&self, seconds: &str) -> Command {
+        let address = hex::encode(self.service.octets());
+        Command::script(ASK)
+            .args([self.server.to_string(), self.question(), address, seconds.to_owned()])
+            .label("ask the cluster's DNS")
+    }
+}
+
+impl Work for Ask {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
+        let answers = cx.host()?.run(&self.command("0"))?.ok();
+        Ok(if answers {
+            Check::Satisfied
+        } else {
+            Check::Needed(vec!["wait until the cluster's DNS answers".to_owned()])
+        })
+    }
+
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        match cx.host()?.run_ok(&self.command(WAIT).timeout(Duration::from_secs(240))) {
+            Err(HostError::Failed { stderr, .. }) => Err(StepError::with_help(
+                format!("{} is not answered at {}, after {WAIT} s: {}", self.name, self.server, stderr.trim()),
+                "see `kubectl -n kube-system get pods -o wide` on a control plane node: DNS pods that do not run say why in their events; \
+                 where they run, something between this host and theirs drops packets of the pods' network",
+            )),
+            waited => Ok(waited.map(drop)?),
+        }
+    }
+
+    /// The wait ended with the proof.
+    fn verify(&self, _: &Cx<'_>) -> Result<(), StepError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_question_is_a_message_of_dns() {
+        let ask = Ask { server: [10, 96, 0, 10].into(), name: "a.bc".to_owned(), service: [10, 96, 0, 1].into() };
+        let bytes: String = ask.question().replace("\\x", "");
+        assert_eq!(bytes, "535501000001000000000000".to_owned() + "0161" + "026263" + "00" + "00010001");
+    }
+}
