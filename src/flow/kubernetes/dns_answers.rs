@@ -37,11 +37,12 @@ struct Ask {
     service: Ipv4Addr,
 }
 
-/// `$1` server, `$2` the question as `printf %b` reads it, `$3` the address in hexadecimal, `$4` seconds to wait. One datagram there and one
-/// back, by bash itself: a host need not have a program that asks name servers.
+/// `$1` ADDRESS/PORT of the server, `$2` the question as `printf %b` reads it, `$3` the address in hexadecimal, `$4` seconds to wait. One datagram there and one
+/// back, by bash itself: a host need not have a program that asks name servers. bash would send what stands before a line's end, which
+/// may be a length, as a datagram of its own: dd collects it.
 const ASK: &str = r#"end=$(( $(date +%s) + $4 ))
 while :; do
-  answer=$(timeout 2 bash -c 'exec 3<>"/dev/udp/$1/53" && printf %b "$2" >&3 && dd bs=1024 count=1 <&3 2>/dev/null | od -An -v -tx1' \
+  answer=$(timeout 2 bash -c 'exec 3<>"/dev/udp/$1" && printf %b "$2" | dd obs=1024 2>/dev/null >&3 && dd bs=1024 count=1 <&3 2>/dev/null | od -An -v -tx1' \
     bash "$1" "$2" 2>&1 | tr -d ' \n')
   case $answer in 5355*"$3") exit 0;; esac
   [ "$(date +%s)" -lt "$end" ] || break
@@ -70,7 +71,7 @@ impl Ask {
     fn command(&self, seconds: &str) -> Command {
         let address = hex::encode(self.service.octets());
         Command::script(ASK)
-            .args([self.server.to_string(), self.question(), address, seconds.to_owned()])
+            .args([format!("{}/53", self.server), self.question(), address, seconds.to_owned()])
             .label("ask the cluster's DNS")
     }
 }
@@ -104,12 +105,57 @@ impl Work for Ask {
 
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
+    use std::process::Command;
+    use std::thread;
+
     use super::*;
+
+    fn ask() -> Ask {
+        let name = "kubernetes.default.svc.cluster.local".to_owned();
+        Ask { server: [127, 0, 0, 1].into(), name, service: [10, 96, 0, 1].into() }
+    }
+
+    fn question() -> Vec<u8> {
+        hex::decode(ask().question().replace("\\x", "")).unwrap()
+    }
 
     #[test]
     fn the_question_is_a_message_of_dns() {
-        let ask = Ask { server: [10, 96, 0, 10].into(), name: "a.bc".to_owned(), service: [10, 96, 0, 1].into() };
-        let bytes: String = ask.question().replace("\\x", "");
-        assert_eq!(bytes, "535501000001000000000000".to_owned() + "0161" + "026263" + "00" + "00010001");
+        let mut message = b"SU\x01\0\0\x01\0\0\0\0\0\0".to_vec();
+        message.extend(b"\x0akubernetes\x07default\x03svc\x07cluster\x05local\0\0\x01\0\x01");
+        assert_eq!(question(), message);
+    }
+
+    /// Runs the script against a server that gives this address, after it has dropped the first question.
+    fn answered(address: [u8; 4]) -> bool {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let server = format!("127.0.0.1/{}", socket.local_addr().unwrap().port());
+        let serving = thread::spawn(move || {
+            let mut buffer = [0; 512];
+            for number in 0..2 {
+                let Ok((got, from)) = socket.recv_from(&mut buffer) else { return };
+                assert_eq!(buffer[..got], question(), "one whole message in a datagram");
+                let mut answer = buffer[..got].to_vec();
+                answer[2] = 0x81;
+                answer[7] = 1;
+                answer.extend(b"\xc0\x0c\0\x01\0\x01\0\0\0\x05\0\x04");
+                answer.extend(address);
+                if number == 1 {
+                    socket.send_to(&answer, from).unwrap();
+                }
+            }
+        });
+        let script = ["-c", ASK, "sh", &server, &ask().question(), &hex::encode(ask().service.octets()), "3"];
+        let ok = Command::new("sh").args(script).output().unwrap().status.success();
+        serving.join().unwrap();
+        ok
+    }
+
+    #[test]
+    fn an_answer_with_the_address_is_the_proof() {
+        assert!(answered([10, 96, 0, 1]));
+        assert!(!answered([10, 96, 0, 2]));
     }
 }
