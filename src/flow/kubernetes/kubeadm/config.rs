@@ -12,7 +12,7 @@ use super::super::component::On;
 use super::super::nameserver::RESOLV_CONF;
 use super::super::state::{API_PORT, Cluster, Machine};
 use super::super::{endpoint, version};
-use super::files::{ETCD_CA, ETCD_CERT, ETCD_KEY};
+use super::files::{ETCD_CA, ETCD_CERT, ETCD_KEY, KUBELET_CERT, KUBELET_KEY};
 use super::{SOCKET, site};
 
 /// The version of kubeadm's API: v1beta3 from 1.22, v1beta4 from 1.31 on.
@@ -76,6 +76,7 @@ pub(super) fn init(on: &On<'_>, machine: &Machine) -> String {
         "failCgroupV1": false,
         // All of them: `cluster status` says which are missing.
         "nodeStatusMaxImages": -1,
+        "tlsCertFile": KUBELET_CERT, "tlsPrivateKeyFile": KUBELET_KEY,
     });
     let kube_proxy = json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",

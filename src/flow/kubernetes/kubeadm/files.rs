@@ -60,10 +60,10 @@ impl Component for Authorities {
     }
 }
 
-/// What the kubelet serves logs and shells of pods with: its own default names. Where they are missing it makes a certificate that
-/// nobody can check.
-const KUBELET_CERT: &str = "/var/lib/kubelet/pki/kubelet.crt";
-const KUBELET_KEY: &str = "/var/lib/kubelet/pki/kubelet.key";
+/// What the kubelet serves logs and shells of pods with, as the kubelets' configuration names it. `kubeadm reset`, by which a join that
+/// was interrupted begins again, leaves this folder alone.
+pub(super) const KUBELET_CERT: &str = "/etc/kubernetes/sunshine/kubelet.crt";
+pub(super) const KUBELET_KEY: &str = "/etc/kubernetes/sunshine/kubelet.key";
 
 /// The kubelet starts with its host. Until kubeadm has written its configuration it ends and is started again, as upstream's
 /// package has it; here, so that what it was before is recorded before kubeadm starts it.
