@@ -11,7 +11,7 @@ use crate::closed::{self, NotClosed, Systems};
 use crate::collect::Problem;
 use crate::pull::{self, Access, NotPulled, Wanted};
 use crate::required::{self, Missing};
-use crate::{find, report};
+use crate::{etcd, find, report};
 
 /// Why there is no bundle.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,8 @@ pub(crate) fn run(args: &BuildArgs, out: &mut dyn Write) -> Result<(), Failure> 
     let found = find::rpms(&args.rpms)?;
     let required = required::required(args, &found.rpms)?;
     pull_images(args, &mut inputs)?;
+    let etcd = etcd::make(&mut inputs, &found.rpms).map_err(Failure::Problems)?;
+    let etcd = etcd.or_else(|| required.etcd.as_ref().map(|image| without_etcd(image)));
     let systems = Systems::read(&args.assume_provided)?;
     let bar = bar(args.quiet, total(&found.rpms));
     found.rpms.into_iter().for_each(|(platform, path)| inputs.rpm(platform, Source::File(path)));
@@ -92,10 +94,15 @@ pub(crate) fn run(args: &BuildArgs, out: &mut dyn Write) -> Result<(), Failure> 
         same: &assembled.same,
         not_closed: &not_closed,
         missing: &missing,
-        notes: &[found.notes, required.notes].concat(),
+        notes: &[found.notes, required.notes, etcd.into_iter().collect()].concat(),
     };
     report.print(out).map_err(|source| BundleError::Io { action: "write", path: "standard output".into(), source })?;
     Ok(())
+}
+
+/// A warning: hosts must have etcd already.
+fn without_etcd(image: &str) -> String {
+    format!("no package of etcd is in the bundle: give one, or the image {image}, of which one is made")
 }
 
 pub(crate) fn gather(args: &BuildArgs) -> Result<Inputs, BundleError> {

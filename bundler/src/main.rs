@@ -7,6 +7,7 @@ mod cli;
 mod closed;
 mod collect;
 mod download;
+mod etcd;
 mod find;
 mod metadata;
 mod pull;

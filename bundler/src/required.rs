@@ -11,12 +11,13 @@ use payload::{BundleError, Platform, Reference};
 use saphyr::{LoadableYamlNode, Yaml};
 
 use crate::cli::BuildArgs;
+use crate::etcd;
 
 /// kubeadm's package, and where its program lies in it.
 pub(crate) const KUBEADM: &str = "kubeadm";
 const PROGRAM: &str = "/usr/bin/kubeadm";
-/// etcd runs outside of kubeadm's cluster, from its own package.
-const NOT_NEEDED: &str = "/etcd:";
+/// etcd runs outside of kubeadm's cluster, from its own package; its image is good for making that.
+const ETCD: &str = "/etcd:";
 
 /// An image that is named and not in the bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub(crate) struct Missing {
 pub(crate) struct Required {
     /// By name: who names it.
     named: BTreeMap<String, String>,
+    /// The image of etcd that kubeadm lists, where no package is etcd's.
+    pub(crate) etcd: Option<String>,
     /// What could not be found out.
     pub(crate) notes: Vec<String>,
 }
@@ -68,7 +71,11 @@ pub(crate) fn required(args: &BuildArgs, rpms: &[(Option<Platform>, Utf8PathBuf)
     let file = |path: &&Utf8PathBuf| path.file_name().is_some_and(|f| f.starts_with("kubeadm-"));
     for path in rpms.iter().map(|(_, path)| path).filter(file) {
         match listed_by(path) {
-            Ok(images) => images.iter().filter(|i| !i.contains(NOT_NEEDED)).for_each(|i| required.add(i, KUBEADM)),
+            Ok(images) => {
+                let (etcd, images): (Vec<_>, Vec<_>) = images.into_iter().partition(|image| image.contains(ETCD));
+                images.iter().for_each(|image| required.add(image, KUBEADM));
+                required.etcd = etcd.into_iter().next().filter(|_| !etcd::is_among(rpms));
+            }
             Err(why) => required.notes.push(format!("the images that {path} needs are not known: {why}")),
         }
     }

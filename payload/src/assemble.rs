@@ -30,6 +30,8 @@ pub struct Inputs {
     pub rpms: BTreeMap<Option<Platform>, Vec<Source>>,
     /// Container images.
     pub(crate) images: Vec<ImageInput>,
+    /// Images of those archives that do not go into the bundle.
+    left_out: Vec<Reference>,
     /// What has to be made on the way.
     spool: Arc<Spool>,
     /// Everything else, with its name and kind.
@@ -48,6 +50,7 @@ impl Inputs {
             packing: Packing::Gzip,
             rpms: BTreeMap::new(),
             images: Vec::new(),
+            left_out: Vec::new(),
             spool: Arc::new(Spool::beside(output)),
             others: Vec::new(),
         }
@@ -104,6 +107,22 @@ impl Inputs {
         deployer_arch(&self.deployer).map(image::oci_architecture)
     }
 
+    /// Takes files out of an image that was added, by their paths in it (`usr/local/bin/etcd`): those that it has. The image itself
+    /// does not go into the bundle then.
+    ///
+    /// # Errors
+    /// Every image that cannot be read, and a layer that is not what its image says.
+    pub fn take_files(
+        &mut self,
+        image: &Reference,
+        paths: &[&str],
+    ) -> Result<BTreeMap<String, Vec<u8>>, Vec<BundleError>> {
+        let architecture = self.architecture().map_err(|e| vec![e])?;
+        let files = image::files(&self.images, image, paths, architecture, &self.spool)?;
+        self.left_out.push(image.clone());
+        Ok(files)
+    }
+
     /// The names of the images that were added so far.
     pub fn image_names(&self) -> Result<Vec<Reference>, Vec<BundleError>> {
         let architecture = self.architecture().map_err(|e| vec![e])?;
@@ -152,7 +171,8 @@ pub fn assemble(inputs: Inputs, progress: &mut dyn FnMut(u64)) -> Result<Assembl
         same.extend(scan.same);
     }
     let spool = inputs.spool;
-    let images = image::pack(&inputs.images, image::oci_architecture(arch), newest, &spool, progress)?;
+    let images =
+        image::pack(&inputs.images, &inputs.left_out, image::oci_architecture(arch), newest, &spool, progress)?;
     members.extend(images.members);
     members.extend(inputs.others.into_iter().map(|(name, kind, source)| plain(name, kind, source)));
     let recipe = Recipe {

@@ -29,8 +29,8 @@ Examples:
     sunshine-bundler collect --kubernetes 1.36.3 --distro el9 \\
       --repo rhel9.repo kubernetes.repo -o site.bin
 
-etcd runs outside of kubeadm's cluster, from its rpm. Where no repository has that rpm, a warning
-says so: give it with --rpms FILE.
+etcd runs outside of kubeadm's cluster, from its rpm. Where no repository has that rpm, one is made
+of the programs in etcd's image.
 
 Stopped in the middle? Run the same line again: what is in the work folder is not fetched again.";
 

@@ -28,7 +28,9 @@ pub(super) fn named(build: &BuildArgs, inputs: &Inputs) -> Result<Named, Failure
         let text = format!("the images that kubeadm needs are not known: {}", required.notes.join("; "));
         return Err(Problem::machine(text, "name them with --image-list FILE").into());
     }
-    for (name, by) in required.named() {
+    // The package of etcd is made from it.
+    let etcd = required.etcd.as_deref().map(|name| (name, KUBEADM));
+    for (name, by) in required.named().chain(etcd) {
         named
             .entry(name.parse().map_err(|e: payload::NameProblem| Problem::input(e.to_string(), "correct the name"))?)
             .or_insert_with(|| by.to_owned());

@@ -38,7 +38,7 @@ const TABLE: [Entry; 15] = [
     needed(&["kubernetes-cni"], "pods get their network by its plugins"),
     needed(&["containerd.io", "containerd"], "it runs the containers"),
     needed(&["conntrack-tools"], "kube-proxy and kubeadm's preflight call conntrack"),
-    useful(&["etcd"], "etcd runs outside of kubeadm's cluster, from its package"),
+    useful(&["etcd"], "etcd runs outside of kubeadm's cluster; its package is made from its image"),
     useful(&["iptables-nft", "iptables"], "kube-proxy and network plugins call it"),
     useful(&["nftables"], "kube-proxy's nftables mode calls nft"),
     useful(&["ethtool"], "kubeadm's preflight looks for it"),

@@ -3,4 +3,5 @@
 
 mod build;
 mod collect;
+mod etcd_image;
 mod setup;

@@ -39,9 +39,11 @@ pub(crate) struct Packed {
     pub(crate) names: Vec<String>,
 }
 
-/// Reads and checks all inputs. Every input that cannot be packed is in the error's list. `progress` hears bytes read.
+/// Reads and checks all inputs. Every input that cannot be packed is in the error's list. `progress` hears bytes read. Images of
+/// archives that are named in `left_out` are not packed.
 pub(crate) fn pack(
     inputs: &[ImageInput],
+    left_out: &[Reference],
     architecture: &str,
     mtime: u64,
     spool: &Spool,
@@ -50,7 +52,9 @@ pub(crate) fn pack(
     if inputs.is_empty() {
         return Ok(Packed::default());
     }
-    let drafts = drafts(inputs, architecture, spool)?;
+    let mut drafts = drafts(inputs, architecture, spool)?;
+    drafts.iter_mut().for_each(|draft| draft.names.retain(|name| !left_out.contains(name)));
+    drafts.retain(|draft| !draft.names.is_empty());
     let all: Vec<_> = drafts.iter().flat_map(|draft| &draft.layers).collect();
     let prepared = layers::prepare(&all, spool, progress)?;
     let mut refused = Vec::new();
@@ -82,6 +86,19 @@ pub(crate) fn names(
     });
     let drafts = drafts(inputs, architecture, spool)?;
     Ok(held.flatten().chain(drafts.into_iter().flat_map(|draft| draft.names)).collect())
+}
+
+/// The files at these paths in the image of this name; those that it has.
+pub(crate) fn files(
+    inputs: &[ImageInput],
+    image: &Reference,
+    paths: &[&str],
+    architecture: &str,
+    spool: &Spool,
+) -> Result<BTreeMap<String, Vec<u8>>, Vec<BundleError>> {
+    let drafts = drafts(inputs, architecture, spool)?;
+    let of_image = drafts.iter().find(|draft| draft.names.contains(image));
+    of_image.map_or(Ok(BTreeMap::new()), |draft| super::files::files(draft, paths)).map_err(|e| vec![e])
 }
 
 fn drafts(inputs: &[ImageInput], architecture: &str, spool: &Spool) -> Result<Vec<Draft>, Vec<BundleError>> {

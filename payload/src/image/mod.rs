@@ -8,6 +8,7 @@
 mod archive;
 pub mod document;
 mod draft;
+mod files;
 mod held;
 mod layers;
 mod layout;
@@ -16,5 +17,5 @@ mod tree;
 
 pub(crate) use document::oci_architecture;
 pub use held::{Blob, Image, blob_member};
-pub(crate) use layout::{ImageInput, names, pack};
+pub(crate) use layout::{ImageInput, files, names, pack};
 pub use name::{NameProblem, Reference};

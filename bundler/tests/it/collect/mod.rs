@@ -3,5 +3,5 @@
 mod continued;
 mod locked;
 mod refused;
-mod site;
+pub(crate) mod site;
 mod web;
