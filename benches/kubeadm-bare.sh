@@ -22,5 +22,5 @@ rm -f "$work/host"/etcd-*.tar
 cp "$rpms"/etcd-3.6/*.rpm "$work/etcd/etcd.rpm"
 cp "$rpms/flannel/kube-flannel.yaml" "$work/"
 "$lab" up 2 --name "$name" --owner $$ >/dev/null
-"$lab" run --name "$name" -- "$root/benches/kubeadm/script" "$SUNSHINE_LAB_CACHE/keys/maintuser_ed25519" "$work" 10.8.14.200 10.8.14.201
+"$lab" run --name "$name" -- "$root/benches/kubeadm/script" "$SUNSHINE_LAB_CACHE/keys/maintuser_ed25519" "$work" 1 10.8.14.200 10.8.14.201
 "$lab" exec --name "$name" host0 "$(cat "$root/benches/kubeadm/smoke")"
