@@ -21,7 +21,7 @@ impl PodNetwork for Direct {
 }
 
 /// The CNI configuration of a node (CNI plugins, "bridge", "portmap").
-fn files(cluster: &Cluster, node: &Node) -> Files {
+pub(super) fn files(cluster: &Cluster, node: &Node) -> Files {
     let config = serde_json::json!({
         "cniVersion": "0.3.1",
         "name": "sunshine",

@@ -55,7 +55,7 @@ impl PodNetwork for Flannel {
 }
 
 /// What flanneld reads, and the drop-in by which Docker reads what flanneld wrote.
-fn files(cluster: &Cluster, keys: &ClusterKeys, interface: Option<&str>) -> Files {
+pub(super) fn files(cluster: &Cluster, keys: &ClusterKeys, interface: Option<&str>) -> Files {
     let mut options = vec!["-ip-masq".to_owned()];
     options.extend(interface.map(|i| format!("-iface={i}")));
     let mut files = Vec::new();

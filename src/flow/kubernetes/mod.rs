@@ -31,6 +31,7 @@ mod legacy;
 mod manifest;
 mod nameserver;
 mod node;
+mod options;
 mod plan;
 mod pod_network;
 mod preflight;

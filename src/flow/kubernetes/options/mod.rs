@@ -1,0 +1,6 @@
+//! The options of Kubernetes' programs.
+
+#[cfg(test)]
+mod rendered;
+#[cfg(test)]
+mod tests;
