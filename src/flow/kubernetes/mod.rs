@@ -27,7 +27,6 @@ mod keys;
 mod kubeadm;
 mod kubeconfig;
 mod kubelet;
-mod legacy;
 mod manifest;
 mod nameserver;
 mod node;

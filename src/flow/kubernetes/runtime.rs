@@ -8,6 +8,7 @@ use crate::plan::Step;
 use crate::resource::{self, FileSpec, Files, Link, Store};
 
 use super::component::{Component, On};
+use super::options;
 use super::registries;
 use super::state::Cluster;
 
@@ -95,16 +96,7 @@ impl ContainerRuntime for Docker {
     }
 
     fn kubelet_args(&self, on: &On<'_>) -> Vec<String> {
-        let mut args = Vec::new();
-        if on.network().uses_cni() {
-            args.push("--network-plugin=cni".to_owned());
-            args.push("--cni-conf-dir=/etc/cni/net.d".to_owned());
-            // Upstream's place, and the one of Fedora's and CentOS's packages. Before 1.8 it took one folder only.
-            let bin = if on.cluster.is_legacy() { "/usr/libexec/cni" } else { "/opt/cni/bin,/usr/libexec/cni" };
-            args.push(format!("--cni-bin-dir={bin}"));
-        }
-        args.extend(on.pause().map(|image| format!("--pod-infra-container-image={image}")));
-        args
+        options::with_docker(on)
     }
 
     fn images(&self) -> &'static Store {
@@ -146,13 +138,8 @@ impl ContainerRuntime for Containerd {
         Some(on.step("cni.folder", "let containerd find the CNI plugins", link))
     }
 
-    /// It knows of CNI and of the pause image by its own configuration.
     fn kubelet_args(&self, on: &On<'_>) -> Vec<String> {
-        let mut args = vec!["--container-runtime-endpoint=unix:///run/containerd/containerd.sock".to_owned()];
-        if on.cluster.minor < 27 {
-            args.push("--container-runtime=remote".to_owned());
-        }
-        args
+        options::with_containerd(on)
     }
 
     fn images(&self) -> &'static Store {

@@ -12,6 +12,7 @@ use crate::plan::{Check, Cx, Made, Step, StepError, StepId, Work};
 use super::super::component::{Component, On};
 use super::super::drain::Access;
 use super::super::endpoint;
+use super::super::options::since;
 use super::Reader;
 use super::list::list;
 
@@ -62,7 +63,7 @@ impl Component for PublishedByApi {
 
 fn publish(on: &On<'_>) -> Step {
     let url = on.control_plane().map_or_else(|| endpoint::for_nodes(on.cluster), endpoint::of_machine);
-    let reader = (!on.cluster.is_legacy()).then(|| on.cluster.distribution.rules().list_reader());
+    let reader = (on.cluster.minor >= since::ROLES).then(|| on.cluster.distribution.rules().list_reader());
     let publish = Publish { list: list(on.cluster), reader, kubeconfig: on.keys.admin(&url) };
     on.step(PUBLISH, TITLE, publish).after(on.waits.api.iter().cloned())
 }

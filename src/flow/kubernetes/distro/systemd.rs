@@ -20,6 +20,7 @@ use super::super::kept_registry::KeptRegistry;
 use super::super::kubelet::{KubeProxy, Kubelet, NodePorts, Ready};
 use super::super::manifest::{Manifest, Manifests};
 use super::super::nameserver::NoNameserver;
+use super::super::options::since;
 use super::super::pod_network::{NetworkFolders, NodeNetwork};
 use super::super::prepare::Kernel;
 use super::super::registries::Registries;
@@ -28,8 +29,6 @@ use super::super::vip::VirtualAddress;
 use super::Rules;
 
 pub(super) const PACKAGE: &str = "kubernetes-master";
-/// From this minor version on Kubernetes does not know Docker.
-const WITHOUT_DOCKER: u32 = 24;
 
 pub(super) struct Systemd;
 
@@ -79,7 +78,7 @@ impl Rules for Systemd {
     }
 
     fn prefers_containerd(&self, minor: Option<u32>) -> bool {
-        minor.is_some_and(|minor| minor >= WITHOUT_DOCKER)
+        minor.is_some_and(|minor| minor >= since::WITHOUT_DOCKER)
     }
 
     fn runs_control_plane(&self) -> bool {

@@ -1,0 +1,13 @@
+//! From which minor version on Kubernetes has what files, steps and checks depend on, beside the options of its programs.
+
+/// Roles for all of the cluster's own users, nodes among them (RBAC and the Node authorizer), so that the service accounts of pods
+/// may be allowed something each.
+pub(in super::super) const ROLES: u32 = 10;
+/// A kubelet that reads `kubelet.config.k8s.io/v1beta1`.
+pub(in super::super) const KUBELET_CONFIGURATION: u32 = 10;
+/// A kubelet that works with cgroup v2.
+pub(in super::super) const CGROUP_2: u32 = 19;
+/// A kubelet without Docker.
+pub(in super::super) const WITHOUT_DOCKER: u32 = 24;
+/// A kubelet whose clean-up leaves alone the images that the runtime has pinned.
+pub(in super::super) const PINNED_IMAGES: u32 = 26;
