@@ -59,7 +59,7 @@ pub(super) fn files(cluster: &Cluster, keys: &ClusterKeys, interface: Option<&st
     let mut options = vec!["-ip-masq".to_owned()];
     options.extend(interface.map(|i| format!("-iface={i}")));
     let mut files = Vec::new();
-    if let Some((ca, own)) = &keys.etcd {
+    if let Some((ca, own)) = keys.flannel() {
         files.push(FileSpec::made(format!("{PKI}/flannel-etcd-ca.crt"), ca.cert()));
         files.push(FileSpec::made(format!("{PKI}/flannel-etcd.crt"), own.cert()));
         files.push(FileSpec::secret(format!("{PKI}/flannel-etcd.key"), own.key(), "root"));

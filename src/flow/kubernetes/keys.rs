@@ -94,6 +94,12 @@ impl ClusterKeys {
         (self.issued(server), self.issued(client(&format!("node-{}", node.name), &user, &["system:nodes"])))
     }
 
+    /// flannel of all nodes to etcd, with etcd's authority: of its own, so that no worker node has the API servers' key.
+    pub(super) fn flannel(&self) -> Option<(Material, Material)> {
+        let (authority, _) = self.etcd.as_ref()?;
+        Some((authority.clone(), etcd::client_keys(&self.pki, "flannel")))
+    }
+
     /// A kubeconfig for `user` (file name `name`) of these groups.
     pub(super) fn kubeconfig(&self, name: &str, user: &str, groups: &[&str], server: &str) -> Arc<Kubeconfig> {
         self.kubeconfig_with(self.issued(client(name, user, groups)), user, server)

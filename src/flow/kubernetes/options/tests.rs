@@ -80,6 +80,14 @@ fn an_unknown_version_gets_what_the_nearest_older_one_gets_or_the_oldest() {
     assert_eq!(written(4), written(5));
 }
 
+#[test]
+fn no_worker_node_has_the_api_servers_key_to_etcd() {
+    let files = files(&cluster(20, &json!({"network": "flannel"})), &facts(20));
+    let of_worker = |(path, text): &(&String, &String)| path.starts_with("worker") && text.contains("<etcd/");
+    let keys: Vec<&str> = files.iter().filter(of_worker).map(|(_, text)| text.trim()).collect();
+    assert_eq!(keys, ["<etcd/ca.crt>", "<etcd/client-flannel.crt>", "<etcd/client-flannel.key>"]);
+}
+
 /// An option's value in a file of this version.
 fn value(minor: u32, file: &str, option: &str) -> Option<String> {
     let files = files(&cluster(minor, &json!({})), &facts(minor));
