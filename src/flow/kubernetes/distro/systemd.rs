@@ -7,7 +7,7 @@ use crate::flow::problem::Problem;
 use crate::flow::request::{ClusterSettings, ComponentSettings, Network};
 use crate::flow::rpms;
 use crate::host::{HostId, Target};
-use crate::plan::StepId;
+use crate::plan::{Level, StepId};
 
 use super::super::clock::Clock;
 use super::super::cluster_sync::{Balancer, ClusterSync, Published, PublishedByNode, Reader};
@@ -20,11 +20,12 @@ use super::super::kept_registry::KeptRegistry;
 use super::super::kubelet::{KubeProxy, Kubelet, NodePorts, Ready};
 use super::super::manifest::{Manifest, Manifests};
 use super::super::nameserver::NoNameserver;
-use super::super::options::since;
+use super::super::options::{self, since};
 use super::super::pod_network::{NetworkFolders, NodeNetwork};
 use super::super::prepare::Kernel;
 use super::super::registries::Registries;
 use super::super::runtime::NodeRuntime;
+use super::super::state;
 use super::super::vip::VirtualAddress;
 use super::Rules;
 
@@ -120,6 +121,24 @@ impl Rules for Systemd {
             format!("{}: not supported with the packages kubernetes-master and kubernetes-node", fields.join(", ")),
             "leave it out, or use a bundle with kubeadm's packages",
         ))
+    }
+
+    fn check_version(&self, version: Option<&str>) -> Option<Problem> {
+        options::check_version(PACKAGE, version, state::today())
+    }
+
+    fn check_runtime(&self, minor: u32, containerd: bool) -> Option<Problem> {
+        let (text, help) = match containerd {
+            false if minor >= since::WITHOUT_DOCKER => (
+                format!("Kubernetes 1.{minor} does not support Docker"),
+                "leave --runtime out: containerd runs its pods",
+            ),
+            true if minor < since::CONTAINERD => {
+                (format!("Kubernetes 1.{minor} does not support containerd by itself"), "use --runtime docker")
+            }
+            _ => return None,
+        };
+        Some(Problem { host: None, level: Level::Error, text, help: Some(help.to_owned()) })
     }
 
     fn components(&self) -> &'static [&'static dyn Component] {

@@ -18,6 +18,10 @@ mod upstream;
 
 use std::ops::{Bound, RangeBounds};
 
+use crate::flow::problem::Problem;
+
+use super::version;
+
 pub(super) use control_plane::{api_server, controller_manager, scheduler};
 pub(super) use kubelet::{configuration, kube_proxy, kubelet, with_containerd, with_docker};
 pub(super) use policy::policy;
@@ -62,4 +66,23 @@ fn of<T>(minor: u32, table: Vec<Row<T>>) -> Vec<T> {
 /// What every program gets: where it logs to. It is the default since long, deprecated from 1.23 on and unknown from 1.26 on.
 pub(super) fn logging(minor: u32) -> Vec<String> {
     of(minor, vec![option(5..=22, "--logtostderr=true")])
+}
+
+/// What is to be said of a version that the tables have not been written for. `version`: that of the package `name`, as far as
+/// it is known; `fallback`: the minor version that is written for when it is not.
+pub(super) fn check_version(name: &str, version: Option<&str>, fallback: u32) -> Option<Problem> {
+    let (oldest, newest) = KNOWN;
+    let minor = version.and_then(version::minor);
+    let (text, of) = match (version, minor) {
+        (None, _) => (format!("the version of {name} is not known before it is installed"), fallback),
+        (Some(version), None) => (format!("{name} {version}: this is no version of Kubernetes 1"), fallback),
+        (Some(_), Some(minor)) if (oldest..=newest).contains(&minor) => return None,
+        (Some(version), Some(minor)) if minor < oldest => {
+            (format!("{name} {version} is older than all that is supported"), oldest)
+        }
+        (Some(version), Some(_)) => (format!("{name} {version} is newer than all that is supported"), newest),
+    };
+    let text = format!("{text}; its services get the options of Kubernetes 1.{of}");
+    let help = format!("where they do not start, use a version from 1.{oldest} to 1.{newest}, from the bundle");
+    Some(Problem::warning(None, text, Some(help)))
 }

@@ -5,6 +5,8 @@
 pub(in super::super) const ROLES: u32 = 10;
 /// A kubelet that reads `kubelet.config.k8s.io/v1beta1`.
 pub(in super::super) const KUBELET_CONFIGURATION: u32 = 10;
+/// A kubelet that speaks a version of the container runtime interface that containerd does (v1alpha2).
+pub(in super::super) const CONTAINERD: u32 = 10;
 /// A kubelet that works with cgroup v2.
 pub(in super::super) const CGROUP_2: u32 = 19;
 /// A kubelet without Docker.

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::super::distro::Distribution;
 use super::rendered::{cluster, facts, files};
 use super::upstream::OPTIONS;
 
@@ -78,6 +79,32 @@ fn no_version_gets_an_option_that_it_does_not_know() {
 fn an_unknown_version_gets_what_the_nearest_older_one_gets_or_the_oldest() {
     assert_eq!(written(37), written(36));
     assert_eq!(written(4), written(5));
+}
+
+#[test]
+fn a_version_without_rows_is_named() {
+    let said =
+        |version: Option<&str>| super::check_version("kubernetes-master", version, 20).map(|problem| problem.text);
+    for known in ["1.5.2", "1.20.2", "1.36.3"] {
+        assert_eq!(said(Some(known)), None);
+    }
+    for (version, named, of) in [
+        (Some("1.4.0"), "kubernetes-master 1.4.0 is older", "Kubernetes 1.5"),
+        (Some("1.37.0"), "kubernetes-master 1.37.0 is newer", "Kubernetes 1.36"),
+        (Some("2.1.0"), "kubernetes-master 2.1.0: this is no version", "Kubernetes 1.20"),
+        (None, "the version of kubernetes-master is not known", "Kubernetes 1.20"),
+    ] {
+        let said = said(version).unwrap();
+        assert!(said.starts_with(named) && said.ends_with(of), "{said}");
+    }
+}
+
+#[test]
+fn a_runtime_that_a_version_does_not_know_is_refused() {
+    let refused = |minor, containerd| Distribution::Systemd.rules().check_runtime(minor, containerd).is_some();
+    for (minor, docker, containerd) in [(5, false, true), (10, false, false), (23, false, false), (24, true, false)] {
+        assert_eq!((refused(minor, false), refused(minor, true)), (docker, containerd), "1.{minor}");
+    }
 }
 
 #[test]
