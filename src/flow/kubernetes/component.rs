@@ -129,10 +129,9 @@ impl<'a> On<'a> {
         self.supply.images.iter().flat_map(|image| &image.names).find(is_pause).map(String::as_str)
     }
 
-    /// The cgroup driver of the runtime and the kubelet, which must be the same: on cgroup v2 systemd has to be the only
-    /// writer.
+    /// The cgroup driver of the runtime and the kubelet, which must be the same.
     pub(super) fn cgroup_driver(&self) -> &'static str {
-        if self.facts.cgroup_version == 2 { "systemd" } else { "cgroupfs" }
+        self.runtime().cgroup_driver(self)
     }
 
     /// What runs its containers.

@@ -31,6 +31,12 @@ pub(super) trait ContainerRuntime: Sync {
         None
     }
 
+    /// What sets up the cgroups of its containers, and so must those of the kubelet: on cgroup v2 systemd has to be the only
+    /// writer.
+    fn cgroup_driver(&self, on: &On<'_>) -> &'static str {
+        if on.facts.cgroup_version == 2 { "systemd" } else { "cgroupfs" }
+    }
+
     /// The kubelet's options for it.
     fn kubelet_args(&self, on: &On<'_>) -> Vec<String>;
 
@@ -92,7 +98,12 @@ impl ContainerRuntime for Docker {
     }
 
     fn files(&self, on: &On<'_>) -> Files {
-        Files(vec![FileSpec::text("/etc/docker/daemon.json", docker(on))])
+        let config = if is_docker_1(on) { docker_1(on) } else { docker(on) };
+        Files(vec![FileSpec::text("/etc/docker/daemon.json", config)])
+    }
+
+    fn cgroup_driver(&self, on: &On<'_>) -> &'static str {
+        if is_docker_1(on) || on.facts.cgroup_version == 2 { "systemd" } else { "cgroupfs" }
     }
 
     fn kubelet_args(&self, on: &On<'_>) -> Vec<String> {
@@ -121,11 +132,7 @@ impl ContainerRuntime for Containerd {
     }
 
     fn files(&self, on: &On<'_>) -> Files {
-        let major = self.packages().iter().find_map(|package| {
-            let there = || on.facts.packages.get(*package)?.version.split('.').next()?.parse().ok();
-            on.supply.major(package, on.facts).or_else(there)
-        });
-        let config = match major {
+        let config = match self.packages().iter().find_map(|package| major(package, on)) {
             Some(2..) => containerd_2(on),
             _ => containerd(on),
         };
@@ -147,6 +154,25 @@ impl ContainerRuntime for Containerd {
     }
 }
 
+/// The first number of a package's version: of the bundle's, else of that on the host.
+fn major(package: &str, on: &On<'_>) -> Option<u32> {
+    let there = || on.facts.packages.get(package)?.version.split('.').next()?.parse().ok();
+    on.supply.major(package, on.facts).or_else(there)
+}
+
+/// Whether it is Docker 1.x, which is the package of CentOS 7.
+fn is_docker_1(on: &On<'_>) -> bool {
+    major("docker", on) == Some(1)
+}
+
+/// The configuration of CentOS 7's Docker. Its unit names the cgroup driver systemd and its `/etc/sysconfig/docker` where
+/// containers log to; dockerd does not start when a file says so again. It knows `data-root` as `graph`.
+fn docker_1(on: &On<'_>) -> String {
+    let mut config = serde_json::json!({"live-restore": true});
+    add_site(&mut config, "graph", on);
+    format!("{config:#}\n")
+}
+
 /// Docker's own configuration (dockerd manual, "daemon configuration file").
 fn docker(on: &On<'_>) -> String {
     let mut config = serde_json::json!({
@@ -155,9 +181,15 @@ fn docker(on: &On<'_>) -> String {
         "log-opts": {"max-size": "10m", "max-file": "3"},
         "live-restore": true,
     });
+    add_site(&mut config, "data-root", on);
+    format!("{config:#}\n")
+}
+
+/// What the site sets. `root`: under which name Docker knows the folder for its data.
+fn add_site(config: &mut serde_json::Value, root: &str, on: &On<'_>) {
     let settings = &on.cluster.settings;
-    if let Some(root) = &settings.data_root {
-        config["data-root"] = root.clone().into();
+    if let Some(folder) = &settings.data_root {
+        config[root] = folder.clone().into();
     }
     if !settings.registry_mirrors.is_empty() {
         config["registry-mirrors"] = settings.registry_mirrors.clone().into();
@@ -165,7 +197,6 @@ fn docker(on: &On<'_>) -> String {
     if !settings.insecure_registries.is_empty() {
         config["insecure-registries"] = settings.insecure_registries.clone().into();
     }
-    format!("{config:#}\n")
 }
 
 /// containerd's (containerd documentation, "CRI plugin config guide", version 2).

@@ -3,8 +3,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::super::distro::Distribution;
+use super::super::state::Cluster;
 use super::rendered::{cluster, facts, files};
 use super::upstream::OPTIONS;
+use crate::host::Facts;
 
 /// All files of a version, one after the other.
 fn all_files(minor: u32) -> String {
@@ -42,7 +44,7 @@ fn written(minor: u32) -> BTreeSet<(String, String)> {
     ];
     let mut written = BTreeSet::new();
     for (kind, without_nameserver) in kinds.iter().zip([true, false, true, false, true]) {
-        let facts = crate::host::Facts { without_nameserver, ..facts(minor) };
+        let facts = Facts { without_nameserver, ..facts(minor) };
         for (path, text) in files(&cluster(minor, kind), &facts) {
             let program = path.rsplit('/').next().unwrap().to_owned();
             if program == "kubelet.yaml" {
@@ -105,6 +107,30 @@ fn a_runtime_that_a_version_does_not_know_is_refused() {
     for (minor, docker, containerd) in [(5, false, true), (10, false, false), (23, false, false), (24, true, false)] {
         assert_eq!((refused(minor, false), refused(minor, true)), (docker, containerd), "1.{minor}");
     }
+}
+
+/// The content of a worker node's file.
+fn of_worker(cluster: &Cluster, facts: &Facts, path: &str) -> String {
+    files(cluster, facts).remove(&format!("worker node: {path}")).unwrap()
+}
+
+#[test]
+fn docker_of_centos_7_is_told_nothing_that_its_unit_says_and_the_kubelet_has_its_cgroup_driver() {
+    let settings =
+        json!({"data_root": "/data", "registry_mirrors": ["https://m.example"], "insecure_registries": ["r:5000"]});
+    let cluster = cluster(5, &json!({"settings": settings}));
+    let daemon = |facts: &Facts| -> BTreeMap<String, Value> {
+        serde_json::from_str(&of_worker(&cluster, facts, "/etc/docker/daemon.json")).unwrap()
+    };
+    let old = facts(5);
+    assert_eq!(
+        daemon(&old).keys().collect::<Vec<_>>(),
+        ["graph", "insecure-registries", "live-restore", "registry-mirrors"]
+    );
+    assert!(of_worker(&cluster, &old, "/etc/kubernetes/kubelet").contains("--cgroup-driver=systemd"));
+    let new = Facts { cgroup_version: 1, ..facts(20) };
+    assert!(daemon(&new).contains_key("data-root") && daemon(&new).contains_key("exec-opts"));
+    assert!(of_worker(&cluster, &new, "/etc/kubernetes/kubelet").contains("--cgroup-driver=cgroupfs"));
 }
 
 #[test]
