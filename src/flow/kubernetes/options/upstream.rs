@@ -1,5 +1,5 @@
-//! When Kubernetes' programs got and lost the options that are written here, from upstream's sources of 1.5, 1.6, 1.8 to 1.14, 1.16,
-//! 1.20, 1.25, 1.29 and 1.36: a list of its own, which the tables are held against.
+//! When Kubernetes' programs got and lost the options that are written here, from upstream's sources of 1.5, 1.6, 1.8 to 1.14, 1.25
+//! and 1.29, and from what those of 1.20 and 1.36 print: a list of its own, which the tables are held against.
 
 /// A program as the name of its EnvironmentFile, or `kubelet.yaml`; the option or field; the first and the last minor version that
 /// starts with it, as far as the sources that were read say.
