@@ -131,10 +131,9 @@ impl<'a> On<'a> {
         images::pause(self.supply.images, self.cluster.minor)
     }
 
-    /// The cgroup driver of the runtime and the kubelet, which must be the same: on cgroup v2 systemd has to be the only
-    /// writer.
+    /// The cgroup driver of the runtime and the kubelet, which must be the same.
     pub(super) fn cgroup_driver(&self) -> &'static str {
-        if self.facts.cgroup_version == 2 { "systemd" } else { "cgroupfs" }
+        self.runtime().cgroup_driver(self)
     }
 
     /// What runs its containers.

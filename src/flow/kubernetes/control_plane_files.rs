@@ -1,18 +1,19 @@
-//! The files of a control plane node, for Kubernetes 1.10 and later.
+//! The files of a control plane node.
 //!
 //! Each component's options go into one variable of its EnvironmentFile; the others, which the packages fill with their
 //! own defaults, are emptied, so that no default of a package contradicts us.
 
 use crate::flow::pki::Material;
-use crate::flow::request::Network;
 use crate::resource::{FileSpec, Files};
 
 use super::endpoint;
 use super::keys::ClusterKeys;
-use super::legacy;
-use super::state::{API_PORT, Cluster, Machine};
+use super::options::{self, since};
+use super::state::{Cluster, Machine};
 
-const PKI: &str = "/etc/kubernetes/pki";
+pub(super) const PKI: &str = "/etc/kubernetes/pki";
+/// Who may do what, before there are roles.
+pub(super) const POLICY: &str = "/etc/kubernetes/abac-policy.jsonl";
 /// The user that the packages' units run the components as.
 const USER: &str = "kube";
 
@@ -51,8 +52,7 @@ impl ControlPlaneFiles {
 
 /// `/etc/kubernetes/config`, read by every component.
 pub(super) fn common(cluster: &Cluster) -> FileSpec {
-    // The default since long, and refused as unknown from 1.26 on.
-    let to_stderr = if cluster.minor < 23 { "--logtostderr=true" } else { "" };
+    let to_stderr = options::logging(cluster.minor).concat();
     FileSpec::text(
         "/etc/kubernetes/config",
         format!(
@@ -63,7 +63,7 @@ pub(super) fn common(cluster: &Cluster) -> FileSpec {
 }
 
 /// An EnvironmentFile: these variables emptied, all options in the last one.
-pub(super) fn options(path: &str, emptied: &[&str], variable: &str, options: &[String]) -> FileSpec {
+pub(super) fn environment(path: &str, emptied: &[&str], variable: &str, options: &[String]) -> FileSpec {
     FileSpec::text(path, variables(emptied, variable, options))
 }
 
@@ -114,11 +114,10 @@ fn api_server(cluster: &Cluster, keys: &ClusterKeys, machine: &Machine) -> Files
     files.extend(service_accounts(keys));
     files.extend(key("front-proxy-client", &keys.front_proxy));
     files.push(FileSpec::made(format!("{PKI}/front-proxy-ca.crt"), keys.front_proxy_ca.cert()));
-    let args = if cluster.is_legacy() {
-        legacy::api_server(cluster, machine, keys.etcd.is_some())
-    } else {
-        api_server_args(cluster, keys, machine)
-    };
+    let args = options::api_server(cluster, machine, keys.etcd.is_some());
+    if cluster.minor < since::ROLES {
+        files.push(FileSpec::text(POLICY, options::policy()));
+    }
     if let Some((etcd_ca, etcd_keys)) = &keys.etcd {
         files.push(FileSpec::made(format!("{PKI}/etcd-ca.crt"), etcd_ca.cert()));
         files.extend(key("etcd-client", etcd_keys));
@@ -131,47 +130,10 @@ fn api_server(cluster: &Cluster, keys: &ClusterKeys, machine: &Machine) -> Files
         "KUBE_SERVICE_ADDRESSES",
         "KUBE_ADMISSION_CONTROL",
     ];
-    files.push(options("/etc/kubernetes/apiserver", &emptied, "KUBE_API_ARGS", &args));
+    files.push(environment("/etc/kubernetes/apiserver", &emptied, "KUBE_API_ARGS", &args));
     // Told to end, it waits a minute for clients that watch; they find another control plane node, or this one again, at once.
     files.push(never_gives_up("kube-apiserver", "TimeoutStopSec=5s\n"));
     Files(files)
-}
-
-fn api_server_args(cluster: &Cluster, keys: &ClusterKeys, machine: &Machine) -> Vec<String> {
-    let pki = |name: &str| format!("{PKI}/{name}");
-    let mut args = vec![
-        format!("--advertise-address={}", machine.address),
-        "--bind-address=0.0.0.0".to_owned(),
-        format!("--secure-port={API_PORT}"),
-        format!("--etcd-servers={}", cluster.etcd.endpoints.join(",")),
-        format!("--service-cluster-ip-range={}", cluster.settings.service_cidr),
-        "--allow-privileged=true".to_owned(),
-        "--authorization-mode=Node,RBAC".to_owned(),
-        "--enable-admission-plugins=NodeRestriction".to_owned(),
-        format!("--client-ca-file={}", pki("ca.crt")),
-        format!("--tls-cert-file={}", pki("apiserver.crt")),
-        format!("--tls-private-key-file={}", pki("apiserver.key")),
-        format!("--kubelet-certificate-authority={}", pki("ca.crt")),
-        format!("--kubelet-client-certificate={}", pki("apiserver-kubelet-client.crt")),
-        format!("--kubelet-client-key={}", pki("apiserver-kubelet-client.key")),
-        "--kubelet-preferred-address-types=InternalIP,Hostname".to_owned(),
-        format!("--service-account-key-file={}", pki("service-accounts.pub")),
-        format!("--service-account-signing-key-file={}", pki("service-accounts.key")),
-        format!("--service-account-issuer=https://kubernetes.default.svc.{}", cluster.settings.cluster_domain),
-        format!("--requestheader-client-ca-file={}", pki("front-proxy-ca.crt")),
-        "--requestheader-allowed-names=front-proxy-client".to_owned(),
-        "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
-        "--requestheader-group-headers=X-Remote-Group".to_owned(),
-        "--requestheader-username-headers=X-Remote-User".to_owned(),
-        format!("--proxy-client-cert-file={}", pki("front-proxy-client.crt")),
-        format!("--proxy-client-key-file={}", pki("front-proxy-client.key")),
-    ];
-    if keys.etcd.is_some() {
-        args.push(format!("--etcd-cafile={}", pki("etcd-ca.crt")));
-        args.push(format!("--etcd-certfile={}", pki("etcd-client.crt")));
-        args.push(format!("--etcd-keyfile={}", pki("etcd-client.key")));
-    }
-    args
 }
 
 // What runs beside an API server need not go through the balancer.
@@ -185,38 +147,16 @@ fn controller_manager(cluster: &Cluster, keys: &ClusterKeys, machine: &Machine) 
     let kubeconfig = component_kubeconfig(keys, name, machine);
     let mut files = vec![common(cluster), ca(keys)];
     files.extend(service_accounts(keys));
-    // A network of a manifest takes each node's subnet from the cluster.
-    let allocate = matches!(cluster.network, Network::Manifest(_));
-    let args = [
-        format!("--kubeconfig={}", kubeconfig.path),
-        format!("--authentication-kubeconfig={}", kubeconfig.path),
-        format!("--authorization-kubeconfig={}", kubeconfig.path),
-        "--bind-address=127.0.0.1".to_owned(),
-        "--leader-elect=true".to_owned(),
-        "--use-service-account-credentials=true".to_owned(),
-        format!("--root-ca-file={PKI}/ca.crt"),
-        format!("--service-account-private-key-file={PKI}/service-accounts.key"),
-        format!("--cluster-cidr={}", cluster.settings.pod_cidr),
-        format!("--allocate-node-cidrs={allocate}"),
-        "--controllers=*,tokencleaner".to_owned(),
-    ];
-    let args = if cluster.is_legacy() { legacy::controller_manager(cluster, &kubeconfig.path) } else { args.to_vec() };
+    let args = options::controller_manager(cluster, &kubeconfig.path);
     files.push(kubeconfig);
     files.push(never_gives_up(name, ""));
-    files.push(options("/etc/kubernetes/controller-manager", &[], "KUBE_CONTROLLER_MANAGER_ARGS", &args));
+    files.push(environment("/etc/kubernetes/controller-manager", &[], "KUBE_CONTROLLER_MANAGER_ARGS", &args));
     Files(files)
 }
 
 fn scheduler(cluster: &Cluster, keys: &ClusterKeys, machine: &Machine) -> Files {
     let kubeconfig = component_kubeconfig(keys, "kube-scheduler", machine);
-    let args = [
-        format!("--kubeconfig={}", kubeconfig.path),
-        format!("--authentication-kubeconfig={}", kubeconfig.path),
-        format!("--authorization-kubeconfig={}", kubeconfig.path),
-        "--bind-address=127.0.0.1".to_owned(),
-        "--leader-elect=true".to_owned(),
-    ];
-    let args = if cluster.is_legacy() { legacy::scheduler(&kubeconfig.path) } else { args.to_vec() };
-    let options = options("/etc/kubernetes/scheduler", &[], "KUBE_SCHEDULER_ARGS", &args);
-    Files(vec![common(cluster), kubeconfig, never_gives_up("kube-scheduler", ""), options])
+    let args = options::scheduler(cluster.minor, &kubeconfig.path);
+    let file = environment("/etc/kubernetes/scheduler", &[], "KUBE_SCHEDULER_ARGS", &args);
+    Files(vec![common(cluster), kubeconfig, never_gives_up("kube-scheduler", ""), file])
 }

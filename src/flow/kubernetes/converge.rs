@@ -31,6 +31,7 @@ use super::{access, dns, endpoint, kept_registry, pod_network, preflight, regist
 mod newcomers;
 mod site_settings;
 mod supplies;
+mod versions;
 
 /// Brings a Kubernetes cluster to what it should be.
 #[derive(Debug)]
@@ -323,14 +324,12 @@ impl Flow for Converge {
         let key = self.rules(scene.bundle).key_package();
         let all = scene.facts();
         let facts = self.facts(&all);
-        let asked = || {
-            let facts = facts.iter().map(|(_, facts)| *facts);
-            version::of(key, &self.control_plane_packages, scene.bundle, facts).and_then(|v| version::minor(&v))
-        };
-        let minor = self.before.as_ref().map_or_else(|| asked().unwrap_or_else(state::today), |known| known.minor);
+        let version = self.version_seen(&facts, scene);
+        let minor = version.as_deref().and_then(version::minor).unwrap_or_else(state::today);
         let new_control_plane: Vec<HostId> = self.control_plane.iter().map(Target::id).collect();
         let mut problems = preflight::check_hosts(&self.targets(), &new_control_plane, &self.settings(), minor, scene);
         let packages = &self.control_plane_packages;
+        problems.extend(self.check_version(version.as_deref(), minor, scene));
         problems.extend(version::differing(key, packages, scene.bundle, facts.iter().copied()));
         let cluster = self.outline(self.before.as_ref(), scene.bundle);
         problems.extend(preflight::check_address(&self.targets(), &cluster, scene));

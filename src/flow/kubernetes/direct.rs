@@ -4,6 +4,7 @@ use crate::plan::Step;
 use crate::resource::{FileSpec, Files};
 
 use super::component::On;
+use super::options::since;
 use super::pod_network::PodNetwork;
 use super::state::{Cluster, Node};
 
@@ -21,7 +22,10 @@ impl PodNetwork for Direct {
 }
 
 /// The CNI configuration of a node (CNI plugins, "bridge", "portmap").
-fn files(cluster: &Cluster, node: &Node) -> Files {
+pub(super) fn files(cluster: &Cluster, node: &Node) -> Files {
+    if cluster.minor < since::PLUGIN_LISTS {
+        return one_plugin(cluster, node);
+    }
     let config = serde_json::json!({
         "cniVersion": "0.3.1",
         "name": "sunshine",
@@ -41,4 +45,23 @@ fn files(cluster: &Cluster, node: &Node) -> Files {
         ],
     });
     Files(vec![FileSpec::text("/etc/cni/net.d/10-sunshine.conflist", format!("{config:#}\n"))])
+}
+
+/// The same for a kubelet that reads no lists of plugins, in the version of CNI that it reads: without the host ports of containers,
+/// of which it tells no plugin.
+fn one_plugin(cluster: &Cluster, node: &Node) -> Files {
+    let config = serde_json::json!({
+        "cniVersion": "0.2.0",
+        "name": "sunshine",
+        "type": "bridge",
+        "bridge": "cni0",
+        "isGateway": true,
+        "hairpinMode": true,
+        "ipam": {
+            "type": "host-local",
+            "subnet": cluster.pod_subnet(node),
+            "routes": [{"dst": "0.0.0.0/0"}],
+        },
+    });
+    Files(vec![FileSpec::text("/etc/cni/net.d/10-sunshine.conf", format!("{config:#}\n"))])
 }

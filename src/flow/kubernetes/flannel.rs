@@ -55,11 +55,11 @@ impl PodNetwork for Flannel {
 }
 
 /// What flanneld reads, and the drop-in by which Docker reads what flanneld wrote.
-fn files(cluster: &Cluster, keys: &ClusterKeys, interface: Option<&str>) -> Files {
+pub(super) fn files(cluster: &Cluster, keys: &ClusterKeys, interface: Option<&str>) -> Files {
     let mut options = vec!["-ip-masq".to_owned()];
     options.extend(interface.map(|i| format!("-iface={i}")));
     let mut files = Vec::new();
-    if let Some((ca, own)) = &keys.etcd {
+    if let Some((ca, own)) = keys.flannel() {
         files.push(FileSpec::made(format!("{PKI}/flannel-etcd-ca.crt"), ca.cert()));
         files.push(FileSpec::made(format!("{PKI}/flannel-etcd.crt"), own.cert()));
         files.push(FileSpec::secret(format!("{PKI}/flannel-etcd.key"), own.key(), "root"));

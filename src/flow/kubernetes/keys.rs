@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::flow::etcd;
-use crate::flow::pki::{Ask, CertRequest, Kubeconfig, Material, Pki, Purpose, Usage};
+use crate::flow::pki::{Ask, CertRequest, KeyKind, Kubeconfig, Material, Pki, Purpose, Usage};
 
+use super::options::since;
 use super::state::{Cluster, Machine};
 
 /// The certificates of a cluster.
@@ -26,10 +27,14 @@ impl ClusterKeys {
     pub(super) fn new(pki: Pki, cluster: &Cluster) -> Self {
         let etcd = cluster.etcd.tls.then(|| (etcd::authority(&pki), etcd::client_keys(&pki, "kube-apiserver")));
         let front_proxy = client("front-proxy-client", "front-proxy-client", &[]);
+        let service_accounts = match cluster.minor {
+            since::ELLIPTIC_KEYS.. => Ask::LastingKey("service-accounts", KeyKind::Elliptic),
+            _ => Ask::LastingKey("service-accounts-rsa", KeyKind::Rsa),
+        };
         Self {
             ca: pki.material(Purpose::Kubernetes, Ask::Authority),
             front_proxy_ca: pki.material(Purpose::FrontProxy, Ask::Authority),
-            service_accounts: pki.material(Purpose::Kubernetes, Ask::LastingKey("service-accounts")),
+            service_accounts: pki.material(Purpose::Kubernetes, service_accounts),
             front_proxy: pki.material(Purpose::FrontProxy, Ask::Certificate(front_proxy)),
             etcd,
             pki,
@@ -92,6 +97,12 @@ impl ClusterKeys {
         };
         let user = format!("system:node:{}", node.name);
         (self.issued(server), self.issued(client(&format!("node-{}", node.name), &user, &["system:nodes"])))
+    }
+
+    /// flannel of all nodes to etcd, with etcd's authority: of its own, so that no worker node has the API servers' key.
+    pub(super) fn flannel(&self) -> Option<(Material, Material)> {
+        let (authority, _) = self.etcd.as_ref()?;
+        Some((authority.clone(), etcd::client_keys(&self.pki, "flannel")))
     }
 
     /// A kubeconfig for `user` (file name `name`) of these groups.

@@ -1,6 +1,7 @@
 //! Manifests of the bundle, applied: the network that `-cni NAME` names, and every addon.
 
 use payload::{Bundle, Member, MemberKind};
+use sha2::{Digest, Sha256};
 
 use crate::flow::error::FlowError;
 use crate::flow::request::Network;
@@ -9,6 +10,7 @@ use crate::host::Command;
 use crate::plan::{Check, Cx, Step, StepError, Work};
 
 use super::component::{Component, On};
+use super::options::since;
 use super::{endpoint, nameserver};
 
 /// A manifest as it lies in the bundle.
@@ -76,7 +78,7 @@ impl Component for Manifests {
         let apply = |manifest: &Manifest| {
             let manifest = if on.facts.without_nameserver { manifest.without_forward() } else { manifest.clone() };
             let title = format!("apply {} of the bundle", manifest.name);
-            let apply = Apply { manifest, server: server.clone() };
+            let apply = Apply { manifest, server: server.clone(), diff: on.cluster.minor >= since::DIFF };
             let step = on.step(&format!("apply.{}", apply.manifest.name), title, apply).weight(2);
             step.after(on.waits.api.iter().cloned())
         };
@@ -89,28 +91,106 @@ kubectl --kubeconfig /root/.kube/config --server "$1" --request-timeout=30s diff
 const APPLY: &str = r#"export HOME=/run/sunshine-installer
 kubectl --kubeconfig /root/.kube/config --server "$1" --request-timeout=60s apply -f -"#;
 
+/// `$1` server, `$2` name of the note, `$3` digest; the manifest on standard input. Whether all of its objects are there, and what was
+/// applied last is this very manifest.
+const NOTED: &str = r#"export HOME=/run/sunshine-installer
+k() { kubectl --kubeconfig /root/.kube/config --server "$server" --request-timeout=30s "$@" 2>/dev/null; }
+server=$1
+k get -f - >/dev/null && [ "$(k -n kube-system get configmap "$2" -o 'jsonpath={.data.sha256}')" = "$3" ]"#;
+
 /// What a manifest says is in the cluster; by a control plane node's own API server.
 #[derive(Debug)]
 struct Apply {
     manifest: Manifest,
     server: String,
+    /// kubectl can compare it with what is there. Else a ConfigMap notes what was applied.
+    diff: bool,
+}
+
+impl Apply {
+    fn digest(&self) -> String {
+        hex::encode(Sha256::digest(&self.manifest.content))
+    }
+
+    /// The note's name: any name of a manifest makes one of an object.
+    fn note(&self) -> String {
+        format!("sunshine-applied-{}", &hex::encode(Sha256::digest(&self.manifest.name))[..16])
+    }
+
+    fn looks_same(&self) -> Command {
+        let manifest = self.manifest.content.clone();
+        if self.diff {
+            return Command::script(DIFFERS).arg(&self.server).stdin(manifest).label("kubectl diff");
+        }
+        let args = [self.server.clone(), self.note(), self.digest()];
+        Command::script(NOTED).args(args).stdin(manifest).label("kubectl get, for a manifest")
+    }
+
+    fn applied(&self, objects: Vec<u8>) -> Command {
+        Command::script(APPLY).arg(&self.server).stdin(objects).label("kubectl apply")
+    }
 }
 
 impl Work for Apply {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
-        let diff = Command::script(DIFFERS).arg(&self.server).stdin(self.manifest.content.clone());
-        let same = cx.host()?.run(&diff.label("kubectl diff"))?.ok();
+        let same = cx.host()?.run(&self.looks_same())?.ok();
         Ok(if same { Check::Satisfied } else { Check::Needed(vec![format!("apply {}", self.manifest.name)]) })
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        let apply = Command::script(APPLY).arg(&self.server).stdin(self.manifest.content.clone());
-        retry::run_ok(cx.host()?, &apply.label("kubectl apply"), Patience::of_step(cx))?;
+        retry::run_ok(cx.host()?, &self.applied(self.manifest.content.clone()), Patience::of_step(cx))?;
+        if !self.diff {
+            let note = serde_json::json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "data": {"sha256": self.digest()},
+                "metadata": {"name": self.note(), "namespace": "kube-system"},
+            });
+            retry::run_ok(cx.host()?, &self.applied(note.to_string().into_bytes()), Patience::of_step(cx))?;
+        }
         Ok(())
     }
 
     // kubectl's word is taken: what controllers then add to the objects is no difference of ours.
     fn verify(&self, _: &Cx<'_>) -> Result<(), StepError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn apply(content: &str) -> Apply {
+        let manifest = Manifest::new("My_Addon.yaml", content.to_owned());
+        Apply { manifest, server: "https://h:6443".into(), diff: false }
+    }
+
+    /// Without `kubectl diff`: the same manifest is not applied again while its objects are there.
+    #[test]
+    fn a_manifest_that_was_noted_is_looked_at_by_its_digest_and_its_objects() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let kubectl = "#!/bin/sh\ncase \"$*\" in\n*'get -f -') [ -e \"$0.objects\" ];;\n*'get configmap '*) cat \"$0.note\";;\nesac\n";
+        std::fs::write(at("kubectl"), kubectl).unwrap();
+        std::fs::set_permissions(at("kubectl"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let looks_same = |apply: &Apply| {
+            let mut sh = std::process::Command::new("sh");
+            sh.args(["-c", NOTED, "sh", &apply.server, &apply.note(), &apply.digest()]).env("PATH", &path);
+            sh.stdin(std::process::Stdio::null()).status().unwrap().success()
+        };
+        let (noted, changed) = (apply("kind: A"), apply("kind: B"));
+        assert!(!looks_same(&noted), "nothing is there");
+        std::fs::write(at("kubectl.note"), noted.digest()).unwrap();
+        assert!(!looks_same(&noted), "an object was deleted");
+        std::fs::write(at("kubectl.objects"), "").unwrap();
+        assert!(looks_same(&noted) && !looks_same(&changed));
+        assert_eq!(noted.note(), changed.note());
+        assert!(
+            noted.note().chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
+            "{}",
+            noted.note()
+        );
     }
 }

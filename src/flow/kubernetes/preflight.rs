@@ -16,6 +16,7 @@ use crate::plan::RunHost;
 
 use super::endpoint::LOCAL_PORT;
 use super::manifest;
+use super::options::since;
 use super::state::{API_PORT, Cluster, overlap, parse_cidr};
 
 /// What can be said without a host.
@@ -183,12 +184,15 @@ fn check_networks(host: &RunHost, settings: &ClusterSettings) -> Vec<Problem> {
 }
 
 fn check_cgroup(host: &RunHost, minor: u32) -> Option<Problem> {
-    (host.facts.cgroup_version == 2 && minor < 19).then(|| {
+    (host.facts.cgroup_version == 2 && minor < since::CGROUP_2).then(|| {
         let text = format!("Kubernetes 1.{minor} cannot work with cgroup v2, which this host has");
         Problem::error(
             host.host.name(),
             text,
-            "boot it with systemd.unified_cgroup_hierarchy=0, or use Kubernetes 1.19 or later",
+            format!(
+                "boot it with systemd.unified_cgroup_hierarchy=0, or use Kubernetes 1.{} or later",
+                since::CGROUP_2
+            ),
         )
     })
 }

@@ -8,6 +8,7 @@ use crate::plan::Step;
 use crate::resource::{self, FileSpec, Files, Link, Store};
 
 use super::component::{Component, On};
+use super::options;
 use super::registries;
 use super::state::Cluster;
 
@@ -28,6 +29,12 @@ pub(super) trait ContainerRuntime: Sync {
     /// What must be there before it starts.
     fn before(&self, _: &On<'_>) -> Option<Step> {
         None
+    }
+
+    /// What sets up the cgroups of its containers, and so must those of the kubelet: on cgroup v2 systemd has to be the only
+    /// writer.
+    fn cgroup_driver(&self, on: &On<'_>) -> &'static str {
+        if on.facts.cgroup_version == 2 { "systemd" } else { "cgroupfs" }
     }
 
     /// The kubelet's options for it.
@@ -91,20 +98,16 @@ impl ContainerRuntime for Docker {
     }
 
     fn files(&self, on: &On<'_>) -> Files {
-        Files(vec![FileSpec::text("/etc/docker/daemon.json", docker(on))])
+        let config = if is_docker_1(on) { docker_1(on) } else { docker(on) };
+        Files(vec![FileSpec::text("/etc/docker/daemon.json", config)])
+    }
+
+    fn cgroup_driver(&self, on: &On<'_>) -> &'static str {
+        if is_docker_1(on) || on.facts.cgroup_version == 2 { "systemd" } else { "cgroupfs" }
     }
 
     fn kubelet_args(&self, on: &On<'_>) -> Vec<String> {
-        let mut args = Vec::new();
-        if on.network().uses_cni() {
-            args.push("--network-plugin=cni".to_owned());
-            args.push("--cni-conf-dir=/etc/cni/net.d".to_owned());
-            // Upstream's place, and the one of Fedora's and CentOS's packages. Before 1.8 it took one folder only.
-            let bin = if on.cluster.is_legacy() { "/usr/libexec/cni" } else { "/opt/cni/bin,/usr/libexec/cni" };
-            args.push(format!("--cni-bin-dir={bin}"));
-        }
-        args.extend(on.pause().map(|image| format!("--pod-infra-container-image={image}")));
-        args
+        options::with_docker(on)
     }
 
     fn images(&self) -> &'static Store {
@@ -129,11 +132,7 @@ impl ContainerRuntime for Containerd {
     }
 
     fn files(&self, on: &On<'_>) -> Files {
-        let major = self.packages().iter().find_map(|package| {
-            let there = || on.facts.packages.get(*package)?.version.split('.').next()?.parse().ok();
-            on.supply.major(package, on.facts).or_else(there)
-        });
-        let config = match major {
+        let config = match self.packages().iter().find_map(|package| major(package, on)) {
             Some(2..) => containerd_2(on),
             _ => containerd(on),
         };
@@ -146,18 +145,32 @@ impl ContainerRuntime for Containerd {
         Some(on.step("cni.folder", "let containerd find the CNI plugins", link))
     }
 
-    /// It knows of CNI and of the pause image by its own configuration.
     fn kubelet_args(&self, on: &On<'_>) -> Vec<String> {
-        let mut args = vec!["--container-runtime-endpoint=unix:///run/containerd/containerd.sock".to_owned()];
-        if on.cluster.minor < 27 {
-            args.push("--container-runtime=remote".to_owned());
-        }
-        args
+        options::with_containerd(on)
     }
 
     fn images(&self) -> &'static Store {
         &resource::CONTAINERD
     }
+}
+
+/// The first number of a package's version: of the bundle's, else of that on the host.
+fn major(package: &str, on: &On<'_>) -> Option<u32> {
+    let there = || on.facts.packages.get(package)?.version.split('.').next()?.parse().ok();
+    on.supply.major(package, on.facts).or_else(there)
+}
+
+/// Whether it is Docker 1.x, which is the package of CentOS 7.
+fn is_docker_1(on: &On<'_>) -> bool {
+    major("docker", on) == Some(1)
+}
+
+/// The configuration of CentOS 7's Docker. Its unit names the cgroup driver systemd and its `/etc/sysconfig/docker` where
+/// containers log to; dockerd does not start when a file says so again. It knows `data-root` as `graph`.
+fn docker_1(on: &On<'_>) -> String {
+    let mut config = serde_json::json!({"live-restore": true});
+    add_site(&mut config, "graph", on);
+    format!("{config:#}\n")
 }
 
 /// Docker's own configuration (dockerd manual, "daemon configuration file").
@@ -168,9 +181,15 @@ fn docker(on: &On<'_>) -> String {
         "log-opts": {"max-size": "10m", "max-file": "3"},
         "live-restore": true,
     });
+    add_site(&mut config, "data-root", on);
+    format!("{config:#}\n")
+}
+
+/// What the site sets. `root`: under which name Docker knows the folder for its data.
+fn add_site(config: &mut serde_json::Value, root: &str, on: &On<'_>) {
     let settings = &on.cluster.settings;
-    if let Some(root) = &settings.data_root {
-        config["data-root"] = root.clone().into();
+    if let Some(folder) = &settings.data_root {
+        config[root] = folder.clone().into();
     }
     if !settings.registry_mirrors.is_empty() {
         config["registry-mirrors"] = settings.registry_mirrors.clone().into();
@@ -178,7 +197,6 @@ fn docker(on: &On<'_>) -> String {
     if !settings.insecure_registries.is_empty() {
         config["insecure-registries"] = settings.insecure_registries.clone().into();
     }
-    format!("{config:#}\n")
 }
 
 /// containerd's (containerd documentation, "CRI plugin config guide", version 2).

@@ -85,11 +85,6 @@ pub(super) fn today() -> u32 {
 }
 
 impl Cluster {
-    /// Before 1.10: no Node authorizer, no configuration file for the kubelet.
-    pub(super) fn is_legacy(&self) -> bool {
-        self.minor < 10
-    }
-
     const DOCUMENT: &'static str = "kubernetes";
 
     pub fn load(environment: &Environment) -> Result<Option<Self>, FlowError> {

@@ -82,7 +82,7 @@ pub(super) fn numbers(version: &str) -> Vec<u32> {
 
 /// The MINOR of 1.MINOR.
 pub(super) fn minor(version: &str) -> Option<u32> {
-    version.split('.').nth(1)?.parse().ok()
+    version.strip_prefix("1.")?.split('.').next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
     fn versions_are_read() {
         assert_eq!(minor("1.5.2"), Some(5));
         assert_eq!(minor("1.20.2"), Some(20));
-        assert_eq!(minor("nonsense"), None);
+        assert!(minor("nonsense").is_none() && minor("2.5.1").is_none());
         assert!(numbers("1.36.3") > numbers("1.9.11") && numbers("1.20.2~rc1") == [1, 20, 2]);
     }
 

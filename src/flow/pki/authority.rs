@@ -6,7 +6,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, SanType,
+    PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize, SanType,
 };
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -37,6 +37,15 @@ pub enum Usage {
     Client,
     /// etcd's members are both to each other.
     Both,
+}
+
+/// Which kind of key pair is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// P-256.
+    Elliptic,
+    /// For programs that read no elliptic key in PKCS#8.
+    Rsa,
 }
 
 /// A certificate that is wanted.
@@ -142,10 +151,13 @@ impl Authority {
     ///
     /// # Errors
     /// When it cannot be made, kept or read.
-    pub fn lasting_key(&self, name: &str) -> Result<KeyPairPem, PkiError> {
+    pub fn lasting_key(&self, name: &str, kind: KeyKind) -> Result<KeyPairPem, PkiError> {
         let path = self.dir.join(format!("{name}.key"));
         if !path.exists() {
-            let made = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256);
+            let made = match kind {
+                KeyKind::Elliptic => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+                KeyKind::Rsa => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
+            };
             let made = made.map_err(|e| PkiError::Make { name: name.to_owned(), reason: e.to_string() })?;
             save(&path, made.serialize_pem().as_bytes())?;
         }

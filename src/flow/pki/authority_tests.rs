@@ -80,6 +80,21 @@ fn keys_are_private_and_certificates_hold_what_was_asked() {
     assert!(is_fresh(&made.cert));
 }
 
+/// Kubernetes 1.5 reads RSA in PKCS#8, and elliptic keys only in SEC 1.
+#[test]
+fn a_lasting_key_is_of_the_kind_asked_for_and_made_once() {
+    let (_keep, ca) = authority();
+    for (name, kind, rsa) in [("ec", KeyKind::Elliptic, false), ("rsa", KeyKind::Rsa, true)] {
+        let made = ca.lasting_key(name, kind).unwrap();
+        assert!(
+            made.key.expose().starts_with("-----BEGIN PRIVATE KEY") && made.cert.starts_with("-----BEGIN PUBLIC KEY")
+        );
+        let (_, pem) = x509_parser::pem::parse_x509_pem(made.cert.as_bytes()).unwrap();
+        assert_eq!(pem.contents.len() > 256, rsa, "the modulus alone has 256 bytes");
+        assert!(ca.lasting_key(name, kind).unwrap().key == made.key && ca.kept_lasting_key(name).unwrap().is_some());
+    }
+}
+
 #[test]
 fn a_damaged_authority_is_named_not_replaced() {
     let (_keep, ca) = authority();

@@ -10,7 +10,7 @@ use camino::Utf8PathBuf;
 use crate::host::Secret;
 use crate::plan::{Check, Cx, Made, StepError, Work};
 
-use super::authority::{Authority, CertRequest, KeyPairPem, PkiError};
+use super::authority::{Authority, CertRequest, KeyKind, KeyPairPem, PkiError};
 use super::encryption::Encryption;
 use super::given::Given;
 
@@ -94,7 +94,7 @@ pub enum Ask {
     Authority,
     Certificate(CertRequest),
     /// A key pair that is never replaced: [`Authority::lasting_key`].
-    LastingKey(&'static str),
+    LastingKey(&'static str, KeyKind),
 }
 
 /// A certificate, or a public key, with its private key.
@@ -123,7 +123,7 @@ impl Material {
         let name = match &self.0.ask {
             Ask::Authority => "ca",
             Ask::Certificate(request) => &request.name,
-            Ask::LastingKey(name) => name,
+            Ask::LastingKey(name, _) => name,
         };
         format!("{}/{name}", self.0.purpose.folder())
     }
@@ -134,7 +134,7 @@ impl Material {
         match &self.0.ask {
             Ask::Authority => Ok(Some(authority.into_pair())),
             Ask::Certificate(request) => Ok(authority.kept(request)),
-            Ask::LastingKey(name) => authority.kept_lasting_key(name),
+            Ask::LastingKey(name, _) => authority.kept_lasting_key(name),
         }
     }
 
@@ -150,7 +150,7 @@ impl Material {
         match &self.0.ask {
             Ask::Authority => Ok(authority.into_pair()),
             Ask::Certificate(request) => authority.issue(request),
-            Ask::LastingKey(name) => authority.lasting_key(name),
+            Ask::LastingKey(name, kind) => authority.lasting_key(name, *kind),
         }
     }
 

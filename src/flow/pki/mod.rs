@@ -10,5 +10,5 @@ mod encryption;
 mod given;
 mod material;
 
-pub use authority::{Authority, CERT_LIFE, CertRequest, Kept, KeyPairPem, PkiError, Usage, expires_at, kept};
+pub use authority::{Authority, CERT_LIFE, CertRequest, Kept, KeyKind, KeyPairPem, PkiError, Usage, expires_at, kept};
 pub use material::{Ask, Forget, Kubeconfig, Material, Pki, Purpose};

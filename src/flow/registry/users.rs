@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use crate::flow::error::FlowError;
-use crate::flow::pki::{Ask, Material, Pki, Purpose};
+use crate::flow::pki::{Ask, KeyKind, Material, Pki, Purpose};
 use crate::flow::request::RegistryUser;
 use crate::host::Secret;
 use crate::plan::{Made, StepError};
@@ -69,7 +69,7 @@ pub(super) struct NodeLogin(Material);
 
 impl NodeLogin {
     pub(super) fn new(pki: &Pki) -> Self {
-        Self(pki.material(Purpose::Registry, Ask::LastingKey("nodes")))
+        Self(pki.material(Purpose::Registry, Ask::LastingKey("nodes", KeyKind::Elliptic)))
     }
 
     fn digest(&self, of: &str) -> Result<Option<[u8; 32]>, StepError> {

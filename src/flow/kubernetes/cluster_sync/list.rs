@@ -3,6 +3,7 @@
 use crate::flow::request::Network;
 
 use super::super::endpoint;
+use super::super::options::since;
 use super::super::state::Cluster;
 
 /// The list's text: a line a fact, the words of a line apart by one space.
@@ -14,7 +15,7 @@ pub(in crate::flow::kubernetes) fn list(cluster: &Cluster) -> String {
         _ => {}
     }
     // Without leave for everybody to ask, a connection is all the health that can be seen.
-    if cluster.is_legacy() {
+    if cluster.minor < since::ROLES {
         text.push_str("health connect\n");
     }
     text.push_str(&format!("pods {}\n", cluster.settings.pod_cidr));

@@ -12,6 +12,7 @@ use crate::plan::{Check, Cx, Made, Step, StepError, StepId, Work};
 use super::super::component::{Component, On};
 use super::super::drain::Access;
 use super::super::endpoint;
+use super::super::options::since;
 use super::Reader;
 use super::list::list;
 
@@ -62,8 +63,9 @@ impl Component for PublishedByApi {
 
 fn publish(on: &On<'_>) -> Step {
     let url = on.control_plane().map_or_else(|| endpoint::for_nodes(on.cluster), endpoint::of_machine);
-    let reader = (!on.cluster.is_legacy()).then(|| on.cluster.distribution.rules().list_reader());
-    let publish = Publish { list: list(on.cluster), reader, kubeconfig: on.keys.admin(&url) };
+    let reader = (on.cluster.minor >= since::ROLES).then(|| on.cluster.distribution.rules().list_reader());
+    let makes_namespace = on.cluster.minor < since::KUBE_PUBLIC;
+    let publish = Publish { list: list(on.cluster), makes_namespace, reader, kubeconfig: on.keys.admin(&url) };
     on.step(PUBLISH, TITLE, publish).after(on.waits.api.iter().cloned())
 }
 
@@ -71,6 +73,8 @@ fn publish(on: &On<'_>) -> Step {
 #[derive(Debug)]
 struct Publish {
     list: String,
+    /// The API server has not made the namespace.
+    makes_namespace: bool,
     /// Who gets a role to read it; nobody needs one where there are none.
     reader: Option<Reader>,
     /// The administrator's.
@@ -102,24 +106,29 @@ impl Publish {
             .ok_or_else(|| StepError::failed(format!("{} has not been made", self.kubeconfig.name())))
     }
 
-    /// The list, and the role for nodes to read it.
+    /// The list, with its namespace or the role for nodes to read it where there must be such.
     fn objects(&self) -> String {
         let metadata = json!({"name": "sunshine-cluster", "namespace": "kube-public"});
         let group = "rbac.authorization.k8s.io";
         let map = json!(
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"hosts": self.list}});
-        let Some(reader) = self.reader else { return map.to_string() };
-        json!({"apiVersion": "v1", "kind": "List", "items": [
-            map,
-            {"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata, "rules": [{
+        let mut items = Vec::new();
+        if self.makes_namespace {
+            items.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-public"}}));
+        }
+        items.push(map);
+        if let Some(reader) = self.reader {
+            items.push(json!({"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata, "rules": [{
                 "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["sunshine-cluster"],
                 "verbs": ["get", "list", "watch"],
-            }]},
-            {"apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": metadata,
-             "roleRef": {"apiGroup": group, "kind": "Role", "name": "sunshine-cluster"},
-             "subjects": [{"apiGroup": group, "kind": reader.kind, "name": reader.name}]},
-        ]})
-        .to_string()
+            }]}));
+            items.push(json!({
+                "apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": metadata,
+                "roleRef": {"apiGroup": group, "kind": "Role", "name": "sunshine-cluster"},
+                "subjects": [{"apiGroup": group, "kind": reader.kind, "name": reader.name}],
+            }));
+        }
+        json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
     }
 }
 
@@ -174,5 +183,33 @@ impl Work for TellOfHosts {
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         self.access.api(cx)?.patch(LIST, &json!({"data": {"hosts": list(&self.access.cluster)}}))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::pki::Pki;
+
+    #[test]
+    fn the_namespace_is_made_where_kubernetes_makes_none_and_a_role_where_there_are_roles() {
+        let kinds = |makes_namespace: bool, reader: Option<Reader>| {
+            let cluster = serde_json::from_value(json!({
+                "settings": {}, "network": "direct", "etcd": {"endpoints": [], "tls": false},
+                "control_plane": {}, "workers": {},
+            }))
+            .unwrap();
+            let keys = super::super::super::keys::ClusterKeys::new(Pki::new("".into(), true), &cluster);
+            let list = "x".to_owned();
+            let publish = Publish { list, makes_namespace, reader, kubeconfig: keys.admin("https://h") };
+            let objects: serde_json::Value = serde_json::from_str(&publish.objects()).unwrap();
+            let kinds =
+                objects["items"].as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap().to_owned());
+            kinds.collect::<Vec<_>>()
+        };
+        let reader = || Some(Reader { kubeconfig: "/x", kind: "User", name: "system:kube-proxy" });
+        assert_eq!(kinds(true, None), ["Namespace", "ConfigMap"]);
+        assert_eq!(kinds(false, None), ["ConfigMap"]);
+        assert_eq!(kinds(false, reader()), ["ConfigMap", "Role", "RoleBinding"]);
     }
 }

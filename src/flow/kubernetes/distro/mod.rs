@@ -113,6 +113,16 @@ pub(super) trait Rules: Sync {
     /// of Kubernetes, as far as it is known.
     fn check_components(&self, set: &ComponentSettings, minor: Option<u32>) -> Result<Vec<Problem>, FlowError>;
 
+    /// What is to be said of the packages' version, as far as it is known before they are installed.
+    fn check_version(&self, _version: Option<&str>) -> Option<Problem> {
+        None
+    }
+
+    /// What keeps the nodes of a new cluster of Kubernetes 1.MINOR from running containerd by itself, or Docker.
+    fn check_runtime(&self, _minor: u32, _containerd: bool) -> Option<Problem> {
+        None
+    }
+
     /// What tools of its own find on hosts that are not in the cluster yet. Changes nothing there.
     fn look(
         &self,

@@ -9,7 +9,7 @@ use crate::flow::problem::Problem;
 use crate::flow::request::{ClusterSettings, ComponentSettings, Network};
 use crate::flow::rpms;
 use crate::host::{HostId, Target};
-use crate::plan::StepId;
+use crate::plan::{Level, StepId};
 
 use super::super::clock::Clock;
 use super::super::cluster_sync::{Balancer, ClusterSync, Published, PublishedByNode, Reader};
@@ -24,17 +24,16 @@ use super::super::kept_registry::KeptRegistry;
 use super::super::kubelet::{KubeProxy, Kubelet, NodePorts, Ready};
 use super::super::manifest::{Manifest, Manifests};
 use super::super::nameserver::NoNameserver;
+use super::super::options::{self, since};
 use super::super::pod_network::{NetworkFolders, NodeNetwork};
 use super::super::prepare::Kernel;
 use super::super::registries::Registries;
 use super::super::runtime::NodeRuntime;
-use super::super::state::Cluster;
+use super::super::state::{self, Cluster};
 use super::super::vip::VirtualAddress;
 use super::Rules;
 
 pub(super) const PACKAGE: &str = "kubernetes-master";
-/// From this minor version on Kubernetes does not know Docker.
-const WITHOUT_DOCKER: u32 = 24;
 
 pub(super) struct Systemd;
 
@@ -86,7 +85,7 @@ impl Rules for Systemd {
     }
 
     fn prefers_containerd(&self, minor: Option<u32>) -> bool {
-        minor.is_some_and(|minor| minor >= WITHOUT_DOCKER)
+        minor.is_some_and(|minor| minor >= since::WITHOUT_DOCKER)
     }
 
     fn runs_control_plane(&self) -> bool {
@@ -133,6 +132,24 @@ impl Rules for Systemd {
     /// That of an addon of the bundle.
     fn dns(&self, cluster: &Cluster) -> Option<Ipv4Addr> {
         cluster.dns
+    }
+
+    fn check_version(&self, version: Option<&str>) -> Option<Problem> {
+        options::check_version(PACKAGE, version, state::today())
+    }
+
+    fn check_runtime(&self, minor: u32, containerd: bool) -> Option<Problem> {
+        let (text, help) = match containerd {
+            false if minor >= since::WITHOUT_DOCKER => (
+                format!("Kubernetes 1.{minor} does not support Docker"),
+                "leave --runtime out: containerd runs its pods",
+            ),
+            true if minor < since::CONTAINERD => {
+                (format!("Kubernetes 1.{minor} does not support containerd by itself"), "use --runtime docker")
+            }
+            _ => return None,
+        };
+        Some(Problem { host: None, level: Level::Error, text, help: Some(help.to_owned()) })
     }
 
     fn components(&self) -> &'static [&'static dyn Component] {
