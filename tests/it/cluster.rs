@@ -90,6 +90,9 @@ fn the_whole_line_makes_a_cluster_whose_pods_answer_across_nodes() {
     site.run(&lab, &whole_line()).expect_ok();
     let nodes = lab.host(0).sh("kubectl get nodes --no-headers");
     assert_eq!(nodes.matches(" Ready ").count(), 3, "{nodes}");
+    // The ports without TLS of scheduler and controller manager.
+    let plain = lab.host(0).sh("ss -Hltn | awk '$4 ~ /:1025[12]$/ && $4 !~ /^127/'");
+    assert_eq!(plain, "");
 
     lab.host(0).sh(include_str!("../lab/smoke.sh"));
     let address = lab.host(0).sh("kubectl get service smoke -o 'jsonpath={.spec.clusterIP}'");

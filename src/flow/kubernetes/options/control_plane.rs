@@ -71,7 +71,7 @@ pub(in super::super) fn controller_manager(cluster: &Cluster, kubeconfig: &str) 
         // It has a port with TLS from 1.12 on, and a role that lets it read who may ask there.
         option(12.., format!("--authentication-kubeconfig={kubeconfig}")),
         option(12.., format!("--authorization-kubeconfig={kubeconfig}")),
-        option(5..=19, "--address=127.0.0.1"),
+        option(5..=22, "--address=127.0.0.1"),
         option(12.., "--bind-address=127.0.0.1"),
         option(5.., "--leader-elect=true"),
         // Each controller with rights of its own: where there are roles.
@@ -92,7 +92,7 @@ pub(in super::super) fn scheduler(minor: u32, kubeconfig: &str) -> Vec<String> {
         // It has a port with TLS from 1.13 on.
         option(13.., format!("--authentication-kubeconfig={kubeconfig}")),
         option(13.., format!("--authorization-kubeconfig={kubeconfig}")),
-        option(5..=19, "--address=127.0.0.1"),
+        option(5..=22, "--address=127.0.0.1"),
         option(13.., "--bind-address=127.0.0.1"),
         option(5.., "--leader-elect=true"),
     ];
