@@ -16,7 +16,7 @@ pub(super) use address::{HeldAddress, PACKAGE as ADDRESS_PACKAGE};
 pub(super) use balancer::{Balancer, PACKAGE as BALANCER_PACKAGE};
 pub(super) use keeper::ClusterSync;
 pub(super) use list::list;
-pub(super) use publish::{Published, PublishedByApi, PublishedByNode, TellOfHosts, published};
+pub(super) use publish::{Published, PublishedByApi, TellOfHosts, published};
 
 /// As whom a node reads the list: by a kubeconfig that it has anyway.
 #[derive(Debug, Clone, Copy)]

@@ -24,25 +24,12 @@ pub(in crate::flow::kubernetes) fn published(host: &HostId) -> StepId {
 /// The component of the host that publishes, once an API server answers.
 pub(in crate::flow::kubernetes) struct Published;
 
-/// The same where no API server is part of the run: behind the node's own steps.
-pub(in crate::flow::kubernetes) struct PublishedByNode;
-
-/// The same by the control host itself, so that the node gets no administrator's key.
+/// The same where no API server is part of the run: by the control host itself, so that no node gets an administrator's key.
 pub(in crate::flow::kubernetes) struct PublishedByApi;
 
 impl Component for Published {
     fn is_on(&self, on: &On<'_>) -> bool {
         on.publishes && on.cluster.keeps_list() && !on.waits.api.is_empty()
-    }
-
-    fn steps(&self, on: &On<'_>) -> Vec<Step> {
-        vec![publish(on)]
-    }
-}
-
-impl Component for PublishedByNode {
-    fn is_on(&self, on: &On<'_>) -> bool {
-        on.publishes && on.waits.api.is_empty()
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {

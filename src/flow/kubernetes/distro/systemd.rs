@@ -12,7 +12,7 @@ use crate::host::{HostId, Target};
 use crate::plan::{Level, StepId};
 
 use super::super::clock::Clock;
-use super::super::cluster_sync::{Balancer, ClusterSync, Published, PublishedByNode, Reader};
+use super::super::cluster_sync::{Balancer, ClusterSync, Published, PublishedByApi, Reader};
 use super::super::component::Component;
 use super::super::control_plane::{self, ControlPlane};
 use super::super::dns;
@@ -59,7 +59,7 @@ const COMPONENTS: [&dyn Component; 22] = [
     &KubeProxy,
     &Ready,
     &DnsAnswers,
-    &PublishedByNode,
+    &PublishedByApi,
     &KeptRegistry,
 ];
 
