@@ -11,6 +11,7 @@ use crate::deliver::Delivery;
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
 use crate::flow::job::stop_at_problems;
+use crate::flow::names;
 use crate::flow::problem::Problem;
 use crate::flow::registry::{Registries, Served};
 use crate::flow::request::{ClusterChange, ClusterCreate, ClusterSettings};
@@ -333,11 +334,11 @@ impl Flow for Converge {
         let packages = &self.control_plane_packages;
         problems.extend(version::differing(key, packages, scene.bundle, facts.iter().copied()));
         let cluster = self.outline(self.before.as_ref(), scene.bundle);
+        problems.extend(names::check(&self.targets(), &preflight::reserved(&cluster), scene)?);
         problems.extend(preflight::check_address(&self.targets(), &cluster, scene));
         problems.extend(self.check_space(scene));
         problems.extend(self.check_kept_registry(scene));
         problems.extend(self.check_newcomers(scene));
-        problems.extend(self.before.iter().flat_map(|known| preflight::check_taken(&self.targets(), known, scene)));
         Ok(problems)
     }
 
