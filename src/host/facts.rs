@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::error::HostError;
@@ -33,6 +33,10 @@ pub struct Facts {
     pub route_address: Option<IpAddr>,
     /// The interface of that way, such as `eth0`.
     pub route_interface: Option<String>,
+    /// Interfaces that networks of pods make, such as `cni0`.
+    pub pod_interfaces: Vec<PodInterface>,
+    /// CNI configurations that no package brought: files of `/etc/cni/net.d`.
+    pub cni_files: Vec<String>,
     /// Seconds that the host's clock is ahead of ours.
     pub clock_offset: f64,
     /// Free bytes of the file system of a folder.
@@ -73,6 +77,13 @@ pub struct UnitState {
 pub struct Listening {
     pub port: u16,
     pub process: Option<String>,
+}
+
+/// An interface of a pods' network, and its IPv4 address with the length of the network's prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodInterface {
+    pub name: String,
+    pub address: Option<(Ipv4Addr, u8)>,
 }
 
 /// The package managers that are known, best first.
@@ -166,6 +177,16 @@ impl Facts {
             "address" => self.addresses.extend(value.parse::<IpAddr>()),
             "route" => self.route_address = value.parse().ok(),
             "interface" => self.route_interface = (!value.is_empty()).then(|| value.to_owned()),
+            "pods" => {
+                let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+                let name = words.next().filter(|name| name.bytes().all(is_plain));
+                if let (Some(name), address) = (name, words.next()) {
+                    let parsed = address.and_then(|text| text.split_once('/'));
+                    let address = parsed.and_then(|(ip, prefix)| Some((ip.parse().ok()?, prefix.parse().ok()?)));
+                    self.pod_interfaces.push(PodInterface { name: name.to_owned(), address });
+                }
+            }
+            "cni" => self.cni_files.push(value.to_owned()),
             "free" => {
                 if let (Some(dir), Some(Ok(kib))) = (words.next(), words.next().map(str::parse::<u64>)) {
                     self.disk_free.insert(dir.to_owned(), kib.saturating_mul(1024));
@@ -267,6 +288,7 @@ mod tests {
         let facts = Facts::parse(
             "id\trocky\nlike\trhel centos fedora\nmanager\tdnf\naddress\t10.8.14.200\naddress\trubbish\n\
              free\t/ 100\nfree\t/var 50\ncgroup\t2\nunit\tetcd active enabled\nlisten\t2379 etcd\nlisten\t22 -\n\
+             pods\tcni0 10.85.0.1/16\npods\tflannel.1 \npods\na;b\n\
              package\tetcd 0 3.4.23 1.el9\nnonsense\nunit\n",
         );
         assert_eq!(facts.package_manager, Some(PackageManager::Dnf));
@@ -275,6 +297,9 @@ mod tests {
         assert_eq!(facts.disk_free_of("/opt"), Some(100 * 1024));
         assert!(facts.is_active("etcd") && !facts.firewalld());
         assert_eq!(facts.packages["etcd"].to_string(), "0:3.4.23-1.el9");
+        let interface = |name: &str, address| PodInterface { name: name.into(), address };
+        let bridge = Some((Ipv4Addr::new(10, 85, 0, 1), 16));
+        assert_eq!(facts.pod_interfaces, [interface("cni0", bridge), interface("flannel.1", None)]);
         assert_eq!(facts.listening[0], Listening { port: 2379, process: Some("etcd".into()) });
     }
 

@@ -26,6 +26,14 @@ if has ip; then
     shift
   done
 fi
+# What networks of pods make. A name in a package is the system's own.
+for l in cni0 flannel.1 cbr0 weave vxlan.calico cilium_host; do
+  [ -e "/sys/class/net/$l" ] || continue
+  say pods "$l $(ip -o -4 addr show dev "$l" 2>/dev/null | { read -r _ _ _ address _; printf %s "$address"; })"
+done
+for f in /etc/cni/net.d/*; do
+  case $f in *.conf|*.conflist|*.json) [ -f "$f" ] && ! rpm -qf -- "$f" >/dev/null 2>&1 && say cni "${f##*/}";; esac
+done
 set --
 # shellcheck disable=SC2086 # lists of words
 for d in / /var /var/lib /tmp $folders; do [ -d "$d" ] && set -- "$@" "$d"; done

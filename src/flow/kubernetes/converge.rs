@@ -338,6 +338,7 @@ impl Flow for Converge {
         problems.extend(preflight::check_address(&self.targets(), &cluster, scene));
         problems.extend(self.check_space(scene));
         problems.extend(self.check_kept_registry(scene));
+        problems.extend(self.check_leftovers(scene));
         problems.extend(self.check_newcomers(scene));
         Ok(problems)
     }

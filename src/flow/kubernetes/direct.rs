@@ -7,6 +7,9 @@ use super::component::On;
 use super::pod_network::PodNetwork;
 use super::state::{Cluster, Node};
 
+/// Its configuration in `/etc/cni/net.d`.
+pub(super) const CNI_FILE: &str = "10-sunshine.conflist";
+
 pub(super) struct Direct;
 
 impl PodNetwork for Direct {
@@ -40,5 +43,5 @@ fn files(cluster: &Cluster, node: &Node) -> Files {
             {"type": "portmap", "capabilities": {"portMappings": true}},
         ],
     });
-    Files(vec![FileSpec::text("/etc/cni/net.d/10-sunshine.conflist", format!("{config:#}\n"))])
+    Files(vec![FileSpec::text(format!("/etc/cni/net.d/{CNI_FILE}"), format!("{config:#}\n"))])
 }

@@ -27,6 +27,7 @@ mod keys;
 mod kubeadm;
 mod kubeconfig;
 mod kubelet;
+mod leftovers;
 mod legacy;
 mod manifest;
 mod nameserver;

@@ -140,7 +140,9 @@ pub(super) fn reserved(cluster: &Cluster) -> Reserved {
 fn check_networks(host: &RunHost, settings: &ClusterSettings) -> Vec<Problem> {
     let facts = &host.facts;
     let of_route = facts.route_address.filter(|ip| !facts.addresses.contains(ip));
-    let own = facts.addresses.iter().copied().chain(of_route).filter_map(ipv4);
+    // What an earlier cluster left is told by `leftovers`.
+    let left = |ip: &Ipv4Addr| facts.pod_interfaces.iter().any(|i| i.address.is_some_and(|(own, _)| own == *ip));
+    let own = facts.addresses.iter().copied().chain(of_route).filter_map(ipv4).filter(|ip| !left(ip));
     let networks = [("pod", &settings.pod_cidr), ("service", &settings.service_cidr)];
     let mut problems = Vec::new();
     for address in own {

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::super::distro::Newcomer;
+use super::super::leftovers;
 use super::super::plan::Hosts;
+use super::super::state::Cluster;
 use super::super::version;
 use super::Converge;
 use crate::flow::problem::Problem;
@@ -11,6 +13,17 @@ use crate::flow::scene::Scene;
 use crate::host::HostId;
 
 impl Converge {
+    /// What an earlier cluster left of its pods' network on hosts that are not in the cluster yet.
+    pub(super) fn check_leftovers(&self, scene: &Scene<'_>) -> Vec<Problem> {
+        let cluster = self.outline(self.before.as_ref(), scene.bundle);
+        let known = self.before.as_ref().map(Cluster::pod_hosts).unwrap_or_default();
+        let Hosts { control_plane, workers } = self.hosts();
+        let pods = cluster.pod_hosts();
+        let new = control_plane.union(&workers).filter(|host| pods.contains(host) && !known.contains(host));
+        let hosts = new.filter_map(|host| scene.hosts.get(host));
+        hosts.flat_map(|host| leftovers::check(host.host.name(), &host.facts, &cluster, &self.manifests)).collect()
+    }
+
     /// Asks them. A host that an earlier run has begun with is not asked: what that left would be taken for another's.
     pub(super) fn check_newcomers(&self, scene: &Scene<'_>) -> Vec<Problem> {
         let rules = self.rules(scene.bundle);
