@@ -33,6 +33,8 @@ pub struct Facts {
     pub route_address: Option<IpAddr>,
     /// The interface of that way, such as `eth0`.
     pub route_interface: Option<String>,
+    /// The longest packet in bytes that this interface sends.
+    pub route_mtu: Option<u32>,
     /// Interfaces that networks of pods make, such as `cni0`.
     pub pod_interfaces: Vec<PodInterface>,
     /// CNI configurations that no package brought: files of `/etc/cni/net.d`.
@@ -177,6 +179,8 @@ impl Facts {
             "address" => self.addresses.extend(value.parse::<IpAddr>()),
             "route" => self.route_address = value.parse().ok(),
             "interface" => self.route_interface = (!value.is_empty()).then(|| value.to_owned()),
+            // IPv6 wants 1280 bytes, IPv4's length has 16 bits.
+            "mtu" => self.route_mtu = value.parse().ok().filter(|mtu| (1280..=65535).contains(mtu)),
             "pods" => {
                 let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
                 let name = words.next().filter(|name| name.bytes().all(is_plain));
@@ -287,7 +291,7 @@ mod tests {
     fn lines_are_read_and_odd_ones_passed_over() {
         let facts = Facts::parse(
             "id\trocky\nlike\trhel centos fedora\nmanager\tdnf\naddress\t10.8.14.200\naddress\trubbish\n\
-             free\t/ 100\nfree\t/var 50\ncgroup\t2\nunit\tetcd active enabled\nlisten\t2379 etcd\nlisten\t22 -\n\
+             mtu\t1450\nfree\t/ 100\nfree\t/var 50\ncgroup\t2\nunit\tetcd active enabled\nlisten\t2379 etcd\nlisten\t22 -\n\
              pods\tcni0 10.85.0.1/16\npods\tflannel.1 \npods\na;b\n\
              package\tetcd 0 3.4.23 1.el9\nnonsense\nunit\n",
         );
@@ -297,10 +301,18 @@ mod tests {
         assert_eq!(facts.disk_free_of("/opt"), Some(100 * 1024));
         assert!(facts.is_active("etcd") && !facts.firewalld());
         assert_eq!(facts.packages["etcd"].to_string(), "0:3.4.23-1.el9");
+        assert_eq!(facts.route_mtu, Some(1450));
         let interface = |name: &str, address| PodInterface { name: name.into(), address };
         let bridge = Some((Ipv4Addr::new(10, 85, 0, 1), 16));
         assert_eq!(facts.pod_interfaces, [interface("cni0", bridge), interface("flannel.1", None)]);
         assert_eq!(facts.listening[0], Listening { port: 2379, process: Some("etcd".into()) });
+    }
+
+    #[test]
+    fn a_size_of_packets_that_no_interface_has_is_passed_over() {
+        for wrong in ["0", "-1", "70000", "x"] {
+            assert_eq!(Facts::parse(&format!("mtu\t{wrong}\n")).route_mtu, None, "{wrong}");
+        }
     }
 
     #[test]

@@ -22,7 +22,10 @@ if has ip; then
   # shellcheck disable=SC2046 # its words
   set -- $(ip route get 192.0.2.1 2>/dev/null)
   while [ $# -gt 1 ]; do
-    case $1 in src) say route "$2";; dev) say interface "$2";; esac
+    case $1 in
+    src) say route "$2";;
+    dev) say interface "$2"; { read -r mtu <"/sys/class/net/$2/mtu" && say mtu "$mtu"; } 2>/dev/null;;
+    esac
     shift
   done
 fi

@@ -19,13 +19,19 @@ impl PodNetwork for Direct {
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let Some(node) = on.node() else { return Vec::new() };
-        vec![on.step("cni.configure", "configure the pods' bridge", files(on.cluster, node))]
+        let config = config(on.cluster, node, on.facts.route_mtu);
+        let files = Files(vec![FileSpec::text(format!("/etc/cni/net.d/{CNI_FILE}"), config)]);
+        vec![on.step("cni.configure", "configure the pods' bridge", files)]
     }
 }
 
-/// The CNI configuration of a node (CNI plugins, "bridge", "portmap").
-fn files(cluster: &Cluster, node: &Node) -> Files {
-    let config = serde_json::json!({
+/// What an interface sends when nobody has said another; the kernel's own choice for a bridge, too.
+const USUAL_MTU: u32 = 1500;
+
+/// The CNI configuration of a node (CNI plugins, "bridge", "portmap"). Packets between nodes are routed as they are, so pods send
+/// none that is longer than those of the host's own interface.
+fn config(cluster: &Cluster, node: &Node, mtu: Option<u32>) -> String {
+    let mut config = serde_json::json!({
         "cniVersion": "0.3.1",
         "name": "sunshine",
         "plugins": [
@@ -43,5 +49,35 @@ fn files(cluster: &Cluster, node: &Node) -> Files {
             {"type": "portmap", "capabilities": {"portMappings": true}},
         ],
     });
-    Files(vec![FileSpec::text(format!("/etc/cni/net.d/{CNI_FILE}"), format!("{config:#}\n"))])
+    if let Some(mtu) = mtu.filter(|mtu| *mtu != USUAL_MTU) {
+        config["plugins"][0]["mtu"] = mtu.into();
+    }
+    format!("{config:#}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(mtu: Option<u32>) -> String {
+        let node = serde_json::json!({"name": "host1", "address": "10.0.0.1", "subnet": 0});
+        let cluster: Cluster = serde_json::from_value(serde_json::json!({
+            "settings": {}, "network": "direct", "etcd": {"endpoints": [], "tls": false}, "control_plane": {},
+            "workers": {"10.0.0.1": node},
+        }))
+        .unwrap();
+        config(&cluster, &cluster.workers["10.0.0.1"], mtu)
+    }
+
+    #[test]
+    fn pods_send_what_the_host_s_interface_sends() {
+        let mtu = |text: &str| -> Option<u64> {
+            let config: serde_json::Value = serde_json::from_str(text).unwrap();
+            config["plugins"][0]["mtu"].as_u64()
+        };
+        assert_eq!(mtu(&with(Some(8951))), Some(8951));
+        assert_eq!(mtu(&with(Some(1450))), Some(1450));
+        assert_eq!(mtu(&with(Some(1500))), None, "the file of a usual interface stays what it was");
+        assert_eq!(with(None), with(Some(1500)));
+    }
 }
