@@ -282,3 +282,16 @@ plans! {
     reset_of_all_with_data: Site::new(2).etcd([1], true).cluster(&[1], &[1, 2], &json!({})),
         [Operation::ClusterReset(ClusterReset { wipe_all: true, ..ClusterReset::default() })];
 }
+
+#[test]
+fn a_manifest_s_images_must_be_in_the_bundle_or_a_registry_of_the_job() {
+    let manifest = [("flannel.yaml", MemberKind::NetworkManifest, "spec: {image: 'quay.io/x/y:1'}\n")];
+    let packages = with("docker-distribution-2.8.3");
+    let site = Site::new(2).etcd([1], true).bundle(&packages, &[], &manifest);
+    let cluster = || cluster(&[1], &[1], usual());
+    assert_eq!(site.plan(&[cluster()]), "error: the bundle has no image quay.io/x/y:1 (flannel.yaml)\n");
+    assert!(site.plan(&[registry([2]), cluster()]).contains("10.0.0.1/kubeadm.init"));
+    let other = [("flannel.yaml", MemberKind::NetworkManifest, "net-conf.json: '{\"Network\": \"10.7.0.0/16\"}'\n")];
+    let refused = Site::new(1).etcd([1], true).bundle(&packages, &[], &other).plan(&[cluster()]);
+    assert!(refused.contains("Network in net-conf.json is 10.7.0.0/16"), "{refused}");
+}

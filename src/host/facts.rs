@@ -35,6 +35,8 @@ pub struct Facts {
     pub route_interface: Option<String>,
     /// The longest packet in bytes that this interface sends.
     pub route_mtu: Option<u32>,
+    /// Networks that its table of routes leads to, but for the default.
+    pub routes: Vec<Route>,
     /// Interfaces that networks of pods make, such as `cni0`.
     pub pod_interfaces: Vec<PodInterface>,
     /// CNI configurations that no package brought: files of `/etc/cni/net.d`.
@@ -86,6 +88,15 @@ pub struct Listening {
 pub struct PodInterface {
     pub name: String,
     pub address: Option<(Ipv4Addr, u8)>,
+}
+
+/// A route of IPv4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    pub to: (Ipv4Addr, u8),
+    pub interface: String,
+    /// Who made it, as `ip route` says: `kernel`, `static`, or a number.
+    pub protocol: String,
 }
 
 /// The package managers that are known, best first.
@@ -181,6 +192,14 @@ impl Facts {
             "interface" => self.route_interface = (!value.is_empty()).then(|| value.to_owned()),
             // IPv6 wants 1280 bytes, IPv4's length has 16 bits.
             "mtu" => self.route_mtu = value.parse().ok().filter(|mtu| (1280..=65535).contains(mtu)),
+            "path" => {
+                let mut next = || words.next().unwrap_or("-");
+                let (to, interface, protocol) = (next(), next().to_owned(), next().to_owned());
+                let (ip, prefix) = to.split_once('/').unwrap_or((to, "32"));
+                if let (Ok(ip), Ok(prefix @ 0..=32)) = (ip.parse(), prefix.parse()) {
+                    self.routes.push(Route { to: (ip, prefix), interface, protocol });
+                }
+            }
             "pods" => {
                 let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
                 let name = words.next().filter(|name| name.bytes().all(is_plain));
@@ -291,7 +310,7 @@ mod tests {
     fn lines_are_read_and_odd_ones_passed_over() {
         let facts = Facts::parse(
             "id\trocky\nlike\trhel centos fedora\nmanager\tdnf\naddress\t10.8.14.200\naddress\trubbish\n\
-             mtu\t1450\nfree\t/ 100\nfree\t/var 50\ncgroup\t2\nunit\tetcd active enabled\nlisten\t2379 etcd\nlisten\t22 -\n\
+             mtu\t1450\npath\t10.0.0.0/8 eth0 static\npath\t10.9.0.1\npath\t10.0.0.0/40 a b\npath\tx\nfree\t/ 100\nfree\t/var 50\ncgroup\t2\nunit\tetcd active enabled\nlisten\t2379 etcd\nlisten\t22 -\n\
              pods\tcni0 10.85.0.1/16\npods\tflannel.1 \npods\na;b\n\
              package\tetcd 0 3.4.23 1.el9\nnonsense\nunit\n",
         );
@@ -302,6 +321,10 @@ mod tests {
         assert!(facts.is_active("etcd") && !facts.firewalld());
         assert_eq!(facts.packages["etcd"].to_string(), "0:3.4.23-1.el9");
         assert_eq!(facts.route_mtu, Some(1450));
+        let route =
+            |to, interface: &str, protocol: &str| Route { to, interface: interface.into(), protocol: protocol.into() };
+        let (wide, one) = (Ipv4Addr::new(10, 0, 0, 0), Ipv4Addr::new(10, 9, 0, 1));
+        assert_eq!(facts.routes, [route((wide, 8), "eth0", "static"), route((one, 32), "-", "-")]);
         let interface = |name: &str, address| PodInterface { name: name.into(), address };
         let bridge = Some((Ipv4Addr::new(10, 85, 0, 1), 16));
         assert_eq!(facts.pod_interfaces, [interface("cni0", bridge), interface("flannel.1", None)]);

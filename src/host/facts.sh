@@ -19,6 +19,9 @@ if has ip; then
   ip -o addr show scope global 2>/dev/null | while read -r _ _ family address _; do
     case $family in inet|inet6) say address "${address%%/*}";; esac
   done
+  # A router may know a million.
+  ip -4 route show 2>/dev/null | awk 'NR > 1000 {exit}
+    $1 ~ /^[0-9]/ {d = p = "-"; for (i = 2; i < NF; i++) {if ($i == "dev") d = $(i + 1); if ($i == "proto") p = $(i + 1)} print "path\t" $1 " " d " " p}'
   # shellcheck disable=SC2046 # its words
   set -- $(ip route get 192.0.2.1 2>/dev/null)
   while [ $# -gt 1 ]; do

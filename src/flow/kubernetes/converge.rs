@@ -58,6 +58,8 @@ pub struct Converge {
     known_registries: Registries,
     /// What nodes are to know of them.
     served: Vec<Served>,
+    /// Another operation of the job brings a registry.
+    registry_comes: bool,
     after: Option<Cluster>,
 }
 
@@ -79,6 +81,12 @@ impl Converge {
     pub fn refresh(hosts: Vec<Target>, reason: &'static str) -> Self {
         let none = Self::new(Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self { refresh: hosts, reason: Some(reason), ..none }
+    }
+
+    /// Where another operation of the job may bring a registry.
+    #[must_use]
+    pub fn beside_registry(self, comes: bool) -> Self {
+        Self { registry_comes: comes, ..self }
     }
 
     /// With these hosts of it too.
@@ -112,6 +120,7 @@ impl Converge {
             own_etcd: None,
             known_registries: Registries::default(),
             served: Vec::new(),
+            registry_comes: false,
             after: None,
         }
     }
@@ -297,6 +306,7 @@ impl Flow for Converge {
         }
         self.choose_packages(bundle)?;
         let mut problems = self.check_components(bundle)?;
+        problems.extend(self.check_manifests(&network)?);
         let outline = self.outline(self.before.as_ref(), bundle);
         if outline.settings.keep_registry {
             kept_registry::check(&outline)?;
