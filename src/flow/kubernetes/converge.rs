@@ -144,6 +144,7 @@ impl Converge {
             balanced: false,
             standing: false,
             dns: None,
+            had_stub_domains: false,
             images: BTreeSet::new(),
             control_plane: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -161,6 +162,9 @@ impl Converge {
             cluster.settings.registry_mirrors.clone_from(&settings.registry_mirrors);
             cluster.settings.insecure_registries.clone_from(&settings.insecure_registries);
             cluster.settings.keep_registry = settings.keep_registry;
+            let is_none = cluster.settings.stub_domains.is_empty() && settings.stub_domains.is_empty();
+            cluster.had_stub_domains |= !is_none;
+            cluster.settings.stub_domains.clone_from(&settings.stub_domains);
             Self::set_components(&mut cluster, settings);
         }
         let unknown = |host: &str| Machine { name: host.to_owned(), address: Ipv4Addr::UNSPECIFIED.into() };
@@ -306,7 +310,7 @@ impl Flow for Converge {
         }
         self.choose_packages(bundle)?;
         let mut problems = self.check_components(bundle)?;
-        problems.extend(self.check_manifests(&network)?);
+        problems.extend(self.check_manifests(&network, bundle)?);
         let outline = self.outline(self.before.as_ref(), bundle);
         if outline.settings.keep_registry {
             kept_registry::check(&outline)?;

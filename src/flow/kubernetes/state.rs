@@ -43,6 +43,9 @@ pub struct Cluster {
     /// Where pods ask for names: the DNS service that an addon of the bundle brought.
     #[serde(default)]
     pub dns: Option<Ipv4Addr>,
+    /// CoreDNS has been told of domains of the site, now or before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub had_stub_domains: bool,
     /// Full names of the images that a bundle brought: every host that runs pods has those that it needs
     /// ([`Cluster::images_of`]).
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]

@@ -1,8 +1,10 @@
 //! What a run brings of images and registries: whether hosts have the space for them, and which registries nodes know.
 
+use payload::Bundle;
+
 use super::super::plan::Hosts;
 use super::super::state::Cluster;
-use super::super::{images, kept_registry, manifest_check, registries, runtime};
+use super::super::{images, kept_registry, manifest_check, registries, runtime, stub_domains};
 use super::Converge;
 use crate::flow::error::FlowError;
 use crate::flow::problem::Problem;
@@ -14,7 +16,11 @@ use crate::resource::{Files, Store};
 
 impl Converge {
     /// What manifests of the bundle need and are for. A cluster that stands may have images of an earlier bundle.
-    pub(super) fn check_manifests(&self, network: &Network) -> Result<Vec<Problem>, FlowError> {
+    pub(super) fn check_manifests(
+        &self,
+        network: &Network,
+        bundle: Option<&Bundle>,
+    ) -> Result<Vec<Problem>, FlowError> {
         // Only a control plane node of this run applies them.
         if self.control_plane.is_empty() {
             return Ok(Vec::new());
@@ -32,6 +38,13 @@ impl Converge {
             }
         }
         let asked = self.settings.as_ref().unwrap_or(&settings);
+        // Without a bundle at hand what an earlier one brought stays as it is.
+        let is_kept = self.manifests.is_empty()
+            && self.before.as_ref().is_some_and(|known| known.settings.stub_domains == asked.stub_domains);
+        let is_addon = !self.distribution(bundle).rules().runs_control_plane();
+        if is_addon && !is_kept {
+            stub_domains::check_addons(&self.manifests, &asked.stub_domains)?;
+        }
         let registries = &self.known_registries;
         let has_registry = self.registry_comes
             || registries.own.is_some()

@@ -29,6 +29,7 @@ use super::super::pod_network::NetworkFolders;
 use super::super::prepare::Kernel;
 use super::super::registries::Registries;
 use super::super::runtime::NodeRuntime;
+use super::super::stub_domains::SiteDomains;
 use super::Rules;
 
 pub(super) const PACKAGE: &str = "kubeadm";
@@ -40,7 +41,7 @@ const PATCHES: u32 = 22;
 pub(super) struct Kubeadm;
 
 /// Images come before kubeadm, which would pull them, and the balancer, by which it asks the API.
-const COMPONENTS: [&dyn Component; 27] = [
+const COMPONENTS: [&dyn Component; 28] = [
     &Clock,
     &Kernel,
     &ApiPort,
@@ -65,6 +66,7 @@ const COMPONENTS: [&dyn Component; 27] = [
     &Published,
     &HeldAddress::Joins,
     &Manifests,
+    &SiteDomains,
     &NodeReady,
     &PublishedByApi,
     &KeptRegistry,
