@@ -13,7 +13,7 @@ use super::request::{
 
 mod site;
 
-use site::{DNS, Site, address, firewalld, has_distribution, logins};
+use site::{DNS, Site, address, firewalld, has_distribution, logins, network_manager};
 
 fn targets(hosts: impl IntoIterator<Item = u8>) -> Vec<Target> {
     hosts.into_iter().map(|n| Target::parse(&address(n), &logins()).unwrap()).collect()
@@ -278,6 +278,10 @@ plans! {
     cluster_control_plane_added: Site::new(3).etcd([1], true).cluster(&[1], &[1, 2], &json!({})), [add(&[2, 3], &[], &[])];
     cluster_etcd_member_added_with_a_node: Site::new(3).etcd(1..=2, true).cluster(&[1, 2], &[1, 2], &json!({})),
         [add(&[], &[3], &[3])];
+    cluster_node_added_beside_network_manager: Site::new(3).etcd([1], true).cluster(&[1], &[1, 2], &json!({}))
+        .hosts(|_, facts| network_manager(facts)), [add(&[], &[3], &[])];
+    cluster_node_role_removed_beside_network_manager: Site::new(2).etcd([1], true).cluster(&[1, 2], &[1, 2], &json!({}))
+        .hosts(|_, facts| network_manager(facts)), [remove(&[], &[1], &[])];
     cluster_node_removed: Site::new(3).etcd([1], true).cluster(&[1], &[1, 2, 3], &json!({})), [remove(&[], &[3], &[])];
     cluster_node_role_removed_from_a_control_plane:
         Site::new(2).etcd([1], true).cluster(&[1, 2], &[1, 2], &json!({"network": "flannel"})), [remove(&[], &[1], &[])];

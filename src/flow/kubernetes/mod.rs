@@ -33,6 +33,7 @@ mod legacy;
 mod manifest;
 mod manifest_check;
 mod nameserver;
+mod network_manager;
 mod node;
 mod plan;
 mod pod_network;

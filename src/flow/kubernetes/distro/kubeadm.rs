@@ -25,6 +25,7 @@ use super::super::kubeadm::{
 use super::super::kubelet::NodePorts;
 use super::super::manifest::{Manifest, Manifests};
 use super::super::nameserver::{ForwardsNothing, NoNameserver};
+use super::super::network_manager::NetworkManager;
 use super::super::pod_network::NetworkFolders;
 use super::super::prepare::Kernel;
 use super::super::registries::Registries;
@@ -41,10 +42,11 @@ const PATCHES: u32 = 22;
 pub(super) struct Kubeadm;
 
 /// Images come before kubeadm, which would pull them, and the balancer, by which it asks the API.
-const COMPONENTS: [&dyn Component; 28] = [
+const COMPONENTS: [&dyn Component; 29] = [
     &Clock,
     &Kernel,
     &ApiPort,
+    &NetworkManager,
     &NodePorts,
     &NetworkFolders,
     &Registries,

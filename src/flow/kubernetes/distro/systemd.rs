@@ -20,6 +20,7 @@ use super::super::kept_registry::KeptRegistry;
 use super::super::kubelet::{KubeProxy, Kubelet, NodePorts, Ready};
 use super::super::manifest::{Manifest, Manifests};
 use super::super::nameserver::NoNameserver;
+use super::super::network_manager::NetworkManager;
 use super::super::pod_network::{NetworkFolders, NodeNetwork};
 use super::super::prepare::Kernel;
 use super::super::registries::Registries;
@@ -34,13 +35,14 @@ const WITHOUT_DOCKER: u32 = 24;
 pub(super) struct Systemd;
 
 /// The network comes before the runtime: containerd makes the CNI folder on its own, and only what we make is recorded.
-const COMPONENTS: [&dyn Component; 20] = [
+const COMPONENTS: [&dyn Component; 21] = [
     &Clock,
     &ControlPlane,
     &VirtualAddress,
     &Published,
     &Manifests,
     &Kernel,
+    &NetworkManager,
     &NodePorts,
     &NodeNetwork,
     &NetworkFolders,
