@@ -25,6 +25,8 @@ pub struct Facts {
     pub pm_lock_held_by: Option<String>,
     pub arch: String,
     pub kernel: String,
+    /// Whether the kernel has the modules of iptables; nothing where the host does not tell.
+    pub iptables_modules: Option<bool>,
     pub hostname: String,
     pub machine_id: String,
     /// Addresses of global scope.
@@ -185,6 +187,7 @@ impl Facts {
             "lock" => self.pm_lock_held_by = Some(value.to_owned()),
             "arch" => value.clone_into(&mut self.arch),
             "kernel" => value.clone_into(&mut self.kernel),
+            "iptables" => self.iptables_modules = Some(value == "yes"),
             "hostname" => value.clone_into(&mut self.hostname),
             "machine" => value.clone_into(&mut self.machine_id),
             "address" => self.addresses.extend(value.parse::<IpAddr>()),
@@ -310,7 +313,7 @@ mod tests {
     fn lines_are_read_and_odd_ones_passed_over() {
         let facts = Facts::parse(
             "id\trocky\nlike\trhel centos fedora\nmanager\tdnf\naddress\t10.8.14.200\naddress\trubbish\n\
-             mtu\t1450\npath\t10.0.0.0/8 eth0 static\npath\t10.9.0.1\npath\t10.0.0.0/40 a b\npath\tx\nfree\t/ 100\nfree\t/var 50\ncgroup\t2\nunit\tetcd active enabled\nlisten\t2379 etcd\nlisten\t22 -\n\
+             iptables\tno\nmtu\t1450\npath\t10.0.0.0/8 eth0 static\npath\t10.9.0.1\npath\t10.0.0.0/40 a b\npath\tx\nfree\t/ 100\nfree\t/var 50\ncgroup\t2\nunit\tetcd active enabled\nlisten\t2379 etcd\nlisten\t22 -\n\
              pods\tcni0 10.85.0.1/16\npods\tflannel.1 \npods\na;b\n\
              package\tetcd 0 3.4.23 1.el9\nnonsense\nunit\n",
         );
@@ -320,7 +323,7 @@ mod tests {
         assert_eq!(facts.disk_free_of("/opt"), Some(100 * 1024));
         assert!(facts.is_active("etcd") && !facts.firewalld());
         assert_eq!(facts.packages["etcd"].to_string(), "0:3.4.23-1.el9");
-        assert_eq!(facts.route_mtu, Some(1450));
+        assert_eq!((facts.route_mtu, facts.iptables_modules), (Some(1450), Some(false)));
         let route =
             |to, interface: &str, protocol: &str| Route { to, interface: interface.into(), protocol: protocol.into() };
         let (wide, one) = (Ipv4Addr::new(10, 0, 0, 0), Ipv4Addr::new(10, 9, 0, 1));

@@ -13,6 +13,10 @@ done
 # Programs are started as rarely as can be: that takes most of the time here, and most of all on a busy host.
 # shellcheck disable=SC2046 # its two words
 set -- $(uname -mr); say kernel "$1"; say arch "$2"
+# Not said where the kernel's list of modules is not there, as in a container.
+if [ -s "/lib/modules/$1/modules.dep" ]; then
+  if grep -qs '/ip_tables\.ko' "/lib/modules/$1/modules.dep" "/lib/modules/$1/modules.builtin"; then say iptables yes; else say iptables no; fi
+fi
 read -r name </proc/sys/kernel/hostname && say hostname "$name"
 [ -r /etc/machine-id ] && { read -r id || [ -n "$id" ]; } </etc/machine-id && say machine "$id"
 if has ip; then

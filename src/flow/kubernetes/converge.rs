@@ -27,7 +27,7 @@ use super::images;
 use super::manifest::{self, Manifest};
 use super::plan::{Hosts, RolesPackages, make_plan, wanted_packages};
 use super::state::{Cluster, EtcdAccess, Machine, Node};
-use super::{access, dns, endpoint, kept_registry, pod_network, preflight, registries, state, version};
+use super::{access, dns, endpoint, kept_registry, pod_network, preflight, proxy_mode, registries, state, version};
 
 mod newcomers;
 mod site_settings;
@@ -145,6 +145,7 @@ impl Converge {
             standing: false,
             dns: None,
             had_stub_domains: false,
+            kube_proxy_mode: None,
             images: BTreeSet::new(),
             control_plane: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -191,10 +192,14 @@ impl Converge {
                 cluster.etcd = access::first(&self.etcd, own_etcd, &seen.environment.name)?;
                 let facts = self.facts(&seen.facts);
                 let facts = facts.iter().map(|(_, facts)| *facts);
+                let all = facts.clone();
                 let key = self.rules(seen.bundle).key_package();
                 cluster.version =
                     version::of(key, &self.control_plane_packages, seen.bundle, facts).unwrap_or_default();
                 cluster.minor = version::minor(&cluster.version).unwrap_or_else(state::today);
+                if self.rules(seen.bundle).runs_control_plane() {
+                    cluster.kube_proxy_mode = Some(proxy_mode::choose(all, cluster.minor).to_owned());
+                }
                 // Without a bundle the version is known from the hosts only.
                 self.rules(seen.bundle).check_components(&cluster.settings.components, Some(cluster.minor))?;
             }
@@ -352,6 +357,7 @@ impl Flow for Converge {
         problems.extend(preflight::check_address(&self.targets(), &cluster, scene));
         problems.extend(self.check_space(scene));
         problems.extend(self.check_kept_registry(scene));
+        problems.extend(self.check_proxy_mode(&cluster, minor, &facts));
         problems.extend(self.check_leftovers(scene));
         problems.extend(self.check_newcomers(scene));
         Ok(problems)

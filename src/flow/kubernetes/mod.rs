@@ -39,6 +39,7 @@ mod plan;
 mod pod_network;
 mod preflight;
 mod prepare;
+mod proxy_mode;
 mod registries;
 mod remove;
 mod routes;

@@ -37,6 +37,9 @@ pub struct Cluster {
     /// Every node reaches the API by a haproxy of its own.
     #[serde(default)]
     pub balanced: bool,
+    /// How kube-proxy works, where kubeadm is told: `iptables` or `nftables`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kube_proxy_mode: Option<String>,
     /// Its API has answered; from now on control plane nodes join it, or are restarted, one after another.
     #[serde(default)]
     pub standing: bool,
@@ -114,6 +117,7 @@ impl Cluster {
             control_plane: others.map(|(host, machine)| (host.clone(), machine.clone())).collect(),
             workers: BTreeMap::new(),
             images: BTreeSet::new(),
+            kube_proxy_mode: None,
             ..*self
         }
     }
