@@ -16,11 +16,11 @@ use super::state::parse_cidr;
 const SHOWN: usize = 10;
 
 /// Images that manifests name and that are not among `there`, the full names of those that nodes are to have. An error, but a
-/// warning where there is a registry that may have them.
+/// warning where nodes may get them elsewhere: from a registry, or in a cluster that stands and may have them.
 pub(super) fn check_images(
     manifests: &[Manifest],
     there: &BTreeSet<String>,
-    has_registry: bool,
+    elsewhere: bool,
 ) -> Result<Option<Problem>, FlowError> {
     let mut missing = Vec::new();
     for manifest in manifests {
@@ -40,8 +40,8 @@ pub(super) fn check_images(
         list.push(format!("and {} more", missing.len() - SHOWN));
     }
     let text = format!("the bundle has no image {}", list.join(", "));
-    if has_registry {
-        let text = format!("{text}: the nodes will ask their registries for it");
+    if elsewhere {
+        let text = format!("{text}: nodes must have it already, or get it from their registries");
         return Ok(Some(Problem::warning(None, text, None)));
     }
     Err(FlowError::request_with_help(

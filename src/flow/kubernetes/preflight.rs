@@ -14,8 +14,8 @@ use crate::host::{HostId, Listening, Target};
 use crate::plan::RunHost;
 
 use super::endpoint::LOCAL_PORT;
+use super::manifest;
 use super::state::{API_PORT, Cluster, overlap, parse_cidr};
-use super::{manifest, routes};
 
 /// What can be said without a host.
 pub(super) fn check_request(
@@ -113,7 +113,6 @@ pub(super) fn check_hosts(
     let mut problems = Vec::new();
     for host in &hosts {
         problems.extend(check_networks(host, settings));
-        problems.extend(routes::check(host.host.name(), &host.facts, settings));
         problems.extend(check_cgroup(host, minor));
         let is_control_plane = control_plane.iter().any(|name| name == host.host.name());
         let foreign = |l: &&Listening| l.port == API_PORT && l.process.as_deref() != Some("kube-apiserver");

@@ -46,14 +46,15 @@ impl Converge {
             stub_domains::check_addons(&self.manifests, &asked.stub_domains)?;
         }
         let registries = &self.known_registries;
-        let has_registry = self.registry_comes
+        let elsewhere = self.before.as_ref().is_some_and(|known| known.standing)
+            || self.registry_comes
             || registries.own.is_some()
             || registries.site.is_some()
             || !asked.registry_mirrors.is_empty()
             || !asked.insecure_registries.is_empty();
         let mut there = images::names(&self.images);
         there.extend(self.before.iter().flat_map(|known| known.images.iter().cloned()));
-        problems.extend(manifest_check::check_images(&self.manifests, &there, has_registry)?);
+        problems.extend(manifest_check::check_images(&self.manifests, &there, elsewhere)?);
         Ok(problems)
     }
 
