@@ -7,8 +7,7 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use payload::yum::{RpmFile, file_in};
-use payload::{BundleError, Platform, Reference};
-use saphyr::{LoadableYamlNode, Yaml};
+use payload::{BundleError, Platform, Reference, images_named};
 
 use crate::cli::BuildArgs;
 use crate::etcd;
@@ -63,7 +62,7 @@ pub(crate) fn required(args: &BuildArgs, rpms: &[(Option<Platform>, Utf8PathBuf)
     let mut required = Required::default();
     for (name, path) in args.manifests.iter().chain(&args.addons) {
         let text = crate::build::read_text(path)?;
-        match named_in(&text) {
+        match images_named(&text) {
             Ok(images) => images.iter().for_each(|image| required.add(image, name)),
             Err(why) => required.notes.push(format!("the images that {path} names are not known: {why}")),
         }
@@ -80,26 +79,6 @@ pub(crate) fn required(args: &BuildArgs, rpms: &[(Option<Platform>, Utf8PathBuf)
         }
     }
     Ok(required)
-}
-
-/// Every `image:` of a manifest. One that is no YAML may be a template.
-fn named_in(text: &str) -> Result<Vec<String>, String> {
-    let documents = Yaml::load_from_str(text).map_err(|e| format!("it is no YAML: {e}"))?;
-    let mut found = Vec::new();
-    documents.iter().for_each(|document| collect(document, &mut found));
-    Ok(found)
-}
-
-fn collect(node: &Yaml<'_>, found: &mut Vec<String>) {
-    if let Some(list) = node.as_sequence() {
-        list.iter().for_each(|value| collect(value, found));
-    }
-    for (key, value) in node.as_mapping().into_iter().flatten() {
-        match (key.as_str(), value.as_str()) {
-            (Some("image"), Some(image)) => found.push(image.to_owned()),
-            _ => collect(value, found),
-        }
-    }
 }
 
 /// The images that the kubeadm of a package lists.
@@ -130,14 +109,6 @@ fn listed_by(rpm: &Utf8Path) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_image_of_a_manifest_is_found() {
-        let text = "kind: A\nspec:\n  initContainers:\n  - {image: a/b:1, name: x}\n  containers:\n  - name: y\n    \
-                    image: \"c:2\"\n---\nkind: B\nimage: [not, one]\n";
-        assert_eq!(named_in(text).unwrap(), ["a/b:1", "c:2"]);
-        assert!(named_in("{{ template }}: [").unwrap_err().contains("no YAML"));
-    }
 
     #[test]
     fn names_are_compared_in_full() {

@@ -39,7 +39,7 @@ pub use error::{BundleError, Part};
 pub use extract::extract;
 pub use footer::{FOOTER_SIZE, FORMAT, Footer, Span};
 pub use image::document as oci;
-pub use image::{Blob, Image, NameProblem, Reference, blob_member};
+pub use image::{Blob, Image, NameProblem, Reference, blob_member, images_named};
 pub use manifest::{Deployer, Manifest};
 pub use member::{Member, MemberKind, NameError, RpmId, Stored, check_name};
 pub use platform::{NotAPlatform, Platform};

@@ -281,8 +281,14 @@ fn start_repository(
     Ok(Some(Repository { place, needed }))
 }
 
-/// Tells every problem; goes on only when none is more than a warning.
-pub(super) fn stop_at_problems(problems: Vec<Problem>, events: &Events) -> Result<(), FlowError> {
+/// Tells every problem, once where several operations find it; goes on only when none is more than a warning.
+pub(super) fn stop_at_problems(found: Vec<Problem>, events: &Events) -> Result<(), FlowError> {
+    let mut problems: Vec<Problem> = Vec::with_capacity(found.len());
+    for problem in found {
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
     let bad = problems.iter().filter(|p| p.level == Level::Error).count();
     for problem in problems {
         events.note(problem.host.as_deref(), problem.level, problem.text, problem.help);

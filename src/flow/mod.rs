@@ -19,6 +19,7 @@ mod job;
 pub mod kubernetes;
 mod logins;
 mod loss;
+mod names;
 mod older;
 mod operations;
 mod packages;

@@ -17,8 +17,11 @@ use super::{certs, ec2, etcd, kubernetes, registry};
 /// When a request is refused.
 pub(super) fn checked_flows(operations: &[Operation], asked: &Asked<'_>) -> Result<(Flows, Vec<Problem>), FlowError> {
     let (mut flows, mut problems) = (Vec::new(), Vec::new());
+    let registry =
+        |operation: &Operation| matches!(operation, Operation::RegistryCreate(_) | Operation::RegistryUse(Some(_)));
+    let registry_comes = operations.iter().any(registry);
     for operation in operations {
-        flows.extend(flows_of(operation, asked)?);
+        flows.extend(flows_of(operation, registry_comes, asked)?);
     }
     for flow in &mut flows {
         problems.extend(flow.check_request(asked)?);
@@ -26,11 +29,13 @@ pub(super) fn checked_flows(operations: &[Operation], asked: &Asked<'_>) -> Resu
     Ok((flows, problems))
 }
 
-/// The flows of an operation, in the order they run.
-fn flows_of(operation: &Operation, asked: &Asked<'_>) -> Result<Flows, FlowError> {
+/// The flows of an operation, in the order they run; `registry_comes`: one of the job's operations brings a registry.
+fn flows_of(operation: &Operation, registry_comes: bool, asked: &Asked<'_>) -> Result<Flows, FlowError> {
     Ok(match operation {
         Operation::EtcdCreate(request) => vec![Box::new(etcd::Converge::create(request.clone()))],
-        Operation::ClusterCreate(request) => vec![Box::new(kubernetes::Converge::create((**request).clone()))],
+        Operation::ClusterCreate(request) => {
+            vec![Box::new(kubernetes::Converge::create((**request).clone()).beside_registry(registry_comes))]
+        }
         Operation::ClusterAdd(change) => {
             let cluster = kubernetes::Converge::add(change);
             if change.etcd.is_empty() {

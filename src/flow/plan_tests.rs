@@ -13,7 +13,7 @@ use super::request::{
 
 mod site;
 
-use site::{DNS, Site, address, firewalld, has_distribution, logins};
+use site::{DNS, Site, address, firewalld, has_distribution, logins, network_manager};
 
 fn targets(hosts: impl IntoIterator<Item = u8>) -> Vec<Target> {
     hosts.into_iter().map(|n| Target::parse(&address(n), &logins()).unwrap()).collect()
@@ -71,6 +71,12 @@ fn usual() -> ClusterSettings {
 
 fn virtual_address(address: &str) -> ClusterSettings {
     ClusterSettings { api_vip: Some(address.to_owned()), ..usual() }
+}
+
+/// With a domain of the site.
+fn stub_domains() -> ClusterSettings {
+    let servers = vec!["10.1.0.53".parse().unwrap()];
+    ClusterSettings { stub_domains: [("corp.example".to_owned(), servers)].into(), ..usual() }
 }
 
 /// Something of everything that the site may set.
@@ -205,6 +211,15 @@ plans! {
         ), [cluster(&[1], &[2, 3], usual())];
     cluster_new_of_kubeadm_with_settings: Site::new(2).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL),
         [cluster(&[1], &[2], ClusterSettings { components: components(), ..usual() })];
+    cluster_of_kubeadm_with_stub_domains: Site::new(1).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL),
+        [cluster(&[1], &[1], stub_domains())];
+    cluster_of_kubeadm_given_stub_domains: Site::new(2).etcd([1], true).cluster(&[1], &[2], &of_kubeadm()).bundle(&KUBEADM, &[], &FLANNEL),
+        [cluster(&[1], &[2], stub_domains())];
+    cluster_of_kubeadm_without_its_stub_domains: Site::new(1).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL)
+        .cluster(&[1], &[1], &kubeadm_made(&json!({"stub_domains": {"corp.example": ["10.1.0.53"]}}), false)),
+        [cluster(&[1], &[1], usual())];
+    cluster_of_units_without_dns_takes_no_stub_domains: Site::new(1).etcd([1], true),
+        [cluster(&[1], &[1], stub_domains())];
     cluster_of_kubeadm_again_with_other_settings: Site::new(2).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL).cluster(&[1], &[2], &of_kubeadm()),
         [cluster(&[1], &[2], ClusterSettings { components: components(), ..usual() })];
     cluster_of_old_kubeadm_takes_no_patches: Site::new(1).etcd([1], true)
@@ -263,6 +278,10 @@ plans! {
     cluster_control_plane_added: Site::new(3).etcd([1], true).cluster(&[1], &[1, 2], &json!({})), [add(&[2, 3], &[], &[])];
     cluster_etcd_member_added_with_a_node: Site::new(3).etcd(1..=2, true).cluster(&[1, 2], &[1, 2], &json!({})),
         [add(&[], &[3], &[3])];
+    cluster_node_added_beside_network_manager: Site::new(3).etcd([1], true).cluster(&[1], &[1, 2], &json!({}))
+        .hosts(|_, facts| network_manager(facts)), [add(&[], &[3], &[])];
+    cluster_node_role_removed_beside_network_manager: Site::new(2).etcd([1], true).cluster(&[1, 2], &[1, 2], &json!({}))
+        .hosts(|_, facts| network_manager(facts)), [remove(&[], &[1], &[])];
     cluster_node_removed: Site::new(3).etcd([1], true).cluster(&[1], &[1, 2, 3], &json!({})), [remove(&[], &[3], &[])];
     cluster_node_role_removed_from_a_control_plane:
         Site::new(2).etcd([1], true).cluster(&[1, 2], &[1, 2], &json!({"network": "flannel"})), [remove(&[], &[1], &[])];
@@ -281,4 +300,31 @@ plans! {
         [Operation::ClusterReset(ClusterReset::default())];
     reset_of_all_with_data: Site::new(2).etcd([1], true).cluster(&[1], &[1, 2], &json!({})),
         [Operation::ClusterReset(ClusterReset { wipe_all: true, ..ClusterReset::default() })];
+}
+
+#[test]
+fn a_manifest_s_images_must_be_in_the_bundle_or_a_registry_of_the_job() {
+    let manifest = [("flannel.yaml", MemberKind::NetworkManifest, "spec: {image: 'quay.io/x/y:1'}\n")];
+    let packages = with("docker-distribution-2.8.3");
+    let site = Site::new(2).etcd([1], true).bundle(&packages, &[], &manifest);
+    let cluster = || cluster(&[1], &[1], usual());
+    assert_eq!(site.plan(&[cluster()]), "error: the bundle has no image quay.io/x/y:1 (flannel.yaml)\n");
+    assert!(site.plan(&[registry([2]), cluster()]).contains("10.0.0.1/kubeadm.init"));
+    let other = [("flannel.yaml", MemberKind::NetworkManifest, "net-conf.json: '{\"Network\": \"10.7.0.0/16\"}'\n")];
+    let refused = Site::new(1).etcd([1], true).bundle(&packages, &[], &other).plan(&[cluster()]);
+    assert!(refused.contains("Network in net-conf.json is 10.7.0.0/16"), "{refused}");
+}
+
+#[test]
+fn the_corefile_of_an_addon_gets_the_site_s_domains() {
+    let dns = format!("data:\n  Corefile: |\n    .:53 {{\n    }}\n---\n{DNS}");
+    let site = Site::new(1).etcd([1], true).bundle(&KUBERNETES, &[], &[("dns.yaml", MemberKind::Addon, &dns)]);
+    let applied = |settings: ClusterSettings| {
+        let plan = site.try_plan(&[cluster(&[1], &[1], settings)]).unwrap();
+        let step = plan.steps.into_iter().find(|step| step.id.as_str().ends_with("/apply.dns.yaml")).unwrap();
+        format!("{:?}", step.work)
+    };
+    let domain = format!("{:?}", b"corp.example:53 {");
+    assert!(applied(stub_domains()).contains(domain.trim_matches(['[', ']'])));
+    assert!(!applied(usual()).contains(domain.trim_matches(['[', ']'])));
 }

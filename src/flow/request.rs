@@ -4,6 +4,8 @@
 //! learn which one it was. Everything that can be checked without a host is checked before a `Job` exists, except what
 //! needs the bundle (is that rpm there?), which [`super::rpms`] checks first thing.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -217,6 +219,9 @@ pub struct ClusterSettings {
     /// `1.36.3`; nothing: the newest of the bundle.
     #[serde(skip)]
     pub version: Option<String>,
+    /// Domains that the site's own name servers answer for, each with these. Not written when there are none, likewise.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub stub_domains: BTreeMap<String, Vec<IpAddr>>,
     /// What the site sets on the components themselves. Not written when nothing is set, likewise.
     #[serde(skip_serializing_if = "ComponentSettings::is_empty")]
     pub components: ComponentSettings,
@@ -238,6 +243,7 @@ impl Default for ClusterSettings {
             keep_registry: false,
             distribution: None,
             version: None,
+            stub_domains: BTreeMap::new(),
             components: ComponentSettings::default(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::error::HostError;
@@ -25,6 +25,8 @@ pub struct Facts {
     pub pm_lock_held_by: Option<String>,
     pub arch: String,
     pub kernel: String,
+    /// Whether the kernel has the modules of iptables; nothing where the host does not tell.
+    pub iptables_modules: Option<bool>,
     pub hostname: String,
     pub machine_id: String,
     /// Addresses of global scope.
@@ -33,6 +35,14 @@ pub struct Facts {
     pub route_address: Option<IpAddr>,
     /// The interface of that way, such as `eth0`.
     pub route_interface: Option<String>,
+    /// The longest packet in bytes that this interface sends.
+    pub route_mtu: Option<u32>,
+    /// Networks that its table of routes leads to, but for the default.
+    pub routes: Vec<Route>,
+    /// Interfaces that networks of pods make, such as `cni0`.
+    pub pod_interfaces: Vec<PodInterface>,
+    /// CNI configurations that no package brought: files of `/etc/cni/net.d`.
+    pub cni_files: Vec<String>,
     /// Seconds that the host's clock is ahead of ours.
     pub clock_offset: f64,
     /// Free bytes of the file system of a folder.
@@ -73,6 +83,22 @@ pub struct UnitState {
 pub struct Listening {
     pub port: u16,
     pub process: Option<String>,
+}
+
+/// An interface of a pods' network, and its IPv4 address with the length of the network's prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodInterface {
+    pub name: String,
+    pub address: Option<(Ipv4Addr, u8)>,
+}
+
+/// A route of IPv4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    pub to: (Ipv4Addr, u8),
+    pub interface: String,
+    /// Who made it, as `ip route` says: `kernel`, `static`, or a number.
+    pub protocol: String,
 }
 
 /// The package managers that are known, best first.
@@ -161,11 +187,32 @@ impl Facts {
             "lock" => self.pm_lock_held_by = Some(value.to_owned()),
             "arch" => value.clone_into(&mut self.arch),
             "kernel" => value.clone_into(&mut self.kernel),
+            "iptables" => self.iptables_modules = Some(value == "yes"),
             "hostname" => value.clone_into(&mut self.hostname),
             "machine" => value.clone_into(&mut self.machine_id),
             "address" => self.addresses.extend(value.parse::<IpAddr>()),
             "route" => self.route_address = value.parse().ok(),
             "interface" => self.route_interface = (!value.is_empty()).then(|| value.to_owned()),
+            // IPv6 wants 1280 bytes, IPv4's length has 16 bits.
+            "mtu" => self.route_mtu = value.parse().ok().filter(|mtu| (1280..=65535).contains(mtu)),
+            "path" => {
+                let mut next = || words.next().unwrap_or("-");
+                let (to, interface, protocol) = (next(), next().to_owned(), next().to_owned());
+                let (ip, prefix) = to.split_once('/').unwrap_or((to, "32"));
+                if let (Ok(ip), Ok(prefix @ 0..=32)) = (ip.parse(), prefix.parse()) {
+                    self.routes.push(Route { to: (ip, prefix), interface, protocol });
+                }
+            }
+            "pods" => {
+                let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+                let name = words.next().filter(|name| name.bytes().all(is_plain));
+                if let (Some(name), address) = (name, words.next()) {
+                    let parsed = address.and_then(|text| text.split_once('/'));
+                    let address = parsed.and_then(|(ip, prefix)| Some((ip.parse().ok()?, prefix.parse().ok()?)));
+                    self.pod_interfaces.push(PodInterface { name: name.to_owned(), address });
+                }
+            }
+            "cni" => self.cni_files.push(value.to_owned()),
             "free" => {
                 if let (Some(dir), Some(Ok(kib))) = (words.next(), words.next().map(str::parse::<u64>)) {
                     self.disk_free.insert(dir.to_owned(), kib.saturating_mul(1024));
@@ -266,7 +313,8 @@ mod tests {
     fn lines_are_read_and_odd_ones_passed_over() {
         let facts = Facts::parse(
             "id\trocky\nlike\trhel centos fedora\nmanager\tdnf\naddress\t10.8.14.200\naddress\trubbish\n\
-             free\t/ 100\nfree\t/var 50\ncgroup\t2\nunit\tetcd active enabled\nlisten\t2379 etcd\nlisten\t22 -\n\
+             iptables\tno\nmtu\t1450\npath\t10.0.0.0/8 eth0 static\npath\t10.9.0.1\npath\t10.0.0.0/40 a b\npath\tx\nfree\t/ 100\nfree\t/var 50\ncgroup\t2\nunit\tetcd active enabled\nlisten\t2379 etcd\nlisten\t22 -\n\
+             pods\tcni0 10.85.0.1/16\npods\tflannel.1 \npods\na;b\n\
              package\tetcd 0 3.4.23 1.el9\nnonsense\nunit\n",
         );
         assert_eq!(facts.package_manager, Some(PackageManager::Dnf));
@@ -275,7 +323,22 @@ mod tests {
         assert_eq!(facts.disk_free_of("/opt"), Some(100 * 1024));
         assert!(facts.is_active("etcd") && !facts.firewalld());
         assert_eq!(facts.packages["etcd"].to_string(), "0:3.4.23-1.el9");
+        assert_eq!((facts.route_mtu, facts.iptables_modules), (Some(1450), Some(false)));
+        let route =
+            |to, interface: &str, protocol: &str| Route { to, interface: interface.into(), protocol: protocol.into() };
+        let (wide, one) = (Ipv4Addr::new(10, 0, 0, 0), Ipv4Addr::new(10, 9, 0, 1));
+        assert_eq!(facts.routes, [route((wide, 8), "eth0", "static"), route((one, 32), "-", "-")]);
+        let interface = |name: &str, address| PodInterface { name: name.into(), address };
+        let bridge = Some((Ipv4Addr::new(10, 85, 0, 1), 16));
+        assert_eq!(facts.pod_interfaces, [interface("cni0", bridge), interface("flannel.1", None)]);
         assert_eq!(facts.listening[0], Listening { port: 2379, process: Some("etcd".into()) });
+    }
+
+    #[test]
+    fn a_size_of_packets_that_no_interface_has_is_passed_over() {
+        for wrong in ["0", "-1", "70000", "x"] {
+            assert_eq!(Facts::parse(&format!("mtu\t{wrong}\n")).route_mtu, None, "{wrong}");
+        }
     }
 
     #[test]

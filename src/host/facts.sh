@@ -13,19 +13,37 @@ done
 # Programs are started as rarely as can be: that takes most of the time here, and most of all on a busy host.
 # shellcheck disable=SC2046 # its two words
 set -- $(uname -mr); say kernel "$1"; say arch "$2"
+# Not said where the kernel's list of modules is not there, as in a container.
+if [ -s "/lib/modules/$1/modules.dep" ]; then
+  if grep -qs '/ip_tables\.ko' "/lib/modules/$1/modules.dep" "/lib/modules/$1/modules.builtin"; then say iptables yes; else say iptables no; fi
+fi
 read -r name </proc/sys/kernel/hostname && say hostname "$name"
 [ -r /etc/machine-id ] && { read -r id || [ -n "$id" ]; } </etc/machine-id && say machine "$id"
 if has ip; then
   ip -o addr show scope global 2>/dev/null | while read -r _ _ family address _; do
     case $family in inet|inet6) say address "${address%%/*}";; esac
   done
+  # A router may know a million.
+  ip -4 route show 2>/dev/null | awk 'NR > 1000 {exit}
+    $1 ~ /^[0-9]/ {d = p = "-"; for (i = 2; i < NF; i++) {if ($i == "dev") d = $(i + 1); if ($i == "proto") p = $(i + 1)} print "path\t" $1 " " d " " p}'
   # shellcheck disable=SC2046 # its words
   set -- $(ip route get 192.0.2.1 2>/dev/null)
   while [ $# -gt 1 ]; do
-    case $1 in src) say route "$2";; dev) say interface "$2";; esac
+    case $1 in
+    src) say route "$2";;
+    dev) say interface "$2"; { read -r mtu <"/sys/class/net/$2/mtu" && say mtu "$mtu"; } 2>/dev/null;;
+    esac
     shift
   done
 fi
+# What networks of pods make. A name in a package is the system's own.
+for l in cni0 flannel.1 cbr0 weave vxlan.calico cilium_host; do
+  [ -e "/sys/class/net/$l" ] || continue
+  say pods "$l $(ip -o -4 addr show dev "$l" 2>/dev/null | { read -r _ _ _ address _; printf %s "$address"; })"
+done
+for f in /etc/cni/net.d/*; do
+  case $f in *.conf|*.conflist|*.json) [ -f "$f" ] && ! rpm -qf -- "$f" >/dev/null 2>&1 && say cni "${f##*/}";; esac
+done
 set --
 # shellcheck disable=SC2086 # lists of words
 for d in / /var /var/lib /tmp $folders; do [ -d "$d" ] && set -- "$@" "$d"; done

@@ -8,11 +8,12 @@ use super::kind::undo_script;
 use super::record::{READS_RECORD, RECORD_DIR, WRITES};
 
 /// Programs that must never be this machine's own.
-const PROGRAMS: [&str; 14] = [
+const PROGRAMS: [&str; 15] = [
     "systemctl",
     "journalctl",
     "rpm",
     "firewall-cmd",
+    "ip",
     "firewall-offline-cmd",
     "sysctl",
     "setsebool",

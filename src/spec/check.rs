@@ -79,6 +79,7 @@ impl Walk {
             Kind::Choice(choices) => self.choice(node, choices, path),
             Kind::List { of, filled } => self.list(node, of, *filled, path),
             Kind::Map(groups) => self.map(node, groups, path),
+            Kind::Entries { name, of } => self.entries(node, *name, of, path),
             Kind::Options => self.options(node, path),
             Kind::Free => match node.content {
                 Content::Map(_) => self.free(node, path),
@@ -132,6 +133,24 @@ impl Walk {
             values.extend(value.or(place));
         }
         Some(Json::Array(values))
+    }
+
+    fn entries(&mut self, node: &Node, name: Format, of: &'static Kind, path: &str) -> Option<Json> {
+        let Content::Map(entries) = &node.content else {
+            return self.wrong(node, path, format!("{} is not a map", shown(node)));
+        };
+        let mut map = Map::new();
+        for (key, value) in entries {
+            let path = self.entry(key, path, &map);
+            if let Err(why) = name.check(&key.name) {
+                self.problems.push(FileProblem::at(key.line, path, why));
+                continue;
+            }
+            let value = self.value(value, of, &path);
+            self.lines.0.insert(path, key.line);
+            map.extend(value.map(|value| (key.name.clone(), value)));
+        }
+        Some(Json::Object(map))
     }
 
     fn map(&mut self, node: &Node, groups: &'static [&'static [Field]], path: &str) -> Option<Json> {

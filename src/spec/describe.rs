@@ -147,6 +147,7 @@ fn site_registry(fields: &SiteRegistryFields, logins: &mut Logins<'_>) -> Option
 
 fn settings(fields: KubernetesFields) -> ClusterSettings {
     let usual = ClusterSettings::default();
+    let stub_domains = fields.dns.unwrap_or_default().stub_domains;
     ClusterSettings {
         network: fields.network.as_deref().map_or(usual.network, Network::parse),
         pod_cidr: fields.pod_cidr.unwrap_or(usual.pod_cidr),
@@ -161,6 +162,8 @@ fn settings(fields: KubernetesFields) -> ClusterSettings {
         registry_mirrors: fields.registry_mirrors,
         insecure_registries: fields.insecure_registries,
         keep_registry: fields.keep_registry.unwrap_or(usual.keep_registry),
+        // CoreDNS and everybody else compares names in lower case.
+        stub_domains: stub_domains.into_iter().map(|(name, servers)| (name.to_ascii_lowercase(), servers)).collect(),
         components: usual.components,
     }
 }

@@ -38,6 +38,11 @@ pub(super) enum Kind {
     },
     /// Fields, in groups.
     Map(&'static [&'static [Field]]),
+    /// Names, each with a value.
+    Entries {
+        name: Format,
+        of: &'static Kind,
+    },
     /// Names of a program's options, without their dashes, each with a text.
     Options,
     /// Whatever fields another program has: nothing is known of them here.
@@ -176,6 +181,7 @@ const KUBERNETES: &[Field] = &[
             "Control plane nodes serve the cluster's images, read-only, so that nodes can pull them again; containerd only",
         )
     },
+    field("dns", Kind::Map(&[DNS]), "What the site sets on the cluster's DNS"),
     field("controlPlaneRpms", TEXTS, "Install control plane nodes from these files"),
     field("workerRpms", TEXTS, "Install worker nodes from these files"),
     field(
@@ -199,6 +205,12 @@ const KUBERNETES: &[Field] = &[
         ..field("encryptSecrets", Kind::Switch, "Secrets lie encrypted in etcd, by a key that is made for the cluster")
     },
 ];
+
+const DNS: &[Field] = &[field(
+    "stubDomains",
+    Kind::Entries { name: Format::DnsName, of: &Kind::List { of: &Kind::Text(Format::Ip), filled: true } },
+    "Domains of the site, each with the addresses of the name servers that pods find it by",
+)];
 
 const PROGRAM: &[Field] = &[field("extraArgs", Kind::Options, "Options, without their dashes, and their values")];
 

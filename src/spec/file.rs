@@ -1,6 +1,7 @@
 //! A cluster file as a value: what is written in it, no more. Its fields are those of [`super::fields`].
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -100,6 +101,8 @@ pub struct KubernetesFields {
     pub insecure_registries: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_registry: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsFields>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub control_plane_rpms: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -122,6 +125,14 @@ pub struct KubernetesFields {
     pub audit_policy: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encrypt_secrets: Option<bool>,
+}
+
+/// What the site sets on the cluster's DNS.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DnsFields {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub stub_domains: BTreeMap<String, Vec<IpAddr>>,
 }
 
 /// What the site sets on a program that reads options.

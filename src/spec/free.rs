@@ -76,7 +76,7 @@ impl Walk {
     }
 
     /// The path of an entry, whose name is the first of its kind in `map`.
-    fn entry(&mut self, key: &Key, path: &str, map: &Map<String, Json>) -> String {
+    pub(super) fn entry(&mut self, key: &Key, path: &str, map: &Map<String, Json>) -> String {
         let path = join(path, &key.name);
         if map.contains_key(&key.name) {
             let first = self.lines.of(&path);

@@ -39,6 +39,13 @@ fn of(kind: &'static Kind) -> Value {
             list
         }
         Kind::Map(groups) => map(fields::all(groups)),
+        Kind::Entries { name, of: value } => {
+            let mut map = json!({"type": "object", "additionalProperties": of(value)});
+            if let Some(pattern) = name.pattern() {
+                map["propertyNames"] = json!({"pattern": pattern});
+            }
+            map
+        }
         Kind::Options => json!({
             "type": "object", "propertyNames": {"pattern": OPTION}, "additionalProperties": {"type": "string"},
         }),

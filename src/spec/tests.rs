@@ -10,6 +10,7 @@ use crate::flow::{Environment, FlowError, Logins};
 use crate::host::{HostId, Secret, Target, TargetDefaults};
 
 mod components;
+mod dns;
 mod table;
 
 /// Reads a file beside which nothing lies, where PW and SUDO are environment variables.

@@ -15,6 +15,7 @@ pub(super) fn within(file: &ClusterFile, lines: &Lines) -> Vec<FileProblem> {
     let mut problems = twice(file, lines);
     if let Some(kubernetes) = &file.kubernetes {
         problems.extend(networks(kubernetes, lines));
+        problems.extend(stub_domains(kubernetes, lines));
         if kubernetes.api_endpoint.is_some() && kubernetes.api_vip.is_some() {
             problems.push(lines.problem("kubernetes.apiVIP", "apiEndpoint is given too; only one of both can be used"));
         }
@@ -92,6 +93,37 @@ fn networks(kubernetes: &KubernetesFields, lines: &Lines) -> Option<FileProblem>
     }
     let path = if kubernetes.service_cidr.is_some() { "kubernetes.serviceCIDR" } else { "kubernetes.podCIDR" };
     Some(lines.problem(path, format!("the networks of pods, {pods}, and of services, {services}, overlap")))
+}
+
+/// More name servers CoreDNS does not take for a domain (plugin "forward").
+const MAX_SERVERS: usize = 15;
+
+fn stub_domains(kubernetes: &KubernetesFields, lines: &Lines) -> Vec<FileProblem> {
+    let cluster = kubernetes.cluster_domain.as_deref().unwrap_or("cluster.local").to_ascii_lowercase();
+    let is_within = |name: &str, domain: &str| name == domain || name.ends_with(&format!(".{domain}"));
+    let mut problems = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (name, servers) in kubernetes.dns.iter().flat_map(|dns| &dns.stub_domains) {
+        let path = format!("kubernetes.dns.stubDomains.{name}");
+        let domain = name.to_ascii_lowercase();
+        if is_within(&domain, &cluster) || is_within(&cluster, &domain) {
+            let text =
+                format!("names of the cluster's own domain, {cluster}, would be asked of the site's name servers");
+            problems.push(lines.problem(&path, text));
+        }
+        if servers.len() > MAX_SERVERS {
+            let text = format!("{} name servers are more than the {MAX_SERVERS} that CoreDNS takes", servers.len());
+            problems.push(lines.problem(&path, text));
+        }
+        let unusable = |ip: &&std::net::IpAddr| ip.is_loopback() || ip.is_unspecified() || ip.is_multicast();
+        if let Some(ip) = servers.iter().find(unusable) {
+            problems.push(lines.problem(&path, format!("{ip} is no name server that pods can reach")));
+        }
+        if !seen.insert(domain) {
+            problems.push(lines.problem(&path, "is given twice; capitals do not count"));
+        }
+    }
+    problems
 }
 
 /// Whether the hosts' roles make a cluster; asked only when every field is right.

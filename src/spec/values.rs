@@ -18,6 +18,8 @@ pub(super) enum Format {
     /// `A.B.C.D/N`
     Network,
     Ipv4,
+    /// IPv4 or IPv6.
+    Ip,
     DnsName,
     HostPort,
     AbsolutePath,
@@ -55,6 +57,7 @@ impl Format {
             Self::User => (is_user(text), "a user name"),
             Self::Variable => (is_variable(text), "the name of an environment variable"),
             Self::Network => (parse_network(text).is_some(), "an IPv4 network such as 10.244.0.0/16"),
+            Self::Ip => (text.parse::<IpAddr>().is_ok(), "an IP address"),
             Self::Ipv4 => (text.parse::<Ipv4Addr>().is_ok(), "an IPv4 address"),
             Self::DnsName => (matches!(text.parse(), Ok(Address::Name(_))), "a DNS name such as cluster.local"),
             Self::HostPort => (is_host_port(text), "HOST:PORT"),
@@ -79,6 +82,7 @@ impl Format {
             Self::User => r"^[A-Za-z0-9._$\\][A-Za-z0-9._$\\-]*$",
             Self::Variable => "^[A-Za-z_][A-Za-z0-9_]*$",
             Self::Network => r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$",
+            Self::Ip => "^[0-9A-Fa-f.:]+$",
             Self::Ipv4 => r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$",
             Self::DnsName => "^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?$",
             Self::HostPort => r"^[A-Za-z0-9._:\[\]-]+:[0-9]{1,5}$",
@@ -173,6 +177,7 @@ mod tests {
             (Format::User, &["root", "maint", "DOM\\x"], &["-o", "a b", "root:geheim", "a@b"]),
             (Format::Variable, &["PW", "_x9"], &["9x", "a-b", "$X"]),
             (Format::Network, &["10.244.0.0/16", "0.0.0.0/0"], &["10.244.0.1/16", "10.244.0.0/33", "10.0.0.0", "::/0"]),
+            (Format::Ip, &["10.8.14.210", "fd00::53"], &["10.8.14", "host", "10.0.0.1:53", "10.0.0.0/8"]),
             (Format::Ipv4, &["10.8.14.210"], &["10.8.14", "::1", "host"]),
             (Format::DnsName, &["cluster.local", "k8s"], &["10.0.0.1", "a..b", "-a"]),
             (Format::HostPort, &["api.example:6443", "10.0.0.1:443", "[::1]:6443"], &["api", "api:0", "::1:80", "a:b"]),

@@ -13,9 +13,11 @@ mod held;
 mod layers;
 mod layout;
 mod name;
+mod named;
 mod tree;
 
 pub(crate) use document::oci_architecture;
 pub use held::{Blob, Image, blob_member};
 pub(crate) use layout::{ImageInput, files, names, pack};
 pub use name::{NameProblem, Reference};
+pub use named::images_named;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::flow::error::FlowError;
+use crate::flow::names::{self, Reserved};
 use crate::flow::problem::Problem;
 use crate::flow::request::{EtcdChange, EtcdCreate};
 use crate::flow::rpms;
@@ -104,7 +105,9 @@ impl Flow for Converge {
     }
 
     fn preflight(&self, scene: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
-        Ok(check_hosts(&self.request, self.known.as_ref(), scene))
+        let mut problems = names::check(&self.request.members, &Reserved::usual(), scene)?;
+        problems.extend(check_hosts(&self.request, self.known.as_ref(), scene));
+        Ok(problems)
     }
 
     fn observe(&mut self, scene: &Scene<'_>, seen: &mut Seen<'_>) -> Result<(), FlowError> {

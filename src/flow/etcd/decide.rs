@@ -53,7 +53,7 @@ fn new_member(target: &Target, seen: &Seen<'_>) -> Result<(HostId, Member), Flow
             help: Some("give it an address and a default route".to_owned()),
         });
     };
-    Ok((host, Member { name: facts.hostname.clone(), address, joining: Joining::New(String::new()) }))
+    Ok((host, Member { name: facts.hostname.to_ascii_lowercase(), address, joining: Joining::New(String::new()) }))
 }
 
 fn bootstrap(request: &EtcdCreate, seen: &Seen<'_>) -> Result<Cluster, FlowError> {

@@ -21,7 +21,7 @@ pub(crate) use client::{health, version};
 pub(crate) use config::{DATA_DIR, authority, client_keys};
 pub use converge::Converge;
 pub(crate) use plan::answers;
-pub(crate) use preflight::{is_plain_hostname, member_address};
+pub(crate) use preflight::member_address;
 pub(crate) use probe::{Found, MARK, MarkData, PROBE};
 pub use remove::Remove;
 pub use state::{CLIENT_PORT, Cluster, Joining, Member};

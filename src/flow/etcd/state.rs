@@ -28,7 +28,7 @@ pub struct Cluster {
 /// One member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// `ETCD_NAME`: the host's own name.
+    /// `ETCD_NAME`: the host's own name, lower case.
     pub name: String,
     /// The address the other members see.
     pub address: IpAddr,

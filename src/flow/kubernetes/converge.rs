@@ -11,6 +11,7 @@ use crate::deliver::Delivery;
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
 use crate::flow::job::stop_at_problems;
+use crate::flow::names;
 use crate::flow::problem::Problem;
 use crate::flow::registry::{Registries, Served};
 use crate::flow::request::{ClusterChange, ClusterCreate, ClusterSettings};
@@ -26,7 +27,7 @@ use super::images;
 use super::manifest::{self, Manifest};
 use super::plan::{Hosts, RolesPackages, make_plan, wanted_packages};
 use super::state::{Cluster, EtcdAccess, Machine, Node};
-use super::{access, dns, endpoint, kept_registry, pod_network, preflight, registries, state, version};
+use super::{access, dns, endpoint, kept_registry, pod_network, preflight, proxy_mode, registries, state, version};
 
 mod newcomers;
 mod site_settings;
@@ -58,6 +59,8 @@ pub struct Converge {
     known_registries: Registries,
     /// What nodes are to know of them.
     served: Vec<Served>,
+    /// Another operation of the job brings a registry.
+    registry_comes: bool,
     after: Option<Cluster>,
 }
 
@@ -79,6 +82,12 @@ impl Converge {
     pub fn refresh(hosts: Vec<Target>, reason: &'static str) -> Self {
         let none = Self::new(Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self { refresh: hosts, reason: Some(reason), ..none }
+    }
+
+    /// Where another operation of the job may bring a registry.
+    #[must_use]
+    pub fn beside_registry(self, comes: bool) -> Self {
+        Self { registry_comes: comes, ..self }
     }
 
     /// With these hosts of it too.
@@ -112,6 +121,7 @@ impl Converge {
             own_etcd: None,
             known_registries: Registries::default(),
             served: Vec::new(),
+            registry_comes: false,
             after: None,
         }
     }
@@ -135,6 +145,8 @@ impl Converge {
             balanced: false,
             standing: false,
             dns: None,
+            had_stub_domains: false,
+            kube_proxy_mode: None,
             images: BTreeSet::new(),
             control_plane: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -152,6 +164,9 @@ impl Converge {
             cluster.settings.registry_mirrors.clone_from(&settings.registry_mirrors);
             cluster.settings.insecure_registries.clone_from(&settings.insecure_registries);
             cluster.settings.keep_registry = settings.keep_registry;
+            let is_none = cluster.settings.stub_domains.is_empty() && settings.stub_domains.is_empty();
+            cluster.had_stub_domains |= !is_none;
+            cluster.settings.stub_domains.clone_from(&settings.stub_domains);
             Self::set_components(&mut cluster, settings);
         }
         let unknown = |host: &str| Machine { name: host.to_owned(), address: Ipv4Addr::UNSPECIFIED.into() };
@@ -178,10 +193,14 @@ impl Converge {
                 cluster.etcd = access::first(&self.etcd, own_etcd, &seen.environment.name)?;
                 let facts = self.facts(&seen.facts);
                 let facts = facts.iter().map(|(_, facts)| *facts);
+                let all = facts.clone();
                 let key = self.rules(seen.bundle).key_package();
                 cluster.version =
                     version::of(key, &self.control_plane_packages, seen.bundle, facts).unwrap_or_default();
                 cluster.minor = version::minor(&cluster.version).unwrap_or_else(state::today);
+                if self.rules(seen.bundle).runs_control_plane() {
+                    cluster.kube_proxy_mode = Some(proxy_mode::choose(all, cluster.minor).to_owned());
+                }
                 // Without a bundle the version is known from the hosts only.
                 self.rules(seen.bundle).check_components(&cluster.settings.components, Some(cluster.minor))?;
             }
@@ -297,6 +316,7 @@ impl Flow for Converge {
         }
         self.choose_packages(bundle)?;
         let mut problems = self.check_components(bundle)?;
+        problems.extend(self.check_manifests(&network, bundle)?);
         let outline = self.outline(self.before.as_ref(), bundle);
         if outline.settings.keep_registry {
             kept_registry::check(&outline)?;
@@ -332,11 +352,13 @@ impl Flow for Converge {
         problems.extend(self.check_version(version.as_deref(), minor, scene));
         problems.extend(version::differing(key, packages, scene.bundle, facts.iter().copied()));
         let cluster = self.outline(self.before.as_ref(), scene.bundle);
+        problems.extend(names::check(&self.targets(), &preflight::reserved(&cluster), scene)?);
         problems.extend(preflight::check_address(&self.targets(), &cluster, scene));
         problems.extend(self.check_space(scene));
         problems.extend(self.check_kept_registry(scene));
+        problems.extend(self.check_proxy_mode(&cluster, minor, &facts));
+        problems.extend(self.check_ways(scene));
         problems.extend(self.check_newcomers(scene));
-        problems.extend(self.before.iter().flat_map(|known| preflight::check_taken(&self.targets(), known, scene)));
         Ok(problems)
     }
 

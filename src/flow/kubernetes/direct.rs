@@ -8,6 +8,11 @@ use super::options::since;
 use super::pod_network::PodNetwork;
 use super::state::{Cluster, Node};
 
+/// Its configuration in `/etc/cni/net.d`.
+pub(super) const CNI_FILE: &str = "10-sunshine.conflist";
+/// The same for a kubelet that reads no lists of plugins.
+const OLD_CNI_FILE: &str = "10-sunshine.conf";
+
 pub(super) struct Direct;
 
 impl PodNetwork for Direct {
@@ -17,16 +22,28 @@ impl PodNetwork for Direct {
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let Some(node) = on.node() else { return Vec::new() };
-        vec![on.step("cni.configure", "configure the pods' bridge", files(on.cluster, node))]
+        let files = files(on.cluster, node, on.facts.route_mtu);
+        vec![on.step("cni.configure", "configure the pods' bridge", files)]
     }
 }
 
-/// The CNI configuration of a node (CNI plugins, "bridge", "portmap").
-pub(super) fn files(cluster: &Cluster, node: &Node) -> Files {
-    if cluster.minor < since::PLUGIN_LISTS {
-        return one_plugin(cluster, node);
-    }
-    let config = serde_json::json!({
+/// What an interface sends when nobody has said another; the kernel's own choice for a bridge, too.
+const USUAL_MTU: u32 = 1500;
+
+/// The CNI configuration of a node (CNI plugins, "bridge", "portmap"). Packets between nodes are routed as they are, so pods send
+/// none that is longer than those of the host's own interface.
+pub(super) fn files(cluster: &Cluster, node: &Node, mtu: Option<u32>) -> Files {
+    let mtu = mtu.filter(|mtu| *mtu != USUAL_MTU);
+    let (path, config) = if cluster.minor < since::PLUGIN_LISTS {
+        (OLD_CNI_FILE, one_plugin(cluster, node, mtu))
+    } else {
+        (CNI_FILE, plugins(cluster, node, mtu))
+    };
+    Files(vec![FileSpec::text(format!("/etc/cni/net.d/{path}"), format!("{config:#}\n"))])
+}
+
+fn plugins(cluster: &Cluster, node: &Node, mtu: Option<u32>) -> serde_json::Value {
+    let mut config = serde_json::json!({
         "cniVersion": "0.3.1",
         "name": "sunshine",
         "plugins": [
@@ -44,13 +61,16 @@ pub(super) fn files(cluster: &Cluster, node: &Node) -> Files {
             {"type": "portmap", "capabilities": {"portMappings": true}},
         ],
     });
-    Files(vec![FileSpec::text("/etc/cni/net.d/10-sunshine.conflist", format!("{config:#}\n"))])
+    if let Some(mtu) = mtu {
+        config["plugins"][0]["mtu"] = mtu.into();
+    }
+    config
 }
 
 /// The same for a kubelet that reads no lists of plugins, in the version of CNI that it reads: without the host ports of containers,
 /// of which it tells no plugin.
-fn one_plugin(cluster: &Cluster, node: &Node) -> Files {
-    let config = serde_json::json!({
+fn one_plugin(cluster: &Cluster, node: &Node, mtu: Option<u32>) -> serde_json::Value {
+    let mut config = serde_json::json!({
         "cniVersion": "0.2.0",
         "name": "sunshine",
         "type": "bridge",
@@ -63,5 +83,32 @@ fn one_plugin(cluster: &Cluster, node: &Node) -> Files {
             "routes": [{"dst": "0.0.0.0/0"}],
         },
     });
-    Files(vec![FileSpec::text("/etc/cni/net.d/10-sunshine.conf", format!("{config:#}\n"))])
+    if let Some(mtu) = mtu {
+        config["mtu"] = mtu.into();
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(mtu: Option<u32>) -> serde_json::Value {
+        let node = serde_json::json!({"name": "host1", "address": "10.0.0.1", "subnet": 0});
+        let cluster: Cluster = serde_json::from_value(serde_json::json!({
+            "settings": {}, "network": "direct", "etcd": {"endpoints": [], "tls": false}, "control_plane": {},
+            "workers": {"10.0.0.1": node},
+        }))
+        .unwrap();
+        plugins(&cluster, &cluster.workers["10.0.0.1"], mtu.filter(|mtu| *mtu != USUAL_MTU))
+    }
+
+    #[test]
+    fn pods_send_what_the_host_s_interface_sends() {
+        let mtu = |config: &serde_json::Value| config["plugins"][0]["mtu"].as_u64();
+        assert_eq!(mtu(&with(Some(8951))), Some(8951));
+        assert_eq!(mtu(&with(Some(1450))), Some(1450));
+        assert_eq!(mtu(&with(Some(1500))), None, "the file of a usual interface stays what it was");
+        assert_eq!(with(None), with(Some(1500)));
+    }
 }

@@ -10,6 +10,7 @@ use crate::host::Command;
 use crate::plan::{Check, Cx, Step, StepError, Work};
 
 use super::component::{Component, On};
+use super::corefile::{self, StubDomains};
 use super::options::since;
 use super::{endpoint, nameserver};
 
@@ -33,6 +34,13 @@ impl Manifest {
             Ok(text) => Self { name: self.name.clone(), content: nameserver::without_forward(text).into_bytes() },
             Err(_) => self.clone(),
         }
+    }
+
+    /// For a cluster that forwards domains of the site. One whose Corefile cannot have them has been refused.
+    fn with_stub_domains(self, domains: &StubDomains) -> Self {
+        let text = std::str::from_utf8(&self.content).ok().and_then(|text| corefile::in_manifest(text, domains).ok());
+        let content = text.map_or_else(|| self.content.clone(), String::into_bytes);
+        Self { content, ..self }
     }
 
     pub(super) fn content(&self) -> &[u8] {
@@ -77,6 +85,7 @@ impl Component for Manifests {
         let server = on.control_plane().map_or_else(String::new, endpoint::of_machine);
         let apply = |manifest: &Manifest| {
             let manifest = if on.facts.without_nameserver { manifest.without_forward() } else { manifest.clone() };
+            let manifest = manifest.with_stub_domains(&on.cluster.settings.stub_domains);
             let title = format!("apply {} of the bundle", manifest.name);
             let apply = Apply { manifest, server: server.clone(), diff: on.cluster.minor >= since::DIFF };
             let step = on.step(&format!("apply.{}", apply.manifest.name), title, apply).weight(2);

@@ -53,11 +53,11 @@ struct Corefile {
     server: String,
 }
 
-/// `$1` server.
-const LOOK: &str = r#"export HOME=/run/sunshine-installer
+/// CoreDNS' configuration as it is in the cluster; `$1` server.
+pub(super) const LOOK: &str = r#"export HOME=/run/sunshine-installer
 kubectl --kubeconfig /root/.kube/config --server "$1" --request-timeout=10s -n kube-system \
   get configmap coredns -o 'jsonpath={.data.Corefile}' 2>/dev/null"#;
-const COREDNS: &str = "/api/v1/namespaces/kube-system/configmaps/coredns";
+pub(super) const COREDNS: &str = "/api/v1/namespaces/kube-system/configmaps/coredns";
 
 impl Corefile {
     /// The configuration as it is to be; None where it is that already, or is the site's own.

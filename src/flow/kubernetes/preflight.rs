@@ -1,12 +1,11 @@
 //! What stands in the way of a cluster, found before anything changes.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use payload::Bundle;
 
 use crate::flow::error::FlowError;
-use crate::flow::etcd;
+use crate::flow::names::Reserved;
 use crate::flow::problem::Problem;
 use crate::flow::request::{ClusterSettings, Network};
 use crate::flow::rpms;
@@ -112,7 +111,7 @@ pub(super) fn check_hosts(
     scene: &Scene<'_>,
 ) -> Vec<Problem> {
     let hosts: Vec<&RunHost> = targets.iter().filter_map(|t| scene.hosts.get(&t.id())).collect();
-    let mut problems = check_names(&hosts);
+    let mut problems = Vec::new();
     for host in &hosts {
         problems.extend(check_networks(host, settings));
         problems.extend(check_cgroup(host, minor));
@@ -127,47 +126,24 @@ pub(super) fn check_hosts(
     problems
 }
 
-/// A name that another host of the cluster has already.
-pub(super) fn check_taken(targets: &[Target], known: &Cluster, scene: &Scene<'_>) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for host in targets.iter().filter_map(|t| scene.hosts.get(&t.id())) {
-        let name = host.facts.hostname.to_ascii_lowercase();
-        let control_plane = known.control_plane.iter().map(|(h, m)| (h, &m.name));
-        let mut all = control_plane.chain(known.workers.iter().map(|(h, n)| (h, &n.machine.name)));
-        if let Some((other, _)) = all.find(|(other, taken)| *other != host.host.name() && **taken == name) {
-            let text = format!("its hostname {name} is that of {other}, which is in the cluster");
-            problems.push(Problem::error(
-                host.host.name(),
-                text,
-                "give it a name of its own: hostnamectl set-hostname NAME",
-            ));
-        }
+/// What no host may call itself in this cluster.
+pub(super) fn reserved(cluster: &Cluster) -> Reserved {
+    let settings = &cluster.settings;
+    let endpoint = settings.api_endpoint.as_deref().map(|endpoint| endpoint.rsplit_once(':').map_or(endpoint, |e| e.0));
+    let api = endpoint.into_iter().chain(settings.api_vip.as_deref());
+    Reserved {
+        domain: settings.cluster_domain.clone(),
+        api: api.map(|name| name.trim_matches(['[', ']']).to_owned()).collect(),
+        control_plane: cluster.control_plane.keys().cloned().collect(),
     }
-    problems
-}
-
-fn check_names(hosts: &[&RunHost]) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
-    for host in hosts {
-        let name = host.facts.hostname.to_ascii_lowercase();
-        let help = "give it a name of its own: hostnamectl set-hostname NAME";
-        if !etcd::is_plain_hostname(&name) {
-            let text = format!("its hostname is {name:?}, which cannot be a node's name");
-            problems.push(Problem::error(host.host.name(), text, help));
-        } else if let Some(other) = seen.insert(name.clone(), host.host.name()) {
-            let text = format!("has the same hostname as {other}: {name}");
-            problems.push(Problem::error(host.host.name(), text, help));
-        }
-    }
-    problems
 }
 
 fn check_networks(host: &RunHost, settings: &ClusterSettings) -> Vec<Problem> {
-    let own = host.facts.addresses.iter().filter_map(|ip| match ip {
-        IpAddr::V4(ip) => Some(*ip),
-        IpAddr::V6(_) => None,
-    });
+    let facts = &host.facts;
+    let of_route = facts.route_address.filter(|ip| !facts.addresses.contains(ip));
+    // What an earlier cluster left is told by `leftovers`.
+    let left = |ip: &Ipv4Addr| facts.pod_interfaces.iter().any(|i| i.address.is_some_and(|(own, _)| own == *ip));
+    let own = facts.addresses.iter().copied().chain(of_route).filter_map(ipv4).filter(|ip| !left(ip));
     let networks = [("pod", &settings.pod_cidr), ("service", &settings.service_cidr)];
     let mut problems = Vec::new();
     for address in own {

@@ -37,12 +37,18 @@ pub struct Cluster {
     /// Every node reaches the API by a haproxy of its own.
     #[serde(default)]
     pub balanced: bool,
+    /// How kube-proxy works, where kubeadm is told: `iptables` or `nftables`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kube_proxy_mode: Option<String>,
     /// Its API has answered; from now on control plane nodes join it, or are restarted, one after another.
     #[serde(default)]
     pub standing: bool,
     /// Where pods ask for names: the DNS service that an addon of the bundle brought.
     #[serde(default)]
     pub dns: Option<Ipv4Addr>,
+    /// CoreDNS has been told of domains of the site, now or before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub had_stub_domains: bool,
     /// Full names of the images that a bundle brought: every host that runs pods has those that it needs
     /// ([`Cluster::images_of`]).
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -106,6 +112,7 @@ impl Cluster {
             control_plane: others.map(|(host, machine)| (host.clone(), machine.clone())).collect(),
             workers: BTreeMap::new(),
             images: BTreeSet::new(),
+            kube_proxy_mode: None,
             ..*self
         }
     }

@@ -194,6 +194,12 @@ pub(super) fn firewalld(facts: &mut Facts) {
     facts.units.insert("firewalld".into(), active);
 }
 
+/// NetworkManager is installed.
+pub(super) fn network_manager(facts: &mut Facts) {
+    let evr = Evr { epoch: 1, version: "1.48.10".into(), release: "2.el9".into() };
+    facts.packages.insert("NetworkManager".into(), evr);
+}
+
 /// The distribution server is installed.
 pub(super) fn has_distribution(facts: &mut Facts) {
     let evr = Evr { epoch: 0, version: "3.1.2".into(), release: "1".into() };

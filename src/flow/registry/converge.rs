@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
+use crate::flow::names::{self, Reserved};
 use crate::flow::problem::Problem;
 use crate::flow::request::RegistryCreate;
 use crate::flow::rpms;
@@ -173,7 +174,9 @@ impl Flow for Converge {
     fn preflight(&self, scene: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
         let ids = self.ids();
         let hosts = ids.iter().filter_map(|host| scene.hosts.get(host));
-        Ok(hosts.flat_map(|host| self.check_host(host, scene)).collect())
+        let mut problems = names::check(&self.hosts, &Reserved::usual(), scene)?;
+        problems.extend(hosts.flat_map(|host| self.check_host(host, scene)));
+        Ok(problems)
     }
 
     /// Operations that run after this one look for conflicts with the registry on their hosts.

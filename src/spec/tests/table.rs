@@ -43,6 +43,9 @@ fn full() -> ClusterFile {
             registry_mirrors: list(),
             insecure_registries: list(),
             keep_registry: Some(true),
+            dns: Some(DnsFields {
+                stub_domains: [("a.example".to_owned(), vec!["10.0.0.53".parse().unwrap()])].into(),
+            }),
             control_plane_rpms: list(),
             worker_rpms: list(),
             external_etcd: list(),
@@ -88,6 +91,7 @@ fn the_table_has_the_fields_of_the_types_and_no_other() {
             Kind::Text(_) => assert!(json.is_string(), "{path}"),
             Kind::Integer { .. } => assert!(json.is_u64(), "{path}"),
             Kind::Switch => assert!(json.is_boolean(), "{path}"),
+            Kind::Entries { of, .. } => json.as_object().unwrap().values().for_each(|value| agree(value, of, path)),
             Kind::Options | Kind::Free => assert!(json.is_object(), "{path}"),
             Kind::Paths => assert!(json.is_array(), "{path}"),
         }

@@ -3,11 +3,12 @@
 use payload::Bundle;
 
 use super::super::state::Cluster;
-use super::super::version;
+use super::super::{proxy_mode, version};
 use super::Converge;
 use crate::flow::error::FlowError;
 use crate::flow::problem::Problem;
 use crate::flow::request::ClusterSettings;
+use crate::host::{Facts, HostId};
 
 impl Converge {
     /// Until a cluster stands the site may set what it likes: a wrong option is the reason why some never do. Secrets that have
@@ -18,6 +19,20 @@ impl Converge {
             cluster.settings.components.clone_from(&settings.components);
             cluster.settings.components.encrypt_secrets |= encrypted;
         }
+    }
+
+    /// Hosts that run pods and on which kube-proxy cannot work as the site says, or as it is chosen. `minor`: 1.MINOR of Kubernetes.
+    pub(super) fn check_proxy_mode(&self, cluster: &Cluster, minor: u32, hosts: &[(&HostId, &Facts)]) -> Vec<Problem> {
+        let pods = cluster.pod_hosts();
+        let hosts = || hosts.iter().copied().filter(|(host, _)| pods.contains(host));
+        let by_site = cluster.settings.components.kube_proxy.get("mode").and_then(|mode| mode.as_str());
+        let mode = match (by_site, &self.before) {
+            (Some(mode), _) => mode,
+            _ if !cluster.distribution.rules().runs_control_plane() => "iptables",
+            (None, None) => proxy_mode::choose(hosts().map(|(_, facts)| facts), minor),
+            (None, Some(known)) => known.kube_proxy_mode.as_deref().unwrap_or_else(|| proxy_mode::of_earlier(minor)),
+        };
+        proxy_mode::check(mode, hosts())
     }
 
     /// What of the site's settings is not followed.

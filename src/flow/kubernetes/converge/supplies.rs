@@ -1,16 +1,63 @@
 //! What a run brings of images and registries: whether hosts have the space for them, and which registries nodes know.
 
+use payload::Bundle;
+
 use super::super::plan::Hosts;
 use super::super::state::Cluster;
-use super::super::{images, kept_registry, registries, runtime};
+use super::super::{images, kept_registry, manifest_check, registries, runtime, stub_domains};
 use super::Converge;
+use crate::flow::error::FlowError;
 use crate::flow::problem::Problem;
+use crate::flow::request::Network;
 use crate::flow::scene::{Scene, Seen};
 use crate::host::HostId;
 use crate::plan::RunHost;
 use crate::resource::{Files, Store};
 
 impl Converge {
+    /// What manifests of the bundle need and are for. A cluster that stands may have images of an earlier bundle.
+    pub(super) fn check_manifests(
+        &self,
+        network: &Network,
+        bundle: Option<&Bundle>,
+    ) -> Result<Vec<Problem>, FlowError> {
+        // Only a control plane node of this run applies them.
+        if self.control_plane.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut problems = Vec::new();
+        let settings = self.settings();
+        if let (Network::Manifest(_), Some(manifest)) = (network, self.manifests.first()) {
+            match &self.before {
+                None => manifest_check::check_network(manifest, &settings.pod_cidr)?,
+                Some(_) => {
+                    let other = manifest_check::other_network(manifest, &settings.pod_cidr);
+                    let help = "take a bundle whose manifest has the cluster's network";
+                    problems.extend(other.map(|text| Problem::warning(None, text, Some(help.to_owned()))));
+                }
+            }
+        }
+        let asked = self.settings.as_ref().unwrap_or(&settings);
+        // Without a bundle at hand what an earlier one brought stays as it is.
+        let is_kept = self.manifests.is_empty()
+            && self.before.as_ref().is_some_and(|known| known.settings.stub_domains == asked.stub_domains);
+        let is_addon = !self.distribution(bundle).rules().runs_control_plane();
+        if is_addon && !is_kept {
+            stub_domains::check_addons(&self.manifests, &asked.stub_domains)?;
+        }
+        let registries = &self.known_registries;
+        let elsewhere = self.before.as_ref().is_some_and(|known| known.standing)
+            || self.registry_comes
+            || registries.own.is_some()
+            || registries.site.is_some()
+            || !asked.registry_mirrors.is_empty()
+            || !asked.insecure_registries.is_empty();
+        let mut there = images::names(&self.images);
+        there.extend(self.before.iter().flat_map(|known| known.images.iter().cloned()));
+        problems.extend(manifest_check::check_images(&self.manifests, &there, elsewhere)?);
+        Ok(problems)
+    }
+
     /// Hosts of this run that will run pods and whose disks are too small for the images.
     pub(super) fn check_space(&self, scene: &Scene<'_>) -> Vec<Problem> {
         // Which file system another folder is on has not been asked.

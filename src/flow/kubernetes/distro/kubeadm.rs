@@ -29,11 +29,13 @@ use super::super::kubeadm::{
 use super::super::kubelet::NodePorts;
 use super::super::manifest::{Manifest, Manifests};
 use super::super::nameserver::{ForwardsNothing, NoNameserver};
+use super::super::network_manager::NetworkManager;
 use super::super::pod_network::NetworkFolders;
 use super::super::prepare::Kernel;
 use super::super::registries::Registries;
 use super::super::runtime::NodeRuntime;
 use super::super::state::{Cluster, parse_cidr};
+use super::super::stub_domains::SiteDomains;
 use super::Rules;
 
 pub(super) const PACKAGE: &str = "kubeadm";
@@ -45,11 +47,12 @@ const PATCHES: u32 = 22;
 pub(super) struct Kubeadm;
 
 /// Images come before kubeadm, which would pull them, and the balancer, by which it asks the API.
-const COMPONENTS: [&dyn Component; 29] = [
+const COMPONENTS: [&dyn Component; 31] = [
     &Clock,
     &PackageHold,
     &Kernel,
     &ApiPort,
+    &NetworkManager,
     &NodePorts,
     &NetworkFolders,
     &Registries,
@@ -71,6 +74,7 @@ const COMPONENTS: [&dyn Component; 29] = [
     &Published,
     &HeldAddress::Joins,
     &Manifests,
+    &SiteDomains,
     &NodeReady,
     &DnsAnswers,
     &PublishedByApi,

@@ -24,6 +24,7 @@ use super::super::kept_registry::KeptRegistry;
 use super::super::kubelet::{KubeProxy, Kubelet, NodePorts, Ready};
 use super::super::manifest::{Manifest, Manifests};
 use super::super::nameserver::NoNameserver;
+use super::super::network_manager::NetworkManager;
 use super::super::options::{self, since};
 use super::super::pod_network::{NetworkFolders, NodeNetwork};
 use super::super::prepare::Kernel;
@@ -38,7 +39,7 @@ pub(super) const PACKAGE: &str = "kubernetes-master";
 pub(super) struct Systemd;
 
 /// The network comes before the runtime: containerd makes the CNI folder on its own, and only what we make is recorded.
-const COMPONENTS: [&dyn Component; 22] = [
+const COMPONENTS: [&dyn Component; 23] = [
     &Clock,
     &PackageHold,
     &ControlPlane,
@@ -46,6 +47,7 @@ const COMPONENTS: [&dyn Component; 22] = [
     &Published,
     &Manifests,
     &Kernel,
+    &NetworkManager,
     &NodePorts,
     &NodeNetwork,
     &NetworkFolders,

@@ -11,7 +11,7 @@ use crate::flow::request::ClusterSettings;
 use super::super::component::On;
 use super::super::nameserver::RESOLV_CONF;
 use super::super::state::{API_PORT, Cluster, Machine};
-use super::super::{endpoint, version};
+use super::super::{endpoint, proxy_mode, version};
 use super::files::{ETCD_CA, ETCD_CERT, ETCD_KEY, KUBELET_CERT, KUBELET_KEY};
 use super::{SOCKET, site};
 
@@ -80,7 +80,7 @@ pub(super) fn init(on: &On<'_>, machine: &Machine) -> String {
     });
     let kube_proxy = json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
-        "mode": if on.cluster.minor >= 33 { "nftables" } else { "iptables" },
+        "mode": on.cluster.kube_proxy_mode.as_deref().unwrap_or_else(|| proxy_mode::of_earlier(on.cluster.minor)),
         // The host's own limit stays: kube-proxy cannot set it everywhere, and ends when it cannot.
         "conntrack": {"maxPerCore": 0, "min": 0},
     });
@@ -230,6 +230,18 @@ mod tests {
         let join = |on: &On<'_>| format!("{:#}", join(on, &on.cluster.workers.values().next().unwrap().machine));
         insta::assert_snapshot!("kubeadm_join_36", with(36, 2, join));
     }
+
+    #[test]
+    fn kube_proxy_works_as_it_was_chosen_for_the_cluster() {
+        let of = |on: &On<'_>| {
+            let cluster = Cluster { kube_proxy_mode: Some("iptables".to_owned()), ..on.cluster.clone() };
+            init(&On { cluster: &cluster, ..*on }, on.control_plane().unwrap())
+        };
+        assert!(with(36, 2, of).contains(r#""mode": "iptables""#));
+        let ipvs = json!({"components": {"kube_proxy": {"mode": "ipvs"}}});
+        assert!(with_settings(36, 2, &ipvs, of).contains(r#""mode": "ipvs""#));
+    }
+
     #[test]
     fn what_the_site_sets_is_merged_and_what_would_do_harm_is_not() {
         let of = |on: &On<'_>| init(on, on.control_plane().unwrap());

@@ -58,7 +58,7 @@ pub(super) fn files(cluster: &Cluster, facts: &Facts) -> BTreeMap<String, String
     let on = On { cluster, host, facts, keys, supply, waits: &waits, list: &list, publishes: false };
     let network = match cluster.network {
         Network::Flannel => flannel::files(cluster, keys, None),
-        Network::Direct => direct::files(cluster, node),
+        Network::Direct => direct::files(cluster, node, None),
         _ => Files(Vec::new()),
     };
     let mut all = BTreeMap::new();
