@@ -64,7 +64,7 @@ fn etcd_killed_at_any_step_is_completed_by_the_same_line() {
     let lab = Lab::up(3);
     let hosts = targets(&lab);
     let steps = steps_of_a_run(&site, &lab, &contract_line(&hosts, &["--environment", "whole"]));
-    assert_eq!(steps.len(), 16, "five steps on each of three hosts, and the certificates: {steps:?}");
+    assert_eq!(steps.len(), 19, "six steps on each of three hosts, and the certificates: {steps:?}");
     let mut chosen: Vec<&String> = steps.iter().collect();
     chosen.shuffle(&mut seeded());
     // What costs a package transaction is always among them.
