@@ -19,7 +19,10 @@ if [ -s "/lib/modules/$1/modules.dep" ]; then
 fi
 read -r name </proc/sys/kernel/hostname && say hostname "$name"
 [ -r /etc/machine-id ] && { read -r id || [ -n "$id" ]; } </etc/machine-id && say machine "$id"
+links=
 if has ip; then
+  # Each link and its MTU. A container may show the links of another network in /sys.
+  links=$(ip -o link 2>/dev/null | awk '{sub(/(@.*)?:$/, "", $2); for (i = 3; i < NF; i++) if ($i == "mtu") print $2 " " $(i + 1)}')
   ip -o addr show scope global 2>/dev/null | while read -r _ _ family address _; do
     case $family in inet|inet6) say address "${address%%/*}";; esac
   done
@@ -31,14 +34,14 @@ if has ip; then
   while [ $# -gt 1 ]; do
     case $1 in
     src) say route "$2";;
-    dev) say interface "$2"; { read -r mtu <"/sys/class/net/$2/mtu" && say mtu "$mtu"; } 2>/dev/null;;
+    dev) say interface "$2"; mtu=$(printf '%s\n' "$links" | sed -n "s/^$2 //p"); [ -z "$mtu" ] || say mtu "$mtu";;
     esac
     shift
   done
 fi
 # What networks of pods make. A name in a package is the system's own.
 for l in cni0 flannel.1 cbr0 weave vxlan.calico cilium_host; do
-  [ -e "/sys/class/net/$l" ] || continue
+  printf '%s\n' "$links" | grep -q "^$l " || continue
   say pods "$l $(ip -o -4 addr show dev "$l" 2>/dev/null | { read -r _ _ _ address _; printf %s "$address"; })"
 done
 for f in /etc/cni/net.d/*; do
