@@ -240,6 +240,8 @@ plans! {
         [cluster(&[1], &[2], ClusterSettings { keep_registry: true, runtime: Runtime::Containerd, ..usual() })];
     cluster_of_kubeadm_without_a_network: Site::new(1).etcd([1], true).bundle(&KUBEADM, &[], &[]),
         [cluster(&[1], &[1], usual())];
+    cluster_of_kubeadm_with_flannel_by_name: Site::new(1).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL),
+        [cluster(&[1], &[1], ClusterSettings { network: Network::Flannel, ..usual() })];
     cluster_of_kubeadm_with_two_control_planes: Site::new(2).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL),
         [cluster(&[1, 2], &[1], usual())];
     cluster_of_kubeadm_with_endpoint: Site::new(3).etcd([1], true).bundle(&KUBEADM, &["registry.k8s.io/pause:3.10.2"], &FLANNEL),

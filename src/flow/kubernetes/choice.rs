@@ -13,7 +13,7 @@ use crate::packages::Wanted;
 
 use super::converge::Converge;
 use super::distro::{Distribution, Rules};
-use super::{cluster_sync, runtime, version};
+use super::{cluster_sync, flannel, manifest, runtime, version};
 
 impl Converge {
     /// Whose packages the cluster is made of: once it is there, those that it was made of.
@@ -32,8 +32,20 @@ impl Converge {
         match (&self.before, self.settings().network) {
             (Some(known), _) => known.network.clone(),
             (None, Network::Auto) => self.rules(bundle).default_network(bundle),
+            (None, Network::Flannel) => self.flannel(bundle),
             (None, asked) => asked,
         }
+    }
+
+    /// A name for both: the package, or the manifest of that name. With kubeadm's packages there is only the latter.
+    fn flannel(&self, bundle: Option<&Bundle>) -> Network {
+        let name = flannel::PACKAGE;
+        let is_package = !self.rules(bundle).runs_control_plane() && rpms::in_bundle(bundle, name);
+        let mut members = bundle.into_iter().flat_map(|bundle| &bundle.manifest().members);
+        if !is_package && members.any(|member| manifest::is_network(member, name)) {
+            return Network::Manifest(name.to_owned());
+        }
+        Network::Flannel
     }
 
     pub(super) fn choose_packages(&mut self, bundle: Option<&Bundle>) -> Result<(), FlowError> {

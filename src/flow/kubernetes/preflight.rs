@@ -14,9 +14,9 @@ use crate::host::{HostId, Listening, Target};
 use crate::plan::RunHost;
 
 use super::endpoint::LOCAL_PORT;
-use super::manifest;
 use super::options::since;
 use super::state::{API_PORT, Cluster, overlap, parse_cidr};
+use super::{flannel, manifest};
 
 /// What can be said without a host.
 pub(super) fn check_request(
@@ -38,19 +38,21 @@ pub(super) fn check_request(
     if let Some(vip) = settings.api_vip.as_ref().filter(|vip| vip.parse::<Ipv4Addr>().is_err()) {
         return Err(FlowError::request(format!("--api-vip: {vip:?} is no IPv4 address")));
     }
+    let has_manifest = |name: &str| {
+        let mut members = bundle.into_iter().flat_map(|bundle| &bundle.manifest().members);
+        members.any(|member| manifest::is_network(member, name))
+    };
     match &settings.network {
-        Network::Manifest(name)
-            if !bundle.is_some_and(|b| b.manifest().members.iter().any(|m| manifest::is_network(m, name))) =>
-        {
+        Network::Manifest(name) if !has_manifest(name) => {
             return Err(FlowError::request_with_help(
                 format!("-cni {name}: no network manifest of that name is in the bundle"),
                 "use direct or flannel, or build the bundle with --manifest NAME=FILE",
             ));
         }
-        Network::Flannel if !rpms::in_bundle(bundle, "flannel") => {
+        Network::Flannel if !rpms::in_bundle(bundle, flannel::PACKAGE) && !has_manifest(flannel::PACKAGE) => {
             return Err(FlowError::request_with_help(
-                "-cni flannel: the bundle has no flannel package",
-                "use direct, or put flannel's rpm into the bundle: `bundle repack --add FILE`",
+                "-cni flannel: the bundle has neither the package flannel nor a network manifest of that name",
+                "use direct, or put one of them into the bundle: `bundle repack --add FILE`, `--manifest flannel=FILE`",
             ));
         }
         _ => {}
