@@ -30,6 +30,7 @@ use super::state::{Cluster, EtcdAccess, Machine, Node};
 use super::{access, dns, endpoint, kept_registry, pod_network, preflight, proxy_mode, registries, state, version};
 
 mod newcomers;
+mod places;
 mod site_settings;
 mod supplies;
 mod versions;
@@ -219,19 +220,6 @@ impl Converge {
         Ok(cluster)
     }
 
-    /// Names and addresses of this run's hosts, as they answered.
-    fn place(&self, cluster: &mut Cluster, seen: &Seen<'_>) -> Result<(), FlowError> {
-        for target in &self.control_plane {
-            cluster.control_plane.insert(target.id(), machine(target, seen)?);
-        }
-        for target in &self.workers {
-            if let Some(node) = cluster.workers.get_mut(&target.id()) {
-                node.machine = machine(target, seen)?;
-            }
-        }
-        Ok(())
-    }
-
     /// The hosts of this run by their roles: what a host was before this run it stays.
     fn hosts(&self) -> Hosts {
         let names = |targets: &[Target]| -> BTreeSet<HostId> { targets.iter().map(Target::id).collect() };
@@ -260,19 +248,6 @@ impl Converge {
 
     fn supply<'a>(&'a self, bundle: Option<&'a Bundle>, delivery: &'a Delivery) -> Supply<'a> {
         Supply { bundle, images: &self.images, manifests: &self.manifests, delivery, registries: &self.served }
-    }
-}
-
-fn machine(target: &Target, seen: &Seen<'_>) -> Result<Machine, FlowError> {
-    let host = target.id();
-    let facts = seen.facts.get(&host).copied();
-    let address = facts.and_then(|f| etcd::member_address(target, f)).filter(|ip| preflight::ipv4(*ip).is_some());
-    match (facts, address) {
-        (Some(facts), Some(address)) => Ok(Machine { name: facts.hostname.to_ascii_lowercase(), address }),
-        _ => Err(FlowError::Failed {
-            error: format!("{host} has no IPv4 address that the others could reach"),
-            help: Some("give it an address and a default route".to_owned()),
-        }),
     }
 }
 
