@@ -1,5 +1,7 @@
 //! The `direct` network: a bridge on every node, and routes between the nodes that the cluster-sync service keeps.
 
+use serde_json::{Value, json};
+
 use crate::plan::Step;
 use crate::resource::{FileSpec, Files};
 
@@ -42,60 +44,47 @@ pub(super) fn files(cluster: &Cluster, node: &Node, mtu: Option<u32>) -> Files {
     Files(vec![FileSpec::text(format!("/etc/cni/net.d/{path}"), format!("{config:#}\n"))])
 }
 
-fn plugins(cluster: &Cluster, node: &Node, mtu: Option<u32>) -> serde_json::Value {
-    let mut config = serde_json::json!({
+fn plugins(cluster: &Cluster, node: &Node, mtu: Option<u32>) -> Value {
+    let ranges = json!([[{"subnet": cluster.pod_subnet(node)}]]);
+    json!({
         "cniVersion": "0.3.1",
         "name": "sunshine",
-        "plugins": [
-            {
-                "type": "bridge",
-                "bridge": "cni0",
-                "isGateway": true,
-                "hairpinMode": true,
-                "ipam": {
-                    "type": "host-local",
-                    "ranges": [[{"subnet": cluster.pod_subnet(node)}]],
-                    "routes": [{"dst": "0.0.0.0/0"}],
-                },
-            },
-            {"type": "portmap", "capabilities": {"portMappings": true}},
-        ],
-    });
-    if let Some(mtu) = mtu {
-        config["plugins"][0]["mtu"] = mtu.into();
-    }
-    config
+        "plugins": [bridge("ranges", ranges, mtu), {"type": "portmap", "capabilities": {"portMappings": true}}],
+    })
 }
 
 /// The same for a kubelet that reads no lists of plugins, in the version of CNI that it reads: without the host ports of containers,
 /// of which it tells no plugin.
-fn one_plugin(cluster: &Cluster, node: &Node, mtu: Option<u32>) -> serde_json::Value {
-    let mut config = serde_json::json!({
-        "cniVersion": "0.2.0",
-        "name": "sunshine",
+fn one_plugin(cluster: &Cluster, node: &Node, mtu: Option<u32>) -> Value {
+    let mut config = bridge("subnet", cluster.pod_subnet(node).into(), mtu);
+    config["cniVersion"] = "0.2.0".into();
+    config["name"] = "sunshine".into();
+    config
+}
+
+/// The plugin `bridge`, with addresses of the node's subnet under the key of the plugin `host-local`.
+fn bridge(key: &str, subnet: Value, mtu: Option<u32>) -> Value {
+    let mut plugin = json!({
         "type": "bridge",
         "bridge": "cni0",
         "isGateway": true,
         "hairpinMode": true,
-        "ipam": {
-            "type": "host-local",
-            "subnet": cluster.pod_subnet(node),
-            "routes": [{"dst": "0.0.0.0/0"}],
-        },
+        "ipam": {"type": "host-local", "routes": [{"dst": "0.0.0.0/0"}]},
     });
+    plugin["ipam"][key] = subnet;
     if let Some(mtu) = mtu {
-        config["mtu"] = mtu.into();
+        plugin["mtu"] = mtu.into();
     }
-    config
+    plugin
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn with(mtu: Option<u32>) -> serde_json::Value {
-        let node = serde_json::json!({"name": "host1", "address": "10.0.0.1", "subnet": 0});
-        let cluster: Cluster = serde_json::from_value(serde_json::json!({
+    fn with(mtu: Option<u32>) -> Value {
+        let node = json!({"name": "host1", "address": "10.0.0.1", "subnet": 0});
+        let cluster: Cluster = serde_json::from_value(json!({
             "settings": {}, "network": "direct", "etcd": {"endpoints": [], "tls": false}, "control_plane": {},
             "workers": {"10.0.0.1": node},
         }))
@@ -105,7 +94,7 @@ mod tests {
 
     #[test]
     fn pods_send_what_the_host_s_interface_sends() {
-        let mtu = |config: &serde_json::Value| config["plugins"][0]["mtu"].as_u64();
+        let mtu = |config: &Value| config["plugins"][0]["mtu"].as_u64();
         assert_eq!(mtu(&with(Some(8951))), Some(8951));
         assert_eq!(mtu(&with(Some(1450))), Some(1450));
         assert_eq!(mtu(&with(Some(1500))), None, "the file of a usual interface stays what it was");

@@ -15,8 +15,8 @@ use crate::host::HostId;
 use crate::plan::RunHost;
 
 impl Converge {
-    /// What is in the way of the pods' network on hosts that are not in the cluster yet: left of an earlier one, or the site's.
-    pub(super) fn check_ways(&self, scene: &Scene<'_>) -> Vec<Problem> {
+    /// What conflicts with the pods' network on hosts that are not in the cluster yet: leftovers of an earlier cluster, routes of the site.
+    pub(super) fn check_pod_network(&self, scene: &Scene<'_>) -> Vec<Problem> {
         let cluster = self.outline(self.before.as_ref(), scene.bundle);
         let pods = cluster.pod_hosts();
         let hosts = self.new_hosts(scene).filter(|host| pods.contains(host.host.name()));
