@@ -9,25 +9,16 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 : "${CARGO_TARGET_DIR:=/var/cache/sunshine-target}" "${SUNSHINE_LAB_CACHE:=/var/cache/sunshine-lab}"
 : "${ROUNDS:=3}" "${CONTROL_PLANE:=1}" "${KUBERNETES:=1.36}" "${CONTAINERD:=2}"
-export SUNSHINE_LAB_CACHE
+export SUNSHINE_LAB_CACHE KUBERNETES CONTAINERD
 installer=${1:-$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/release/sunshine-installer}
 bundler=${2:-$CARGO_TARGET_DIR/release/sunshine-bundler}
-lab=$root/tests/lab/lab name=bench-kubeadm-$$ rpms=$SUNSHINE_LAB_CACHE/rpms
+lab=$root/tests/lab/lab name=bench-kubeadm-$$
 work=$(mktemp -d)
 export SUNSHINE_STATE_DIR="$work/run/state"
 trap '"$lab" down --name "$name" >/dev/null 2>&1; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 "$root/scripts/need" openssl openssh-client
-groups="kubeadm-$KUBERNETES containerd-$CONTAINERD etcd-3.6 flannel agnhost"
-# shellcheck disable=SC2086 # one word for each group
-"$lab" rpms $groups >/dev/null
-mkdir "$work/host" "$work/etcd"
-cp "$rpms/kubeadm-$KUBERNETES"/*.rpm "$rpms/kubeadm-$KUBERNETES"/*.tar "$rpms/containerd-$CONTAINERD"/*.rpm "$rpms"/flannel/*.tar \
-  "$rpms"/agnhost/*.tar "$root/benches/kubeadm/host" "$work/host/"
-# etcd is a service of its own in both, so its image is not needed.
-rm -f "$work/host"/etcd-*.tar
-cp "$rpms"/etcd-3.6/*.rpm "$work/etcd/etcd.rpm"
-cp "$rpms/flannel/kube-flannel.yaml" "$work/"
+"$root/benches/kubeadm/files" "$work"
 "$bundler" build --quiet --deployer "$installer" --rpms "$work"/host/*.rpm "$work/etcd/etcd.rpm" --image "$work"/host/*.tar \
   --manifest flannel="$work/kube-flannel.yaml" --assume-provided "$root/tests/lab/provided" -o "$work/sunshine-installer.bin"
 all="root:111111@10.8.14.200 root:111111@10.8.14.201 root:111111@10.8.14.202"
