@@ -60,7 +60,7 @@ pub fn facts_json(host: &str, facts: &Facts) -> serde_json::Value {
         "platform": facts.platform,
         "arch": facts.arch, "kernel": facts.kernel, "hostname": facts.hostname, "addresses": facts.addresses,
         "clock_offset_seconds": facts.clock_offset, "memory_bytes": facts.memory_total, "cpus": facts.cpus,
-        "disk_free_bytes": facts.disk_free, "cgroup": facts.cgroup_version, "selinux": facts.selinux,
+        "disk_free_bytes": facts.disk_free, "cgroup": facts.cgroup_version, "selinux": facts.selinux, "fips": facts.fips,
         "swap": facts.swap, "firewalld": facts.firewalld(),
         "package_manager": facts.package_manager.map(crate::host::PackageManager::program),
     })

@@ -68,6 +68,11 @@ impl HostError {
                 "is the host up, are address and port right, is sshd running, does a firewall let it through?".into()
             }
             Self::Dropped { .. } => "raise MaxStartups in its sshd_config, or lower --forks".into(),
+            Self::Auth { tried, .. } if tried.starts_with("tried: key") => {
+                "is the key in the user's authorized_keys, and does sshd allow this login (PermitRootLogin, AllowUsers)? \
+                 A host in FIPS mode takes no ed25519 key: use an RSA or ECDSA one"
+                    .into()
+            }
             Self::Auth { .. } => {
                 "check user and password or key; does sshd allow this login (PermitRootLogin, PasswordAuthentication)?"
                     .into()

@@ -53,6 +53,8 @@ pub struct Facts {
     pub cgroup_version: u8,
     /// `Enforcing`, `Permissive` or `Disabled`.
     pub selinux: String,
+    /// The kernel is in FIPS mode: only algorithms of FIPS 140 are to be used.
+    pub fips: bool,
     /// `/etc/resolv.conf` is missing, or names no server.
     pub without_nameserver: bool,
     pub swap: bool,
@@ -222,6 +224,7 @@ impl Facts {
             "cpus" => self.cpus = value.parse().unwrap_or(0),
             "cgroup" => self.cgroup_version = value.parse().unwrap_or(1),
             "selinux" => value.clone_into(&mut self.selinux),
+            "fips" => self.fips = value == "1",
             "nameserver" => self.without_nameserver = value == "none",
             "swap" => self.swap = value == "yes",
             "systemd" => self.systemd = value == "yes",

@@ -53,6 +53,7 @@ for d in / /var /var/lib /tmp $folders; do [ -d "$d" ] && set -- "$@" "$d"; done
 stat -fc '%a %S %n' "$@" 2>/dev/null | while read -r blocks size d; do say free "$d $((blocks * size / 1024))"; done
 awk '/^MemTotal/ {print "memory\t" $2} /^processor/ {n++} END {print "cpus\t" n}' /proc/meminfo /proc/cpuinfo
 [ -f /sys/fs/cgroup/cgroup.controllers ] && say cgroup 2 || say cgroup 1
+read -r fips 2>/dev/null </proc/sys/crypto/fips_enabled && say fips "$fips"
 if has getenforce; then say selinux "$(getenforce)"; else say selinux Disabled; fi
 grep -qs '^[[:space:]]*nameserver[[:space:]]' /etc/resolv.conf || say nameserver none
 { read -r _; read -r _; } </proc/swaps && say swap yes || say swap no

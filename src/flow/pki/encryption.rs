@@ -9,8 +9,12 @@ use crate::flow::files::write_private;
 use crate::host::Secret;
 use crate::plan::{Made, StepError};
 
-/// What `secretbox` takes, in bytes.
+/// What both providers take, in bytes.
 const LENGTH: usize = 32;
+/// The better one (XSalsa20 and Poly1305).
+const SECRETBOX: &str = "secretbox";
+/// The one whose cipher FIPS 140 knows, and whose key need not be replaced after so many writes.
+const AES_CBC: &str = "aescbc";
 
 /// The API servers' `EncryptionConfiguration` with a key that is made once and never replaced: what is in etcd cannot be read
 /// without it. It lies in the environment's `pki` folder, where `cluster certs renew` leaves it alone.
@@ -18,6 +22,15 @@ const LENGTH: usize = 32;
 pub(super) struct Encryption {
     pub path: Utf8PathBuf,
     pub look_only: bool,
+    /// A key that is made now is for hosts in FIPS mode.
+    pub fips: bool,
+}
+
+/// The file: the key, behind the name of its provider where that is not the usual one.
+#[derive(PartialEq)]
+struct Key {
+    provider: &'static str,
+    base64: Secret,
 }
 
 impl Encryption {
@@ -25,14 +38,19 @@ impl Encryption {
         StepError::failed(format!("{}: {why}", self.path))
     }
 
-    fn kept(&self) -> Result<Option<Secret>, StepError> {
+    fn kept(&self) -> Result<Option<Key>, StepError> {
         let text = match std::fs::read_to_string(&self.path) {
             Ok(text) => Secret::new(text),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(self.failed(e)),
         };
-        match STANDARD.decode(text.expose().trim()) {
-            Ok(key) if key.len() == LENGTH => Ok(Some(text)),
+        let (provider, base64) = match text.expose().trim().split_once(' ') {
+            None => (SECRETBOX, text.expose().trim()),
+            Some((AES_CBC, base64)) => (AES_CBC, base64),
+            Some((other, _)) => return Err(self.failed(format!("`{other}` is no way to encrypt secrets"))),
+        };
+        match STANDARD.decode(base64) {
+            Ok(key) if key.len() == LENGTH => Ok(Some(Key { provider, base64: Secret::new(base64) })),
             _ => {
                 Err(self.failed("this is no key of 32 bytes, and secrets in etcd may be encrypted with the former one"))
             }
@@ -47,11 +65,12 @@ impl Made for Encryption {
 
     /// JSON, which is YAML too. `identity` reads what was written before there was a key.
     fn content(&self) -> Result<Option<Secret>, StepError> {
-        let render = |key: Secret| {
-            let keys = json!([{"name": "key1", "secret": key.expose().trim()}]);
+        let render = |key: Key| {
+            let keys = json!([{"name": "key1", "secret": key.base64.expose()}]);
+            let providers = json!([{key.provider: {"keys": keys}}, {"identity": {}}]);
             let value = json!({
                 "apiVersion": "apiserver.config.k8s.io/v1", "kind": "EncryptionConfiguration",
-                "resources": [{"resources": ["secrets"], "providers": [{"secretbox": {"keys": keys}}, {"identity": {}}]}],
+                "resources": [{"resources": ["secrets"], "providers": providers}],
             });
             Secret::new(format!("{value:#}\n"))
         };
@@ -66,7 +85,8 @@ impl Made for Encryption {
         if self.look_only || self.kept()?.is_some() {
             return Ok(());
         }
-        let text = Secret::new(STANDARD.encode(rand::random::<[u8; LENGTH]>()) + "\n");
+        let provider = if self.fips { format!("{AES_CBC} ") } else { String::new() };
+        let text = Secret::new(format!("{provider}{}\n", STANDARD.encode(rand::random::<[u8; LENGTH]>())));
         write_private(&self.path, text.expose().as_bytes()).map_err(|e| self.failed(e))
     }
 }
@@ -83,7 +103,7 @@ mod tests {
     fn the_key_is_made_once_and_a_damaged_one_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(dir.path()).unwrap().join("secrets/encryption.key");
-        let made = |look_only| Encryption { path: path.clone(), look_only };
+        let made = |look_only| Encryption { path: path.clone(), look_only, fips: false };
         assert_eq!(made(false).missing().unwrap(), ["create the key that encrypts secrets"]);
         made(true).make().unwrap();
         assert!(made(true).content().unwrap().is_none() && !path.exists(), "a look makes nothing");
@@ -98,5 +118,22 @@ mod tests {
         std::fs::write(&path, "short\n").unwrap();
         assert!(made(false).make().is_err() && made(false).content().is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "short\n");
+    }
+
+    #[test]
+    fn hosts_in_fips_mode_get_a_cipher_of_theirs_and_what_was_made_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(dir.path()).unwrap().join("encryption.key");
+        let made = |fips| Encryption { path: path.clone(), look_only: false, fips };
+        made(true).make().unwrap();
+        let content = made(true).content().unwrap().unwrap();
+        assert!(content.expose().contains("aescbc") && !content.expose().contains("secretbox"));
+        made(false).make().unwrap();
+        assert!(
+            made(false).content().unwrap().unwrap() == content,
+            "a cluster keeps what its secrets are encrypted with"
+        );
+        std::fs::write(&path, format!("rot13 {}\n", STANDARD.encode([0; 32]))).unwrap();
+        assert!(made(false).content().unwrap_err().to_string().contains("rot13"));
     }
 }

@@ -76,9 +76,10 @@ impl Pki {
         self.dir.join(folder).join(file)
     }
 
-    /// The configuration by which API servers encrypt secrets, with its key.
-    pub fn encryption(&self) -> Arc<dyn Made> {
-        Arc::new(Encryption { path: self.given_file("secrets", "encryption.key"), look_only: self.look_only })
+    /// The configuration by which API servers encrypt secrets, with its key. `fips`: where it is made now, for hosts in FIPS mode.
+    pub fn encryption(&self, fips: bool) -> Arc<dyn Made> {
+        let path = self.given_file("secrets", "encryption.key");
+        Arc::new(Encryption { path, look_only: self.look_only, fips })
     }
 
     /// What a plan asks of the authority for `purpose`.

@@ -163,3 +163,46 @@ fn host_keys_of_every_kind_open() {
         assert!(matches!(error, HostError::Key { .. }), "{error}");
     });
 }
+
+/// What RHEL 9's sshd has in FIPS mode (crypto-policies, `FIPS.pol`).
+const FIPS: [&str; 5] = [
+    "Ciphers aes256-gcm@openssh.com,aes256-ctr,aes128-gcm@openssh.com,aes128-ctr",
+    "MACs hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512",
+    "KexAlgorithms ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521,diffie-hellman-group14-sha256",
+    "HostKeyAlgorithms ecdsa-sha2-nistp256,rsa-sha2-512,rsa-sha2-256",
+    "PubkeyAcceptedAlgorithms ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,rsa-sha2-512,rsa-sha2-256",
+];
+
+#[test]
+fn host_in_fips_mode_is_logged_in_to_with_what_its_sshd_allows() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(&folder);
+    let host = lab.host(0);
+    host.sh("mkdir -p -m 700 /root/.ssh");
+    inside(&lab, || {
+        // Recorded with a key of another type, which this sshd no longer offers for itself.
+        connect(&login(host, "root", "111111"), &settings);
+        host.sshd(&FIPS);
+        assert_eq!(connect(&login(host, "root", "111111"), &settings).run_ok(&whoami()).unwrap().text(), "root");
+        for (kind, allowed) in [("rsa", true), ("ecdsa", true), ("ed25519", false)] {
+            let file = folder.path().join(kind);
+            let mut keygen = process::Command::new("ssh-keygen");
+            Output::of(keygen.args(["-q", "-N", "", "-t", kind, "-f"]).arg(&file)).expect_ok();
+            let public = std::fs::read_to_string(file.with_extension("pub")).unwrap();
+            host.sh(&format!("echo '{}' >/root/.ssh/authorized_keys", public.trim()));
+            let mut target = login(host, "root", "x");
+            target.auth = Auth { key: Some(Utf8PathBuf::from_path_buf(file).unwrap()), ..Auth::default() };
+            if allowed {
+                assert_eq!(connect(&target, &settings).run_ok(&whoami()).unwrap().text(), "root", "{kind}");
+            } else {
+                let error = refused(&target, &settings);
+                assert!(matches!(error, HostError::Auth { .. }), "{error}");
+                assert!(error.help().unwrap().contains("ed25519"), "{:?}", error.help());
+            }
+        }
+    });
+}

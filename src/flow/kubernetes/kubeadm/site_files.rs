@@ -31,7 +31,7 @@ impl Component for SiteFiles {
                 steps.push(on.step("kubeadm.audit", "record what is in the folder of audit logs", logs));
             }
             if set.encrypt_secrets {
-                files.push(FileSpec::secret(ENCRYPTION, on.keys.pki().encryption(), "root"));
+                files.push(FileSpec::secret(ENCRYPTION, on.keys.pki().encryption(on.facts.fips), "root"));
             }
         }
         // A patch that an earlier try had, and that is wanted no more, would be read.
