@@ -22,6 +22,7 @@ mod drain;
 mod drift;
 mod endpoint;
 mod flannel;
+mod flannel_manifest;
 mod hold;
 mod image_sync;
 mod images;
