@@ -21,6 +21,7 @@ mod dns_answers;
 mod drain;
 mod drift;
 mod endpoint;
+mod families;
 mod flannel;
 mod flannel_manifest;
 mod hold;
