@@ -1,6 +1,6 @@
 //! The run's server, started by whoever needs it first: a run that has nothing to deliver opens no port.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use camino::Utf8PathBuf;
@@ -35,8 +35,12 @@ impl Delivery {
         if let Some(server) = &*server {
             return Ok(server.place().clone());
         }
-        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let started = Server::start(self.bundle.clone(), local_rpms, any)?;
+        // Both families on one port; a control host without IPv6 has the other one.
+        let start = |any: IpAddr| Server::start(self.bundle.clone(), local_rpms, SocketAddr::new(any, 0));
+        let started = match start(Ipv6Addr::UNSPECIFIED.into()) {
+            Err(DeliverError::Listen { .. }) => start(Ipv4Addr::UNSPECIFIED.into())?,
+            started => started?,
+        };
         let place = started.place().clone();
         *server = Some(started);
         Ok(place)

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use camino::Utf8PathBuf;
+use nix::sys::socket::{setsockopt, sockopt};
 use payload::{Bundle, Member, MemberKind, Reference, Sha256, Stored};
+use tokio::net::{TcpListener, TcpSocket};
 use tracing::info;
 
 use super::content::{Content, Entry};
@@ -86,7 +88,7 @@ impl Server {
             .enable_all()
             .build()
             .map_err(failed)?;
-        let listener = runtime.block_on(tokio::net::TcpListener::bind(listen)).map_err(failed)?;
+        let listener = runtime.block_on(async { bind(listen) }).map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         runtime.spawn(listener::serve(listener, Arc::clone(&stock.shared)));
         // The key takes a part of a second; hosts are connected to meanwhile. Whoever needs it first waits for it.
@@ -134,6 +136,20 @@ impl Server {
     }
 }
 
+/// Connections that wait to be taken.
+const BACKLOG: u32 = 1024;
+
+/// Listens; on all addresses of both families where all of IPv6 are meant, whatever the host's `net.ipv6.bindv6only` is.
+fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    if listen.is_ipv6() && listen.ip().is_unspecified() {
+        setsockopt(&socket, sockopt::Ipv6V6Only, &false)?;
+    }
+    socket.bind(listen)?;
+    socket.listen(BACKLOG)
+}
+
 impl Place {
     /// The address for a host that reaches the control host by `ip`; a server that listens on one address has only that.
     pub(crate) fn url_for(&self, ip: IpAddr) -> String {
@@ -150,8 +166,8 @@ impl Place {
     pub(crate) fn own_address(&self) -> SocketAddr {
         let mut address = self.addr;
         match address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            // One that listens on all of IPv6 listens on all of IPv4 as well.
+            ip if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
             _ => {}
         }
         address

@@ -1,7 +1,7 @@
 //! The server over real connections: what the protocol tests cannot see.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -11,7 +11,7 @@ use super::listener::Limits;
 use super::server::Server;
 use super::stream::Patience;
 
-const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn noise(len: usize) -> Vec<u8> {
     let mut state = 1_u64;
@@ -314,4 +314,14 @@ fn the_bundle_s_metadata_is_signed() {
         let (head, body) = answer(&mut stream);
         assert!(head.starts_with("HTTP/1.1 200") && body.starts_with(b"-----BEGIN PGP"), "{head}");
     }
+}
+
+#[test]
+fn what_listens_on_all_of_ipv6_is_reached_by_ipv4_too() {
+    let server = Server::start(None, &[], SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0)).unwrap();
+    for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+        TcpStream::connect((ip, server.addr().port())).unwrap();
+        assert!(server.url_for(ip).starts_with(&format!("http://{}/", SocketAddr::new(ip, server.addr().port()))));
+    }
+    assert!(server.url_for(Ipv6Addr::LOCALHOST.into()).starts_with("http://[::1]:"));
 }

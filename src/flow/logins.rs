@@ -49,7 +49,7 @@ impl Logins {
         let user = given.user.clone().or_else(|| kept.map(|l| l.user.clone())).unwrap_or_else(|| "root".to_owned());
         let key = given.auth.key.clone().or_else(|| kept.and_then(|l| l.key.clone()));
         let auth = Auth { key, ..given.auth.clone() };
-        let mut target = Target { user, address, port: host.port(), auth };
+        let mut target = Target { user, address, port: host.port(), auth, node_address: None };
         target.complete(sealed);
         let proves = target.auth.key.is_some() || target.auth.password.is_some() || target.auth.agent;
         proves.then_some(target)

@@ -20,6 +20,7 @@ pub mod kubernetes;
 mod logins;
 mod loss;
 mod names;
+pub mod networks;
 mod older;
 mod operations;
 mod packages;

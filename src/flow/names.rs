@@ -53,7 +53,17 @@ impl Reserved {
 pub(super) fn check(targets: &[Target], reserved: &Reserved, scene: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
     let hosts: Vec<Known> = targets.iter().filter_map(|target| stated(target, scene.hosts)).collect();
     let run: Vec<Known> = scene.hosts.values().map(|h| of(h.host.target(), &h.facts)).collect();
-    Ok(compare(&hosts, &run, &kept(scene.environment)?, reserved))
+    let mut problems = compare(&hosts, &run, &kept(scene.environment)?, reserved);
+    problems.extend(targets.iter().filter_map(|target| not_its_own(target, &scene.hosts.get(&target.id())?.facts)));
+    Ok(problems)
+}
+
+/// An address that the site gives a host among the others, and that the host does not have.
+fn not_its_own(target: &Target, facts: &Facts) -> Option<Problem> {
+    let address = target.node_address.filter(|ip| !facts.addresses.contains(ip))?;
+    let own: Vec<String> = facts.addresses.iter().map(IpAddr::to_string).collect();
+    let text = format!("nodeAddress {address} is none of its addresses: {}", own.join(", "));
+    Some(Problem::error(&target.id(), text, "name one of them, or give the host that address"))
 }
 
 fn stated(target: &Target, hosts: &RunHosts) -> Option<Known> {
@@ -195,6 +205,18 @@ mod tests {
     fn reserved() -> Reserved {
         let api = vec!["api.example".to_owned(), "10.0.0.100".to_owned()];
         Reserved { domain: "k8s.example".to_owned(), api, control_plane: vec!["10.0.0.1".into()] }
+    }
+
+    #[test]
+    fn an_address_among_the_others_that_a_host_lacks_is_named() {
+        let facts = Facts { addresses: vec!["10.0.0.1".parse().unwrap()], ..Facts::default() };
+        let target = Target::parse("10.0.0.1", &crate::host::TargetDefaults::default()).unwrap();
+        let with = |address: &str| Target { node_address: address.parse().ok(), ..target.clone() };
+        assert_eq!(not_its_own(&target, &facts), None);
+        assert_eq!(not_its_own(&with("10.0.0.1"), &facts), None);
+        let said = not_its_own(&with("10.9.0.1"), &facts).unwrap().line();
+        assert_eq!(said, "10.0.0.1: nodeAddress 10.9.0.1 is none of its addresses: 10.0.0.1");
+        assert_eq!(etcd::member_address(&with("10.9.0.1"), &facts), None, "nor is another one taken for it");
     }
 
     /// What is said of a second host beside `host1` of `10.0.0.1`.

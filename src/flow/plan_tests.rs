@@ -13,7 +13,7 @@ use super::request::{
 
 mod site;
 
-use site::{DNS, Site, address, firewalld, has_distribution, logins, network_manager};
+use site::{DNS, Site, address, firewalld, has_distribution, logins, network_manager, with_ipv6};
 
 fn targets(hosts: impl IntoIterator<Item = u8>) -> Vec<Target> {
     hosts.into_iter().map(|n| Target::parse(&address(n), &logins()).unwrap()).collect()
@@ -71,6 +71,12 @@ fn usual() -> ClusterSettings {
 
 fn virtual_address(address: &str) -> ClusterSettings {
     ClusterSettings { api_vip: Some(address.to_owned()), ..usual() }
+}
+
+/// Networks of both families.
+fn both_families() -> ClusterSettings {
+    let (pods, services) = ("10.244.0.0/16,fd00:10:244::/56", "10.254.0.0/16,fd00:10:254::/112");
+    ClusterSettings { pod_cidr: pods.to_owned(), service_cidr: services.to_owned(), ..usual() }
 }
 
 /// With a domain of the site.
@@ -261,6 +267,16 @@ plans! {
     cluster_of_kubeadm_with_virtual_address_without_keepalived:
         Site::new(1).etcd([1], true).bundle(&with("haproxy-2.4.0"), &[], &FLANNEL),
         [cluster(&[1], &[1], virtual_address("10.0.0.100"))];
+    cluster_of_both_families: Site::new(2).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL).hosts(with_ipv6),
+        [cluster(&[1], &[1, 2], both_families())];
+    cluster_of_both_families_on_a_host_with_one: Site::new(2).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL),
+        [cluster(&[1], &[1, 2], both_families())];
+    cluster_of_both_families_of_services: Site::new(1).etcd([1], true).hosts(with_ipv6), [cluster(&[1], &[1], both_families())];
+    cluster_of_both_families_of_old_kubeadm: Site::new(1).etcd([1], true)
+        .bundle(&["kubeadm-1.20.2", "kubelet-1.20.2", "kubectl-1.20.2", "cri-tools-1.20.0", "kubernetes-cni-0.8.7", "containerd.io-1.6.2"], &[], &FLANNEL)
+        .hosts(with_ipv6), [cluster(&[1], &[1], both_families())];
+    cluster_of_ipv6_on_hosts_of_ipv4: Site::new(1).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL),
+        [cluster(&[1], &[1], ClusterSettings { pod_cidr: "fd00:10:244::/56".into(), service_cidr: "fd00:10:254::/112".into(), ..usual() })];
     cluster_of_kubeadm_with_a_wrong_virtual_address: Site::new(1).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL),
         [cluster(&[1], &[1], virtual_address("10.0.0.300"))];
     cluster_of_kubeadm_with_virtual_address_grown: Site::new(3).etcd([1], true)

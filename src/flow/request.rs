@@ -15,6 +15,7 @@ use crate::host::{HostId, HostKeyPolicy, Secret, Target, TargetDefaults};
 
 use super::ec2::{Ec2Create, Ec2Terminate};
 use super::kubernetes::Distribution;
+use super::networks::Networks;
 
 mod components;
 mod registry;
@@ -196,6 +197,7 @@ pub struct ClusterCreate {
 #[serde(default, deny_unknown_fields)]
 pub struct ClusterSettings {
     pub network: Network,
+    /// A network, or one of each family with a comma in between: [`Networks`].
     pub pod_cidr: String,
     pub service_cidr: String,
     pub cluster_domain: String,
@@ -227,12 +229,24 @@ pub struct ClusterSettings {
     pub components: ComponentSettings,
 }
 
+impl ClusterSettings {
+    /// The networks of pods: those that are written, or the usual one where they cannot be read, which is refused.
+    pub fn pods(&self) -> Networks {
+        Networks::parse(&self.pod_cidr).unwrap_or(Networks::USUAL_PODS)
+    }
+
+    /// Those of services, likewise.
+    pub fn services(&self) -> Networks {
+        Networks::parse(&self.service_cidr).unwrap_or(Networks::USUAL_SERVICES)
+    }
+}
+
 impl Default for ClusterSettings {
     fn default() -> Self {
         Self {
             network: Network::Auto,
-            pod_cidr: "10.244.0.0/16".to_owned(),
-            service_cidr: "10.254.0.0/16".to_owned(),
+            pod_cidr: Networks::USUAL_PODS.to_string(),
+            service_cidr: Networks::USUAL_SERVICES.to_string(),
             cluster_domain: "cluster.local".to_owned(),
             api_endpoint: None,
             api_vip: None,

@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ipnet::IpNet;
+
 use super::error::HostError;
 use super::platform::platform;
 use super::session::Host;
@@ -31,12 +33,18 @@ pub struct Facts {
     pub machine_id: String,
     /// Addresses of global scope.
     pub addresses: Vec<IpAddr>,
+    /// The interfaces that have them.
+    pub interfaces: Vec<Interface>,
+    /// The address that we have connected to: its own, or that of a gateway in front of it.
+    pub reached_at: Option<IpAddr>,
     /// Its own address on the way to the world.
     pub route_address: Option<IpAddr>,
     /// The interface of that way, such as `eth0`.
     pub route_interface: Option<String>,
     /// The longest packet in bytes that this interface sends.
     pub route_mtu: Option<u32>,
+    /// The interface on which a router announced the IPv6 default route: the kernel drops such a route once it forwards packets.
+    pub announced_on: Option<String>,
     /// Networks that its table of routes leads to, but for the default.
     pub routes: Vec<Route>,
     /// Interfaces that networks of pods make, such as `cni0`.
@@ -87,6 +95,17 @@ pub struct Listening {
     pub process: Option<String>,
 }
 
+/// An interface with addresses of global scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    pub name: String,
+    /// The longest packet in bytes that it sends.
+    pub mtu: Option<u32>,
+    pub addresses: Vec<IpAddr>,
+    /// Those of them that others can know the host by: not temporary ones (RFC 8981), nor any that are not to be used.
+    pub lasting: Vec<IpAddr>,
+}
+
 /// An interface of a pods' network, and its IPv4 address with the length of the network's prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodInterface {
@@ -94,10 +113,10 @@ pub struct PodInterface {
     pub address: Option<(Ipv4Addr, u8)>,
 }
 
-/// A route of IPv4.
+/// A route of either family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    pub to: (Ipv4Addr, u8),
+    pub to: IpNet,
     pub interface: String,
     /// Who made it, as `ip route` says: `kernel`, `static`, or a number.
     pub protocol: String,
@@ -154,6 +173,21 @@ impl Facts {
         self.route_address.or_else(|| self.addresses.first().copied())
     }
 
+    /// The interface that has this address.
+    pub fn interface_of(&self, address: IpAddr) -> Option<&Interface> {
+        self.interfaces.iter().find(|interface| interface.addresses.contains(&address))
+    }
+
+    /// The name of the interface that others reach by this address of the host: that of the default route where it is not known.
+    pub fn interface_name(&self, address: IpAddr) -> Option<&str> {
+        self.interface_of(address).map(|interface| interface.name.as_str()).or(self.route_interface.as_deref())
+    }
+
+    /// The longest packet that this interface sends.
+    pub fn mtu_of(&self, address: IpAddr) -> Option<u32> {
+        self.interface_of(address).map_or(self.route_mtu, |interface| interface.mtu)
+    }
+
     pub fn is_active(&self, unit: &str) -> bool {
         self.units.get(unit).is_some_and(|u| u.active == "active")
     }
@@ -171,6 +205,22 @@ impl Facts {
         }
         facts.platform = platform(&facts.platform, &facts.distro_id, &facts.distro_like, &facts.distro_version);
         facts
+    }
+
+    /// `more`: the interface, what it sends, and `passing` for an address that others should not know.
+    fn take_address<'a>(&mut self, address: IpAddr, mut more: impl Iterator<Item = &'a str>) {
+        self.addresses.push(address);
+        let Some(name) = more.next() else { return };
+        let mtu = more.next().and_then(mtu);
+        let is_lasting = more.next().is_none();
+        let at = self.interfaces.iter().position(|interface| interface.name == name).unwrap_or_else(|| {
+            let (addresses, lasting) = (Vec::new(), Vec::new());
+            self.interfaces.push(Interface { name: name.to_owned(), mtu, addresses, lasting });
+            self.interfaces.len() - 1
+        });
+        let interface = &mut self.interfaces[at];
+        interface.addresses.push(address);
+        interface.lasting.extend(is_lasting.then_some(address));
     }
 
     fn take(&mut self, key: &str, value: &str) {
@@ -192,22 +242,23 @@ impl Facts {
             "iptables" => self.iptables_modules = Some(value == "yes"),
             "hostname" => value.clone_into(&mut self.hostname),
             "machine" => value.clone_into(&mut self.machine_id),
-            "address" => self.addresses.extend(value.parse::<IpAddr>()),
+            "address" => {
+                if let Some(Ok(address)) = words.next().map(str::parse::<IpAddr>) {
+                    self.take_address(address, words);
+                }
+            }
+            "announced" if is_plain(value) => self.announced_on = Some(value.to_owned()),
             "route" => self.route_address = value.parse().ok(),
             "interface" => self.route_interface = (!value.is_empty()).then(|| value.to_owned()),
-            // IPv6 wants 1280 bytes, IPv4's length has 16 bits.
-            "mtu" => self.route_mtu = value.parse().ok().filter(|mtu| (1280..=65535).contains(mtu)),
+            "mtu" => self.route_mtu = mtu(value),
             "path" => {
                 let mut next = || words.next().unwrap_or("-");
                 let (to, interface, protocol) = (next(), next().to_owned(), next().to_owned());
-                let (ip, prefix) = to.split_once('/').unwrap_or((to, "32"));
-                if let (Ok(ip), Ok(prefix @ 0..=32)) = (ip.parse(), prefix.parse()) {
-                    self.routes.push(Route { to: (ip, prefix), interface, protocol });
-                }
+                let to = to.parse::<IpNet>().ok().or_else(|| to.parse::<IpAddr>().ok().map(IpNet::from));
+                self.routes.extend(to.map(|to| Route { to, interface, protocol }));
             }
             "pods" => {
-                let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-                let name = words.next().filter(|name| name.bytes().all(is_plain));
+                let name = words.next().filter(|name| is_plain(name));
                 if let (Some(name), address) = (name, words.next()) {
                     let parsed = address.and_then(|text| text.split_once('/'));
                     let address = parsed.and_then(|(ip, prefix)| Some((ip.parse().ok()?, prefix.parse().ok()?)));
@@ -258,6 +309,16 @@ impl Facts {
     }
 }
 
+/// The name of an interface that may stand in a command.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+}
+
+/// IPv6 wants 1280 bytes, IPv4's length has 16 bits.
+fn mtu(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|mtu| (1280..=65535).contains(mtu))
+}
+
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }
@@ -300,6 +361,7 @@ impl Host {
         let clock = sent.0.zip(arrived).map(|(sent, arrived)| f64::midpoint(sent, arrived));
         let text = String::from_utf8_lossy(&text);
         let mut facts = Facts::parse(&text);
+        facts.reached_at = Some(self.remote_address());
         let theirs = text.lines().find_map(|l| l.strip_prefix("clock\t")).and_then(|c| c.parse::<f64>().ok());
         if let (Some(theirs), Some(ours)) = (theirs, clock) {
             facts.clock_offset = theirs - ours;
@@ -315,25 +377,40 @@ mod tests {
     #[test]
     fn lines_are_read_and_odd_ones_passed_over() {
         let facts = Facts::parse(
-            "id\trocky\nlike\trhel centos fedora\nmanager\tdnf\naddress\t10.8.14.200\naddress\trubbish\n\
-             iptables\tno\nmtu\t1450\npath\t10.0.0.0/8 eth0 static\npath\t10.9.0.1\npath\t10.0.0.0/40 a b\npath\tx\nfree\t/ 100\nfree\t/var 50\ncgroup\t2\nunit\tetcd active enabled\nlisten\t2379 etcd\nlisten\t22 -\n\
+            "id\trocky\nlike\trhel centos fedora\nmanager\tdnf\naddress\t10.8.14.200 eth0 9000\naddress\trubbish\n\
+             address\tfd10::7 eth0 9000 passing\naddress\tfd10::8 eth0 9000\naddress\t10.9.0.1 eth1 -\naddress\t10.7.0.1\n\
+             iptables\tno\nmtu\t1450\npath\t10.0.0.0/8 eth0 static\npath\t10.9.0.1\npath\t10.0.0.0/40 a b\npath\tx\npath\tfd10::/64 eth0 kernel\nannounced\teth0\nannounced\ta;b\nfree\t/ 100\nfree\t/var 50\ncgroup\t2\nunit\tetcd active enabled\nlisten\t2379 etcd\nlisten\t22 -\n\
              pods\tcni0 10.85.0.1/16\npods\tflannel.1 \npods\na;b\n\
              package\tetcd 0 3.4.23 1.el9\nnonsense\nunit\n",
         );
         assert_eq!(facts.package_manager, Some(PackageManager::Dnf));
-        assert_eq!(facts.addresses.len(), 1);
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(facts.addresses, ["10.8.14.200", "fd10::7", "fd10::8", "10.9.0.1", "10.7.0.1"].map(ip));
+        let lasting = ["10.8.14.200", "fd10::8"].map(ip).to_vec();
+        let first = facts.interface_of(ip("fd10::7")).unwrap();
+        assert_eq!((first.name.as_str(), first.mtu, &first.lasting), ("eth0", Some(9000), &lasting));
+        assert_eq!((facts.interface_name(ip("10.9.0.1")), facts.mtu_of(ip("10.9.0.1"))), (Some("eth1"), None));
+        assert_eq!(facts.mtu_of(ip("10.7.0.1")), Some(1450), "that of the default route");
         assert_eq!(facts.disk_free_of("/var/lib/etcd"), Some(50 * 1024));
         assert_eq!(facts.disk_free_of("/opt"), Some(100 * 1024));
         assert!(facts.is_active("etcd") && !facts.firewalld());
         assert_eq!(facts.packages["etcd"].to_string(), "0:3.4.23-1.el9");
         assert_eq!((facts.route_mtu, facts.iptables_modules), (Some(1450), Some(false)));
-        let route =
-            |to, interface: &str, protocol: &str| Route { to, interface: interface.into(), protocol: protocol.into() };
-        let (wide, one) = (Ipv4Addr::new(10, 0, 0, 0), Ipv4Addr::new(10, 9, 0, 1));
-        assert_eq!(facts.routes, [route((wide, 8), "eth0", "static"), route((one, 32), "-", "-")]);
+        let route = |to: &str, interface: &str, protocol: &str| Route {
+            to: to.parse().unwrap(),
+            interface: interface.into(),
+            protocol: protocol.into(),
+        };
+        let routes = [
+            route("10.0.0.0/8", "eth0", "static"),
+            route("10.9.0.1/32", "-", "-"),
+            route("fd10::/64", "eth0", "kernel"),
+        ];
+        assert_eq!(facts.routes, routes);
         let interface = |name: &str, address| PodInterface { name: name.into(), address };
         let bridge = Some((Ipv4Addr::new(10, 85, 0, 1), 16));
         assert_eq!(facts.pod_interfaces, [interface("cni0", bridge), interface("flannel.1", None)]);
+        assert_eq!(facts.announced_on.as_deref(), Some("eth0"), "the other one is no name");
         assert_eq!(facts.listening[0], Listening { port: 2379, process: Some("etcd".into()) });
     }
 

@@ -23,14 +23,19 @@ links=
 if has ip; then
   # Each link and its MTU. A container may show the links of another network in /sys.
   links=$(ip -o link 2>/dev/null | awk '{sub(/(@.*)?:$/, "", $2); for (i = 3; i < NF; i++) if ($i == "mtu") print $2 " " $(i + 1)}')
-  ip -o addr show scope global 2>/dev/null | while read -r _ _ family address _; do
-    case $family in inet|inet6) say address "${address%%/*}";; esac
-  done
+  # Each address with its interface and what that sends. A temporary one is no name for a host, and one that is not to be used neither.
+  ip -o addr show scope global 2>/dev/null | links=$links awk '
+    BEGIN {for (n = split(ENVIRON["links"], line, "\n"); n > 0; n--) {split(line[n], word, " "); mtu[word[1]] = word[2]}}
+    $3 == "inet" || $3 == "inet6" {
+      sub("/.*", "", $4)
+      passing = $0 ~ / (temporary|deprecated|tentative|dadfailed) / ? " passing" : ""
+      print "address\t" $4 " " $2 " " ($2 in mtu ? mtu[$2] : "-") passing
+    }'
   # A router may know a million.
-  ip -4 route show 2>/dev/null | awk 'NR > 1000 {exit}
-    $1 ~ /^[0-9]/ {d = p = "-"; for (i = 2; i < NF; i++) {if ($i == "dev") d = $(i + 1); if ($i == "proto") p = $(i + 1)} print "path\t" $1 " " d " " p}'
+  { ip -4 route show 2>/dev/null | awk 'NR <= 1000'; ip -6 route show 2>/dev/null | awk 'NR <= 1000 && !/^fe80:/'; } | awk '
+    $1 ~ /^[0-9a-f]*[0-9:]/ {d = p = "-"; for (i = 2; i < NF; i++) {if ($i == "dev") d = $(i + 1); if ($i == "proto") p = $(i + 1)} print "path\t" $1 " " d " " p}'
   # shellcheck disable=SC2046 # its words
-  set -- $(ip route get 192.0.2.1 2>/dev/null)
+  set -- $(ip route get 192.0.2.1 2>/dev/null || ip -6 route get 2001:db8::1 2>/dev/null)
   while [ $# -gt 1 ]; do
     case $1 in
     src) say route "$2";;
@@ -39,8 +44,12 @@ if has ip; then
     shift
   done
 fi
+# A default route that the kernel itself took from a router's announcement.
+has ip && ip -6 route show default 2>/dev/null | sed -n 's/.* dev \([^ ]*\) proto ra .*/\1/p' | while read -r l; do
+  read -r accepts <"/proc/sys/net/ipv6/conf/$l/accept_ra" && [ "$accepts" = 1 ] && say announced "$l"
+done
 # What networks of pods make. A name in a package is the system's own.
-for l in cni0 flannel.1 cbr0 weave vxlan.calico cilium_host; do
+for l in cni0 flannel.1 flannel-v6.1 cbr0 weave vxlan.calico cilium_host; do
   printf '%s\n' "$links" | grep -q "^$l " || continue
   say pods "$l $(ip -o -4 addr show dev "$l" 2>/dev/null | { read -r _ _ _ address _; printf %s "$address"; })"
 done

@@ -84,6 +84,7 @@ pub struct Host {
     connect: Connect,
     name: HostId,
     local: IpAddr,
+    remote: IpAddr,
     root: Root,
     wire: Mutex<Wire>,
 }
@@ -100,12 +101,13 @@ impl Host {
     /// # Errors
     /// Says which of these failed and why.
     pub fn connect(target: &Target, connect: &Connect) -> Result<Self, HostError> {
-        let (wire, local) = open(target, connect)?;
+        let (wire, [local, remote]) = open(target, connect)?;
         let mut host = Self {
             name: target.id(),
             target: target.clone(),
             connect: connect.clone(),
             local,
+            remote,
             root: Root::Already,
             wire: Mutex::new(wire),
         };
@@ -135,6 +137,11 @@ impl Host {
     /// Our end of the connection: the address by which the host would reach us.
     pub fn local_address(&self) -> IpAddr {
         self.local
+    }
+
+    /// The host's end of it: where we found the host, which may be a gateway in front of it.
+    pub fn remote_address(&self) -> IpAddr {
+        self.remote
     }
 
     pub(super) fn settings(&self) -> &Connect {
@@ -312,10 +319,11 @@ impl Host {
     }
 }
 
-fn open(target: &Target, connect: &Connect) -> Result<(Wire, IpAddr), HostError> {
+/// The session, and the addresses of both its ends: ours, then the host's.
+fn open(target: &Target, connect: &Connect) -> Result<(Wire, [IpAddr; 2]), HostError> {
     let (session, tcp) = log_in(target, connect)?;
-    let local = tcp.local_addr().map_or(IpAddr::from([127, 0, 0, 1]), |a| a.ip());
-    Ok((Wire::new(session, tcp), local))
+    let ends = [tcp.local_addr(), tcp.peer_addr()].map(|end| end.map_or(IpAddr::from([127, 0, 0, 1]), |a| a.ip()));
+    Ok((Wire::new(session, tcp), ends))
 }
 
 /// Connects and logs in, again when sshd drops the connection because it has too many logins under way. The session is

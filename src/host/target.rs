@@ -3,6 +3,7 @@
 //! The password may hold `:` and `@`: the last `@` ends it, the first `:` ends the user (contract, section 1).
 
 use std::fmt;
+use std::net::IpAddr;
 
 use camino::Utf8PathBuf;
 
@@ -17,6 +18,8 @@ pub struct Target {
     pub address: Address,
     pub port: u16,
     pub auth: Auth,
+    /// By which of its addresses other hosts of a cluster reach it, where that is not the one that we connect to.
+    pub node_address: Option<IpAddr>,
 }
 
 /// What proves who we are. What is tried, in this order: the key, an agent's keys, the password.
@@ -75,7 +78,7 @@ impl Target {
         if let Some(password) = password {
             auth.password = Some(Secret::new(password));
         }
-        Ok(Self { user, address, port: port.or(defaults.port).unwrap_or(SSH_PORT), auth })
+        Ok(Self { user, address, port: port.or(defaults.port).unwrap_or(SSH_PORT), auth, node_address: None })
     }
 
     /// Which host this is, whoever logs in to it.

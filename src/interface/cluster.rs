@@ -109,10 +109,10 @@ pub(crate) struct CreateArgs {
     /// flannel, direct, or a network manifest in the bundle [default: flannel when at hand, else direct]
     #[arg(long, value_name = "NAME")]
     cni: Option<String>,
-    /// Addresses of pods
+    /// Addresses of pods; for dual stack a network of each family: IPV4,IPV6
     #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16")]
     pod_cidr: String,
-    /// Addresses of services
+    /// Addresses of services, of the same families
     #[arg(long, value_name = "CIDR", default_value = "10.254.0.0/16")]
     service_cidr: String,
     /// The domain that services are found under

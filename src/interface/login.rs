@@ -135,7 +135,7 @@ pub(crate) fn targets(login: &Login, secrets: &Secrets, auth: &Auth) -> Vec<Targ
         let address = host.address().parse().ok()?;
         let sudo_password = auth.sudo_password.clone().or_else(|| secrets.sudo.clone());
         let auth = Auth { password: Some(password), sudo_password, ..auth.clone() };
-        Some(Target { user: own.user.clone(), address, port: own.port, auth })
+        Some(Target { user: own.user.clone(), address, port: own.port, auth, node_address: None })
     };
     login.hosts.iter().filter_map(target).collect()
 }

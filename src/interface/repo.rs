@@ -2,7 +2,7 @@
 //! interrupted. A command and a place to write flow in, the .repo file flows out.
 
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
@@ -136,10 +136,17 @@ fn shown_address(listening: IpAddr) -> IpAddr {
     if !listening.is_unspecified() {
         return listening;
     }
-    let asked = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
-        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+    let ask = |any: IpAddr, other: IpAddr| {
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect((other, 9))?;
         socket.local_addr()
-    });
+    };
+    let four = ask(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into());
+    let six = || ask(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into());
+    let asked = match listening {
+        IpAddr::V4(_) => four,
+        IpAddr::V6(_) => four.or_else(|_| six()),
+    };
     asked.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
 }
 

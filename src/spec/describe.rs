@@ -55,6 +55,7 @@ pub fn describe(name: &str, text: &str, around: Surroundings<'_>) -> Result<Desc
             address,
             port: own.port.unwrap_or(22),
             auth: own.auth,
+            node_address: host.node_address,
         }));
     }
     let registry = registry(&file, &mut logins);
@@ -99,7 +100,7 @@ fn spec(file: &ClusterFile, targets: Vec<Target>, around: Surroundings<'_>) -> R
         let fields = file.kubernetes.clone().unwrap_or_default();
         let member = |address: &String| {
             let (user, auth) = ("root".to_owned(), Auth::default());
-            Some(Target { user, address: address.parse().ok()?, port: 22, auth })
+            Some(Target { user, address: address.parse().ok()?, port: 22, auth, node_address: None })
         };
         spec.kubernetes = Some(KubernetesSpec {
             external_etcd: fields.external_etcd.iter().filter_map(member).collect(),

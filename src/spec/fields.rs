@@ -96,6 +96,11 @@ pub(super) const ROOT: Kind = Kind::Map(&[&[
 const HOST: &[Field] = &[
     required("address", Kind::Text(Format::Address), "IPv4 or IPv6 address, or DNS name"),
     required("roles", Kind::List { of: &Kind::Choice(ROLES), filled: true }, "What the host is in the cluster"),
+    field(
+        "nodeAddress",
+        Kind::Text(Format::Ip),
+        "By which of its addresses the other hosts reach it, where that is not the one that the control host connects to",
+    ),
 ];
 
 const ROLES: &[Choice] =
@@ -145,13 +150,18 @@ const KUBERNETES: &[Field] = &[
         "Version of Kubernetes, such as 1.36.3; without, the newest of the bundle",
     ),
     text("network", Format::NetworkName, "auto", "flannel, direct, or the name of a network manifest in the bundle"),
-    text("podCIDR", Format::Network, "10.244.0.0/16", "Addresses of pods"),
-    text("serviceCIDR", Format::Network, "10.254.0.0/16", "Addresses of services"),
+    text(
+        "podCIDR",
+        Format::Networks,
+        "10.244.0.0/16",
+        "Addresses of pods; for dual stack a network of each family, A,B",
+    ),
+    text("serviceCIDR", Format::Networks, "10.254.0.0/16", "Addresses of services, of the same families"),
     text("clusterDomain", Format::DnsName, "cluster.local", "Domain under which services are found"),
     field("apiEndpoint", Kind::Text(Format::HostPort), "Load balancer of the site in front of the control plane nodes"),
     field(
         "apiVIP",
-        Kind::Text(Format::Ipv4),
+        Kind::Text(Format::Ip),
         "Free address of the control plane's network, for the API; a control plane node holds it",
     ),
     Field {

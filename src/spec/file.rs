@@ -37,6 +37,8 @@ pub struct ClusterFile {
 pub struct HostFields {
     pub address: String,
     pub roles: Vec<Role>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_address: Option<IpAddr>,
     #[serde(flatten)]
     pub login: LoginFields,
 }

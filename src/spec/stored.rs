@@ -1,6 +1,7 @@
 //! What an environment's state says of its cluster: as a cluster file, and held against one.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
@@ -39,8 +40,20 @@ pub fn stored(environment: &Environment) -> Result<Option<ClusterFile>, FlowErro
     // By address, as a person would count them.
     let mut hosts: Vec<(HostId, Vec<Role>)> = hosts.into_iter().collect();
     hosts.sort_by_key(|(host, _)| (host.address().parse::<Address>().ok(), host.port()));
+    // What another name or address of the host would not lead to by itself.
+    let node_address = |host: &HostId| {
+        let nodes = cluster.iter().flat_map(|c| c.workers.iter().map(|(host, node)| (host, node.machine.address)));
+        let control_plane =
+            cluster.iter().flat_map(|c| c.control_plane.iter().map(|(h, machine)| (h, machine.address)));
+        let members = etcd.iter().flat_map(|c| c.members.iter().map(|(host, member)| (host, member.address)));
+        let mut all = control_plane.chain(nodes).chain(members);
+        let (_, address) = all.find(|(of, _)| *of == host)?;
+        let is_another = host.address().parse::<IpAddr>().is_ok_and(|named| named != address);
+        Some(address).filter(|address| is_another && !address.is_unspecified())
+    };
     let host = |(host, roles): (HostId, Vec<Role>)| HostFields {
         roles,
+        node_address: node_address(&host),
         login: login(&logins, &host),
         address: host.address().to_owned(),
     };
@@ -50,7 +63,7 @@ pub fn stored(environment: &Environment) -> Result<Option<ClusterFile>, FlowErro
         defaults: None,
         hosts: hosts.into_iter().map(host).collect(),
         etcd: etcd.as_ref().map(|c| EtcdFields { tls: Some(c.tls), rpms: Vec::new() }),
-        kubernetes: cluster.map(|c| settings(&c, etcd.is_none())),
+        kubernetes: cluster.as_ref().map(|c| settings(c, etcd.is_none())),
         registry: registry.map(|r| RegistryFields {
             port: Some(r.port),
             users: r

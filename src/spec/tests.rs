@@ -107,7 +107,7 @@ fn contradictions_are_named_by_line() {
         (host("etcd") + "  - {address: H, roles: [etcd]}\n", "4: hosts[1].address: H is given twice, first in line 3"),
         (
             host("etcd, master") + "kubernetes:\n  podCIDR: 10.0.0.0/8\n  serviceCIDR: 10.254.0.0/16\n",
-            "6: kubernetes.serviceCIDR: the networks of pods, 10.0.0.0/8, and of services, 10.254.0.0/16, overlap",
+            "6: kubernetes.serviceCIDR: the pod network 10.0.0.0/8 and the service network 10.254.0.0/16 overlap",
         ),
         (
             host("etcd, master") + "kubernetes:\n  apiEndpoint: lb:6443\n  apiVIP: 10.0.0.9\n",
@@ -175,6 +175,7 @@ proptest! {
                 address: "10.8.14.200".to_owned(),
                 roles: vec![Role::Etcd],
                 login: LoginFields { key_file: Some(key), password_file: Some(file), ..LoginFields::default() },
+                ..HostFields::default()
             }],
             etcd: Some(EtcdFields { tls: Some(true), rpms }),
             ..ClusterFile::default()
@@ -240,6 +241,53 @@ fn what_an_environment_has_is_a_file_that_changes_nothing() {
     let json = serde_json::to_string_pretty(&described.file).unwrap();
     assert_eq!(read(&json).unwrap().spec, described.spec);
     assert_eq!(super::stored(&Environment::open(&root, "empty").unwrap()).unwrap(), None);
+}
+
+#[test]
+fn the_address_of_a_node_among_the_others_is_read_and_shown() {
+    let text = WHOLE.replace("roles: [worker]", "roles: [worker], nodeAddress: 10.9.0.1");
+    let described = read(&text).unwrap();
+    let addresses: Vec<_> = described.spec.all().map(|target| target.node_address).collect();
+    assert_eq!(addresses, [None, "10.9.0.1".parse().ok()]);
+    let wrong = problems(&text.replace("10.9.0.1", "eth1"));
+    assert_eq!(wrong, [r#"cluster.yaml:4: hosts[1].nodeAddress: "eth1" is not an IP address"#]);
+    // Of a host that is reached at another address of its own.
+    let (_dir, root) = folder();
+    let environment = environment(&root);
+    let mut cluster = crate::flow::kubernetes::Cluster::load(&environment).unwrap().unwrap();
+    if let Some(node) = cluster.workers.get_mut("10.8.14.9") {
+        node.machine.address = "10.9.0.9".parse().unwrap();
+    }
+    cluster.save(&environment).unwrap();
+    let shown = to_yaml(&stored(&environment).unwrap().unwrap());
+    assert_eq!(shown.matches("nodeAddress:").count(), 1, "{shown}");
+    assert!(shown.contains("nodeAddress: 10.9.0.9\n"), "{shown}");
+}
+
+#[test]
+fn networks_of_both_families_are_held_against_each_other() {
+    let of = |text: &str| format!("{WHOLE}kubernetes: {{{text}}}\n");
+    let both = "podCIDR: '10.244.0.0/16,fd00:10:244::/56', serviceCIDR: '10.254.0.0/16,fd00:10:254::/112'";
+    let described = read(&of(both)).unwrap();
+    let settings = &described.spec.kubernetes.as_ref().unwrap().settings;
+    assert_eq!(settings.pods().to_string(), "10.244.0.0/16,fd00:10:244::/56");
+    for (wrong, said) in [
+        (
+            both.replace("/112", "/96"),
+            "kubernetes.serviceCIDR: the service network fd00:10:254::/96 must have a prefix of 108",
+        ),
+        (
+            "podCIDR: '10.244.0.0/16,fd00::/56'".to_owned(),
+            "kubernetes.podCIDR: the pod network 10.244.0.0/16,fd00::/56 and the",
+        ),
+        (
+            format!("{both}, apiVIP: 'fd00::9'"),
+            "kubernetes.apiVIP: fd00::9 is no IPv4 address, which is the cluster's primary",
+        ),
+    ] {
+        let found = problems(&of(&wrong));
+        assert!(found.len() == 1 && found[0].contains(said), "{wrong}: {found:?}");
+    }
 }
 
 #[test]

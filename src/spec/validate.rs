@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::flow::networks::{Family, Networks, disagreement};
 use crate::host::Address;
 
 use super::check::Lines;
 use super::cluster::Role;
 use super::file::{ClusterFile, KubernetesFields};
 use super::problem::FileProblem;
-use super::values::{overlap, parse_network};
 
 /// Contradictions within hosts and settings.
 pub(super) fn within(file: &ClusterFile, lines: &Lines) -> Vec<FileProblem> {
@@ -86,13 +86,18 @@ fn twice(file: &ClusterFile, lines: &Lines) -> Vec<FileProblem> {
 }
 
 fn networks(kubernetes: &KubernetesFields, lines: &Lines) -> Option<FileProblem> {
-    let pods = kubernetes.pod_cidr.as_deref().unwrap_or("10.244.0.0/16");
-    let services = kubernetes.service_cidr.as_deref().unwrap_or("10.254.0.0/16");
-    if !overlap(parse_network(pods)?, parse_network(services)?) {
-        return None;
-    }
+    let read = |text: &Option<String>, usual| text.as_deref().map_or(Some(usual), Networks::parse);
+    // One that cannot be read is a problem of its own.
+    let pods = read(&kubernetes.pod_cidr, Networks::USUAL_PODS)?;
+    let services = read(&kubernetes.service_cidr, Networks::USUAL_SERVICES)?;
     let path = if kubernetes.service_cidr.is_some() { "kubernetes.serviceCIDR" } else { "kubernetes.podCIDR" };
-    Some(lines.problem(path, format!("the networks of pods, {pods}, and of services, {services}, overlap")))
+    if let Some(text) = disagreement(pods, services) {
+        return Some(lines.problem(path, text));
+    }
+    let vip = kubernetes.api_vip.as_ref()?.parse::<std::net::IpAddr>().ok()?;
+    let family = pods.primary_family();
+    let text = || format!("{vip} is no {family} address, which is the cluster's primary family");
+    (Family::of(vip) != family).then(|| lines.problem("kubernetes.apiVIP", text()))
 }
 
 /// More name servers CoreDNS does not take for a domain (plugin "forward").

@@ -1,7 +1,8 @@
 //! Texts of a certain form: how each is checked, said and described in the JSON schema.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
+use crate::flow::networks::Networks;
 use crate::flow::request::check_environment;
 use crate::host::{Address, Target, TargetDefaults, masked};
 use crate::registry::Place;
@@ -15,9 +16,8 @@ pub(super) enum Format {
     User,
     /// The name of an environment variable.
     Variable,
-    /// `A.B.C.D/N`
-    Network,
-    Ipv4,
+    /// A network, or one of each family with a comma in between.
+    Networks,
     /// IPv4 or IPv6.
     Ip,
     DnsName,
@@ -56,9 +56,11 @@ impl Format {
             Self::Address => (text.parse::<Address>().is_ok(), "an IP address or a DNS name"),
             Self::User => (is_user(text), "a user name"),
             Self::Variable => (is_variable(text), "the name of an environment variable"),
-            Self::Network => (parse_network(text).is_some(), "an IPv4 network such as 10.244.0.0/16"),
+            Self::Networks => (
+                Networks::parse(text).is_some(),
+                "a network such as 10.244.0.0/16, or one of each family: 10.244.0.0/16,fd00:10:244::/56",
+            ),
             Self::Ip => (text.parse::<IpAddr>().is_ok(), "an IP address"),
-            Self::Ipv4 => (text.parse::<Ipv4Addr>().is_ok(), "an IPv4 address"),
             Self::DnsName => (matches!(text.parse(), Ok(Address::Name(_))), "a DNS name such as cluster.local"),
             Self::HostPort => (is_host_port(text), "HOST:PORT"),
             Self::AbsolutePath => (is_absolute(text), "an absolute path"),
@@ -81,9 +83,8 @@ impl Format {
             Self::Address => "^[A-Za-z0-9._:-]+$",
             Self::User => r"^[A-Za-z0-9._$\\][A-Za-z0-9._$\\-]*$",
             Self::Variable => "^[A-Za-z_][A-Za-z0-9_]*$",
-            Self::Network => r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$",
+            Self::Networks => "^[0-9A-Fa-f.:]+/[0-9]{1,3}(,[0-9A-Fa-f.:]+/[0-9]{1,3})?$",
             Self::Ip => "^[0-9A-Fa-f.:]+$",
-            Self::Ipv4 => r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$",
             Self::DnsName => "^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?$",
             Self::HostPort => r"^[A-Za-z0-9._:\[\]-]+:[0-9]{1,5}$",
             Self::AbsolutePath => "^/",
@@ -103,23 +104,6 @@ pub(super) fn harmless(text: &str) -> String {
         Some((before, _)) if text.parse::<IpAddr>().is_err() => format!("{before}:***"),
         _ => text.to_owned(),
     }
-}
-
-/// Reads `A.B.C.D/N`; `None` when it is not an IPv4 network with all host bits zero.
-pub(super) fn parse_network(text: &str) -> Option<(u32, u8)> {
-    let (address, prefix) = text.split_once('/')?;
-    let (address, prefix) = (u32::from(address.parse::<Ipv4Addr>().ok()?), prefix.parse::<u8>().ok()?);
-    (prefix <= 32 && address & !mask(prefix) == 0).then_some((address, prefix))
-}
-
-/// Whether two networks share an address.
-pub(super) fn overlap(a: (u32, u8), b: (u32, u8)) -> bool {
-    let mask = mask(a.1.min(b.1));
-    a.0 & mask == b.0 & mask
-}
-
-fn mask(prefix: u8) -> u32 {
-    u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
 }
 
 fn is_user(text: &str) -> bool {
@@ -176,9 +160,19 @@ mod tests {
             ),
             (Format::User, &["root", "maint", "DOM\\x"], &["-o", "a b", "root:geheim", "a@b"]),
             (Format::Variable, &["PW", "_x9"], &["9x", "a-b", "$X"]),
-            (Format::Network, &["10.244.0.0/16", "0.0.0.0/0"], &["10.244.0.1/16", "10.244.0.0/33", "10.0.0.0", "::/0"]),
+            (
+                Format::Networks,
+                &["10.244.0.0/16", "fd00:10:244::/56", "10.244.0.0/16,fd00:10:244::/56"],
+                &[
+                    "10.244.0.1/16",
+                    "10.244.0.0/33",
+                    "10.0.0.0",
+                    "fd00::1/56",
+                    "10.0.0.0/8,10.0.0.0/16",
+                    "10.0.0.0/8, fd00::/56",
+                ],
+            ),
             (Format::Ip, &["10.8.14.210", "fd00::53"], &["10.8.14", "host", "10.0.0.1:53", "10.0.0.0/8"]),
-            (Format::Ipv4, &["10.8.14.210"], &["10.8.14", "::1", "host"]),
             (Format::DnsName, &["cluster.local", "k8s"], &["10.0.0.1", "a..b", "-a"]),
             (Format::HostPort, &["api.example:6443", "10.0.0.1:443", "[::1]:6443"], &["api", "api:0", "::1:80", "a:b"]),
             (Format::AbsolutePath, &["/srv/docker"], &["srv", "/a/../b", "/a/.."]),
@@ -195,15 +189,8 @@ mod tests {
                 assert!(!error.contains("geheim"), "{error}");
             }
         }
-        let error = Format::Network.check("10.244.0.0/33").unwrap_err();
-        assert_eq!(error, r#""10.244.0.0/33" is not an IPv4 network such as 10.244.0.0/16"#);
+        let error = Format::Networks.check("10.244.0.0/33").unwrap_err();
+        assert!(error.starts_with(r#""10.244.0.0/33" is not a network such as 10.244.0.0/16, or one"#), "{error}");
         assert!(!Format::Address.check("root:geheim@10.0.0.1").unwrap_err().contains("geheim"));
-    }
-
-    #[test]
-    fn networks_overlap() {
-        let net = |text| parse_network(text).unwrap();
-        assert!(overlap(net("10.0.0.0/8"), net("10.244.0.0/16")) && overlap(net("0.0.0.0/0"), net("10.0.0.0/8")));
-        assert!(!overlap(net("10.254.0.0/16"), net("10.244.0.0/16")));
     }
 }

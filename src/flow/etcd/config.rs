@@ -180,6 +180,23 @@ mod tests {
     }
 
     #[test]
+    fn addresses_of_ipv6_stand_in_brackets() {
+        let (mut cluster, mut member) = cluster(true);
+        member.address = "fd10:8:14::200".parse().unwrap();
+        member.joining = Joining::New(cluster.initial(&[("host0", member.address)]));
+        let conf = etcd_conf(&cluster, &member);
+        for line in [
+            "ETCD_LISTEN_PEER_URLS=\"https://[fd10:8:14::200]:2380\"\n",
+            "ETCD_LISTEN_CLIENT_URLS=\"https://[fd10:8:14::200]:2379,https://127.0.0.1:2379\"\n",
+            "ETCD_INITIAL_CLUSTER=\"host0=https://[fd10:8:14::200]:2380\"\n",
+        ] {
+            assert!(conf.contains(line), "{conf}");
+        }
+        cluster.members.insert("[fd10:8:14::200]:2222".into(), member);
+        assert!(cluster.endpoints().contains(&"https://[fd10:8:14::200]:2379".to_owned()));
+    }
+
+    #[test]
     fn root_logs_in_to_a_working_etcdctl() {
         let (cluster, member) = cluster(false);
         let files = login_files(&cluster, &member, None);

@@ -77,7 +77,10 @@ impl<'a> OneMember<'a> {
             steps.push(Step::on(host, "etcd.wipe", "delete etcd data that is not this cluster's", wipe));
         }
         if self.facts.firewalld() {
-            let ports = FirewallPorts(vec![format!("{CLIENT_PORT}/tcp"), format!("{PEER_PORT}/tcp")]);
+            let ports = FirewallPorts {
+                ports: vec![format!("{CLIENT_PORT}/tcp"), format!("{PEER_PORT}/tcp")],
+                at: self.member.address,
+            };
             steps.push(Step::on(host, "etcd.firewall", "open etcd's ports in firewalld", ports));
         }
         let service = service_files(self.cluster, self.member, self.keys.as_ref());

@@ -192,11 +192,14 @@ fn check_disk_speed(host: &Host) -> Option<Problem> {
     })
 }
 
-/// The address by which the other members see this host: the one the user named when the host has it, else that of its
-/// default route.
+/// The address by which the others see this host: the one that the site says it is to have among them; else the one by which we
+/// reach it, as the user named it or as its name was resolved; else, of a host behind a gateway, that of its default route.
 pub(crate) fn member_address(target: &Target, facts: &Facts) -> Option<IpAddr> {
-    let named = target.address.ip().filter(|ip| facts.addresses.contains(ip));
-    named.or_else(|| facts.main_address())
+    if target.node_address.is_some() {
+        return target.node_address.filter(|ip| facts.addresses.contains(ip));
+    }
+    let reached = target.address.ip().into_iter().chain(facts.reached_at).find(|ip| facts.addresses.contains(ip));
+    reached.or_else(|| facts.main_address())
 }
 
 #[cfg(test)]

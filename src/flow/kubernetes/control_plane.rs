@@ -31,7 +31,7 @@ impl Component for ControlPlane {
         let Some(machine) = on.control_plane() else { return Vec::new() };
         let mut steps = Vec::new();
         if on.facts.firewalld() {
-            let ports = FirewallPorts(vec![format!("{API_PORT}/tcp")]);
+            let ports = FirewallPorts { ports: vec![format!("{API_PORT}/tcp")], at: machine.address };
             steps.push(on.step("control-plane.firewall", "open the API's port in firewalld", ports));
         }
         let files = ControlPlaneFiles::new(on.cluster, on.keys, on.host, machine);

@@ -27,7 +27,9 @@ use super::images;
 use super::manifest::{self, Manifest};
 use super::plan::{Hosts, RolesPackages, make_plan, wanted_packages};
 use super::state::{Cluster, EtcdAccess, Machine, Node};
-use super::{access, dns, endpoint, kept_registry, pod_network, preflight, proxy_mode, registries, state, version};
+use super::{
+    access, dns, endpoint, families, kept_registry, pod_network, preflight, proxy_mode, registries, state, version,
+};
 
 mod newcomers;
 mod places;
@@ -170,7 +172,8 @@ impl Converge {
             cluster.settings.stub_domains.clone_from(&settings.stub_domains);
             Self::set_components(&mut cluster, settings);
         }
-        let unknown = |host: &str| Machine { name: host.to_owned(), address: Ipv4Addr::UNSPECIFIED.into() };
+        let unknown =
+            |host: &str| Machine { name: host.to_owned(), address: Ipv4Addr::UNSPECIFIED.into(), second_address: None };
         for host in self.control_plane.iter().map(Target::id) {
             let machine = unknown(&host);
             cluster.control_plane.entry(host).or_insert(machine);
@@ -204,6 +207,7 @@ impl Converge {
                 }
                 // Without a bundle the version is known from the hosts only.
                 self.rules(seen.bundle).check_components(&cluster.settings.components, Some(cluster.minor))?;
+                self.rules(seen.bundle).check_families(&cluster.settings, Some(cluster.minor))?;
             }
         }
         let mut images = std::mem::take(&mut cluster.images);
@@ -290,6 +294,7 @@ impl Flow for Converge {
             self.rules(bundle).check(&self.control_plane, &self.settings(), &network, &self.manifests)?;
         }
         self.choose_packages(bundle)?;
+        self.check_families(bundle)?;
         let mut problems = self.check_components(bundle)?;
         problems.extend(self.check_manifests(&network, bundle)?);
         let outline = self.outline(self.before.as_ref(), bundle);
@@ -328,6 +333,7 @@ impl Flow for Converge {
         problems.extend(version::differing(key, packages, scene.bundle, facts.iter().copied()));
         let cluster = self.outline(self.before.as_ref(), scene.bundle);
         problems.extend(names::check(&self.targets(), &preflight::reserved(&cluster), scene)?);
+        problems.extend(families::check_hosts(&self.placed(), &cluster, scene));
         problems.extend(preflight::check_address(&self.targets(), &cluster, scene));
         problems.extend(self.check_space(scene));
         problems.extend(self.check_kept_registry(scene));

@@ -24,7 +24,7 @@ impl PodNetwork for Direct {
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let Some(node) = on.node() else { return Vec::new() };
-        let files = files(on.cluster, node, on.facts.route_mtu);
+        let files = files(on.cluster, node, on.facts.mtu_of(node.machine.address));
         vec![on.step("cni.configure", "configure the pods' bridge", files)]
     }
 }

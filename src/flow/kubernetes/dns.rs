@@ -3,13 +3,12 @@
 //! A kubelet gives pods a name server (`clusterDNS`) and a domain to search (`clusterDomain`); without the first the second
 //! does nothing (KubeletConfiguration, kubelet.config.k8s.io/v1beta1). So both are written or neither.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::flow::error::FlowError;
 use crate::flow::request::ClusterSettings;
 
 use super::manifest::Manifest;
-use super::state::{overlap, parse_cidr};
 
 /// The address of the DNS service among these manifests.
 pub(super) fn address(manifests: &[Manifest]) -> Option<Ipv4Addr> {
@@ -54,7 +53,7 @@ pub(super) fn check(manifests: &[Manifest], settings: &ClusterSettings) -> Resul
             "put one into the bundle (`bundle repack --addon dns=FILE`), its Service with a clusterIP; or leave the option away",
         ));
     };
-    if parse_cidr(&settings.service_cidr).is_some_and(|services| !overlap(services, (address, 32))) {
+    if !settings.services().iter().any(|services| services.contains(&IpAddr::V4(address))) {
         return Err(FlowError::request_with_help(
             format!("the DNS service of the bundle asks for {address}, which is not in {}", settings.service_cidr),
             "give the network that its address is in with --service-cidr, or change clusterIP in the addon",

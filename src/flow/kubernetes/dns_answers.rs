@@ -1,7 +1,7 @@
 //! The proof of a node's network: a name that it asks the cluster's DNS for is answered. That takes kube-proxy on the node, the pods'
 //! network between it and the DNS pods, the pods themselves, and the API behind them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::host::{Command, HostError};
@@ -22,7 +22,7 @@ impl Component for DnsAnswers {
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let Some(server) = on.cluster.distribution.rules().dns(on.cluster) else { return Vec::new() };
-        let IpAddr::V4(service) = on.cluster.service_ip() else { return Vec::new() };
+        let service = on.cluster.service_ip();
         let name = format!("kubernetes.default.svc.{}", on.cluster.settings.cluster_domain);
         let ask = Ask { server, name, service };
         vec![on.step("dns.answers", "wait until the cluster's DNS answers", ask).weight(5)]
@@ -32,9 +32,10 @@ impl Component for DnsAnswers {
 /// The cluster's DNS, asked from the host for the address of the API's service.
 #[derive(Debug)]
 struct Ask {
-    server: Ipv4Addr,
+    server: IpAddr,
     name: String,
-    service: Ipv4Addr,
+    /// Its family is the one that is asked for.
+    service: IpAddr,
 }
 
 /// `$1` ADDRESS/PORT of the server, `$2` the question as `printf %b` reads it, `$3` the address in hexadecimal, `$4` seconds to wait. One datagram there and one
@@ -56,7 +57,7 @@ esac
 exit 1"#;
 
 impl Ask {
-    /// A question for the name's IPv4 address (RFC 1035, section 4).
+    /// A question for the name's address (RFC 1035, section 4; RFC 3596, section 2).
     fn question(&self) -> String {
         let mut message = vec![0x53, 0x55, 0x01, 0, 0, 1, 0, 0, 0, 0, 0, 0];
         for label in self.name.split('.') {
@@ -64,12 +65,21 @@ impl Ask {
             message.push(u8::try_from(label.len()).unwrap_or(u8::MAX));
             message.extend(label.bytes());
         }
-        message.extend([0, 0, 1, 0, 1]);
+        let kind = if self.service.is_ipv4() { 1 } else { 28 };
+        message.extend([0, 0, kind, 0, 1]);
         message.iter().map(|byte| format!("\\x{byte:02x}")).collect()
     }
 
+    /// The address as an answer has it.
+    fn hex(&self) -> String {
+        match self.service {
+            IpAddr::V4(ip) => hex::encode(ip.octets()),
+            IpAddr::V6(ip) => hex::encode(ip.octets()),
+        }
+    }
+
     fn command(&self, seconds: &str) -> Command {
-        let address = hex::encode(self.service.octets());
+        let address = self.hex();
         Command::script(ASK)
             .args([format!("{}/53", self.server), self.question(), address, seconds.to_owned()])
             .label("ask the cluster's DNS")
@@ -127,6 +137,14 @@ mod tests {
         assert_eq!(question(), message);
     }
 
+    #[test]
+    fn the_address_that_is_asked_for_is_of_the_service_s_family() {
+        let service = "fd00:10:254::1".parse().unwrap();
+        let six = Ask { server: "fd00:10:254::a".parse().unwrap(), service, ..ask() };
+        assert!(six.question().ends_with("\\x00\\x00\\x1c\\x00\\x01"), "{}", six.question());
+        assert_eq!(six.hex(), "fd000010025400000000000000000001");
+    }
+
     /// Runs the script against a server that gives this address, after it has dropped the first question.
     fn answered(address: [u8; 4]) -> bool {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -147,7 +165,7 @@ mod tests {
                 }
             }
         });
-        let script = ["-c", ASK, "sh", &server, &ask().question(), &hex::encode(ask().service.octets()), "3"];
+        let script = ["-c", ASK, "sh", &server, &ask().question(), &ask().hex(), "3"];
         let ok = Command::new("sh").args(script).output().unwrap().status.success();
         serving.join().unwrap();
         ok

@@ -38,7 +38,7 @@ impl PodNetwork for Flannel {
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let cluster = on.cluster;
-        let files = files(cluster, on.keys, on.facts.route_interface.as_deref());
+        let files = files(cluster, on.keys, on.machine().and_then(|machine| on.facts.interface_name(machine.address)));
         let reads = Reads::Files(files.clone());
         let key = Configure {
             endpoints: cluster.etcd.endpoints.join(","),

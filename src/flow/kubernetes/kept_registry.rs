@@ -120,7 +120,7 @@ impl Component for KeptRegistry {
         let Some(machine) = on.control_plane() else { return Vec::new() };
         let mut steps = vec![copy_step(on)];
         if on.facts.firewalld() {
-            let ports = FirewallPorts(vec![format!("{PORT}/tcp")]);
+            let ports = FirewallPorts { ports: vec![format!("{PORT}/tcp")], at: machine.address };
             steps.push(on.step(&format!("{NAME}.firewall"), "open the registry's port in firewalld", ports));
         }
         steps.extend(on.service(NAME, "the registry that the cluster keeps", files(on, on.host, machine)));
@@ -141,16 +141,17 @@ fn files(on: &On<'_>, host: &HostId, machine: &Machine) -> Files {
     let authority = Served::open(pki, host, &machine.name, machine.address, PORT).ca;
     let mut files = vec![FileSpec::program(PROGRAM), FileSpec::made(CERT, keys.cert()), key];
     files.extend(authority.map(|authority| FileSpec::made(CA, authority)));
-    files.push(FileSpec::text(format!("/etc/systemd/system/{UNIT}"), unit()));
+    files.push(FileSpec::text(format!("/etc/systemd/system/{UNIT}"), unit(machine)));
     Files(files)
 }
 
 /// The options are those of systemd 219. All that it writes is its log.
-fn unit() -> String {
+fn unit(machine: &Machine) -> String {
+    let any = if machine.address.is_ipv4() { "0.0.0.0" } else { "[::]" };
     format!(
         "# Written by sunshine-installer.\n[Unit]\nDescription=The cluster's images as a read-only registry\n\
          After=network-online.target\nWants=network-online.target\n\n\
-         [Service]\nExecStart={PROGRAM} registry serve --images {ARCHIVE} --listen 0.0.0.0:{PORT} --tls-cert {CERT} --tls-key {KEY}\n\
+         [Service]\nExecStart={PROGRAM} registry serve --images {ARCHIVE} --listen {any}:{PORT} --tls-cert {CERT} --tls-key {KEY}\n\
          User={USER}\nNoNewPrivileges=yes\nCapabilityBoundingSet=\nPrivateTmp=yes\nPrivateDevices=yes\n\
          ProtectSystem=full\nProtectHome=yes\nRestart=always\nRestartSec=2\n\n\
          [Install]\nWantedBy=multi-user.target\n"

@@ -92,7 +92,7 @@ impl ClusterKeys {
             common_name: node.name.clone(),
             organizations: Vec::new(),
             dns: vec![node.name.clone()],
-            ips: vec![node.address],
+            ips: node.addresses().collect(),
             usage: Usage::Server,
         };
         let user = format!("system:node:{}", node.name);

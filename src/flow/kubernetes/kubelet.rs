@@ -19,7 +19,8 @@ impl Component for NodePorts {
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
-        let open = FirewallPorts(PORTS.map(str::to_owned).to_vec());
+        let Some(machine) = on.machine() else { return Vec::new() };
+        let open = FirewallPorts { ports: PORTS.map(str::to_owned).to_vec(), at: machine.address };
         vec![on.step("node.firewall", "open the node's ports in firewalld", open)]
     }
 }

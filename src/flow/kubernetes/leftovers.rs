@@ -1,15 +1,16 @@
 //! What an earlier cluster left of its pods' network on a host that is to join: with it a node is Ready before the cluster's own
 //! network is there, and its pods get addresses of the former one, or none.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
+use crate::flow::networks;
 use crate::flow::problem::Problem;
 use crate::flow::request::Network;
 use crate::host::{Facts, HostId, PodInterface};
 
 use super::direct::CNI_FILE;
 use super::manifest::Manifest;
-use super::state::{Cluster, parse_cidr};
+use super::state::Cluster;
 
 const FOLDER: &str = "/etc/cni/net.d";
 /// The bridge that CNI's own plugins use when nothing else is said, as `direct` and flannel's manifest do.
@@ -60,8 +61,7 @@ fn is_coming(host: &HostId, address: Ipv4Addr, cluster: &Cluster) -> bool {
     let Some(node) = cluster.workers.get(host).filter(|_| matches!(cluster.network, Network::Direct)) else {
         return false;
     };
-    let first = |(base, _): (Ipv4Addr, u8)| Ipv4Addr::from(u32::from(base) + 1);
-    parse_cidr(&cluster.pod_subnet(node)).map(first) == Some(address)
+    cluster.pod_subnet(node).parse().is_ok_and(|subnet| networks::nth(subnet, 1) == IpAddr::V4(address))
 }
 
 /// The files that the cluster's network will write; none where that is not known, or there is no CNI.

@@ -4,6 +4,7 @@ use payload::{Bundle, Member, MemberKind};
 use sha2::{Digest, Sha256};
 
 use crate::flow::error::FlowError;
+use crate::flow::networks::Networks;
 use crate::flow::request::Network;
 use crate::flow::retry::{self, Patience};
 use crate::host::Command;
@@ -12,7 +13,7 @@ use crate::plan::{Check, Cx, Step, StepError, Work};
 use super::component::{Component, On};
 use super::corefile::{self, StubDomains};
 use super::options::since;
-use super::{endpoint, nameserver};
+use super::{endpoint, flannel_manifest, nameserver};
 
 /// A manifest as it lies in the bundle.
 #[derive(Debug, Clone)]
@@ -39,6 +40,13 @@ impl Manifest {
     /// For a cluster that forwards domains of the site. One whose Corefile cannot have them has been refused.
     fn with_stub_domains(self, domains: &StubDomains) -> Self {
         let text = std::str::from_utf8(&self.content).ok().and_then(|text| corefile::in_manifest(text, domains).ok());
+        let content = text.map_or_else(|| self.content.clone(), String::into_bytes);
+        Self { content, ..self }
+    }
+
+    /// For a cluster of these networks of pods.
+    fn for_networks(self, pods: Networks) -> Self {
+        let text = std::str::from_utf8(&self.content).ok().and_then(|text| flannel_manifest::fitted(text, pods));
         let content = text.map_or_else(|| self.content.clone(), String::into_bytes);
         Self { content, ..self }
     }
@@ -86,6 +94,7 @@ impl Component for Manifests {
         let apply = |manifest: &Manifest| {
             let manifest = if on.facts.without_nameserver { manifest.without_forward() } else { manifest.clone() };
             let manifest = manifest.with_stub_domains(&on.cluster.settings.stub_domains);
+            let manifest = manifest.for_networks(on.cluster.settings.pods());
             let title = format!("apply {} of the bundle", manifest.name);
             let apply = Apply { manifest, server: server.clone(), diff: on.cluster.minor >= since::DIFF };
             let step = on.step(&format!("apply.{}", apply.manifest.name), title, apply).weight(2);

@@ -7,10 +7,11 @@ use payload::{Reference, images_named};
 use saphyr::{LoadableYamlNode, Yaml};
 
 use crate::flow::error::FlowError;
+use crate::flow::networks::{Family, Networks};
 use crate::flow::problem::Problem;
 
+use super::flannel_manifest;
 use super::manifest::Manifest;
-use super::state::parse_cidr;
 
 /// How many names a message lists.
 const SHOWN: usize = 10;
@@ -52,16 +53,28 @@ pub(super) fn check_images(
 }
 
 /// What the network's manifest says of the pods' network, where that is another than the cluster's.
-pub(super) fn other_network(network: &Manifest, pod_cidr: &str) -> Option<String> {
-    let found = networks(&String::from_utf8_lossy(network.content()));
-    let same = |cidr: &str| cidr == pod_cidr || parse_cidr(cidr).is_some_and(|own| Some(own) == parse_cidr(pod_cidr));
-    let (place, cidr) = found.first().filter(|_| !found.iter().any(|(_, cidr)| same(cidr)))?;
-    Some(format!("{}: {place} is {cidr}, and the cluster's pod network is {pod_cidr}", network.name))
+pub(super) fn other_network(network: &Manifest, pods: Networks) -> Option<String> {
+    let text = String::from_utf8_lossy(network.content());
+    let found = networks(&text);
+    let name = &network.name;
+    pods.iter().find_map(|own| {
+        let family = Family::of(own.addr());
+        let mut of_family = found.iter().filter(|(_, cidr)| cidr.contains(':') == (family == Family::V6)).peekable();
+        match of_family.peek() {
+            Some((place, cidr)) => {
+                let text = format!("{name}: {place} is {cidr}, and the cluster's pod network is {own}");
+                (!of_family.any(|(_, cidr)| cidr.parse() == Ok(own))).then_some(text)
+            }
+            // flannel's is filled in where it is applied.
+            None if found.is_empty() || flannel_manifest::is_flannel(&text) => None,
+            None => Some(format!("{name} names no {family} network of pods, and the cluster's is {own}")),
+        }
+    })
 }
 
 /// The same as a refusal of a cluster that is to be made.
-pub(super) fn check_network(network: &Manifest, pod_cidr: &str) -> Result<(), FlowError> {
-    match other_network(network, pod_cidr) {
+pub(super) fn check_network(network: &Manifest, pods: Networks) -> Result<(), FlowError> {
+    match other_network(network, pods) {
         Some(text) => Err(FlowError::request_with_help(
             text,
             "give the cluster that network with --pod-cidr, or write the cluster's into the manifest and repack the bundle",
@@ -70,8 +83,9 @@ pub(super) fn check_network(network: &Manifest, pod_cidr: &str) -> Result<(), Fl
     }
 }
 
-/// The networks of pods in a network's manifest, IPv4, each with where it stands: flannel's `net-conf.json`, Calico's
-/// `CALICO_IPV4POOL_CIDR` and pools, Cilium's `cluster-pool-ipv4-cidr`, Weave's `IPALLOC_RANGE`, as their projects document them.
+/// The networks of pods in a network's manifest, each with where it stands: flannel's `net-conf.json`, Calico's
+/// `CALICO_IPV4POOL_CIDR`, `CALICO_IPV6POOL_CIDR` and pools, Cilium's `cluster-pool-ipv4-cidr` and `-ipv6-`, Weave's
+/// `IPALLOC_RANGE`, as their projects document them.
 fn networks(text: &str) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     for document in Yaml::load_from_str(text).unwrap_or_default() {
@@ -92,23 +106,25 @@ fn collect(node: &Yaml<'_>, pools: bool, found: &mut Vec<(&'static str, String)>
     }
     let variable = match field(node, "name") {
         Some("CALICO_IPV4POOL_CIDR") => Some("CALICO_IPV4POOL_CIDR"),
+        Some("CALICO_IPV6POOL_CIDR") => Some("CALICO_IPV6POOL_CIDR"),
         Some("IPALLOC_RANGE") => Some("IPALLOC_RANGE"),
         _ => None,
     };
     found.extend(variable.and_then(|name| Some((name, field(node, "value")?.to_owned()))));
     // Cilium takes its pool only where it does not take the networks that Kubernetes gives the nodes.
-    let pool =
-        field(node, "cluster-pool-ipv4-cidr").filter(|_| field(node, "ipam").is_none_or(|i| i == "cluster-pool"));
-    found.extend(pool.iter().flat_map(|p| p.split_whitespace()).map(|c| ("cluster-pool-ipv4-cidr", c.to_owned())));
+    for key in ["cluster-pool-ipv4-cidr", "cluster-pool-ipv6-cidr"] {
+        let pool = field(node, key).filter(|_| field(node, "ipam").is_none_or(|i| i == "cluster-pool"));
+        found.extend(pool.iter().flat_map(|p| p.split_whitespace()).map(|c| (key, c.to_owned())));
+    }
     for (key, value) in node.as_mapping().into_iter().flatten() {
         match (key.as_str(), value.as_str()) {
             (Some("net-conf.json"), Some(json)) => {
                 let json: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
                 found.extend(json["Network"].as_str().map(|cidr| ("Network in net-conf.json", cidr.to_owned())));
+                let six = json["IPv6Network"].as_str().map(|cidr| ("IPv6Network in net-conf.json", cidr.to_owned()));
+                found.extend(six);
             }
-            (Some("cidr"), Some(cidr)) if pools && !cidr.contains(':') => {
-                found.push(("cidr of a pool", cidr.to_owned()))
-            }
+            (Some("cidr"), Some(cidr)) if pools => found.push(("cidr of a pool", cidr.to_owned())),
             _ => collect(value, pools, found),
         }
     }
@@ -122,7 +138,22 @@ mod tests {
         "kind: ConfigMap\ndata:\n  net-conf.json: |\n    {\"Network\": \"10.244.0.0/16\", \"Backend\": {}}\n";
 
     fn said(text: &str, pod_cidr: &str) -> Option<String> {
-        other_network(&Manifest::new("network.yaml", text.to_owned()), pod_cidr)
+        other_network(&Manifest::new("network.yaml", text.to_owned()), Networks::parse(pod_cidr).unwrap())
+    }
+
+    #[test]
+    fn a_network_of_each_family_is_compared_and_flannel_s_is_filled_in() {
+        let both = "10.244.0.0/16,fd00:10:244::/56";
+        assert_eq!((said(FLANNEL, both), said(FLANNEL, "fd00:10:244::/56")), (None, None));
+        let six = FLANNEL.replace("\"Backend\"", "\"IPv6Network\": \"fd00:9::/56\", \"Backend\"");
+        let wanted = "network.yaml: IPv6Network in net-conf.json is fd00:9::/56, and the cluster's pod network is fd00:10:244::/56";
+        assert_eq!(said(&six, both).unwrap(), wanted);
+        assert_eq!(said(&six, "10.244.0.0/16"), None, "it is not used");
+        let calico = "kind: DaemonSet\nspec:\n  env:\n  - name: CALICO_IPV4POOL_CIDR\n    value: \"10.244.0.0/16\"\n";
+        let none = said(calico, both).unwrap();
+        assert_eq!(none, "network.yaml names no IPv6 network of pods, and the cluster's is fd00:10:244::/56");
+        let calico = calico.to_owned() + "  - name: CALICO_IPV6POOL_CIDR\n    value: \"fd00:10:244::/56\"\n";
+        assert_eq!(said(&calico, both), None);
     }
 
     #[test]

@@ -12,9 +12,10 @@ const PACKAGE: &str = "NetworkManager";
 const PATH: &str = "/etc/NetworkManager/conf.d/90-sunshine.conf";
 
 /// What networks of pods make: bridges, the pods' ends of links, tunnels.
-const INTERFACES: [&str; 11] = [
+const INTERFACES: [&str; 12] = [
     "cni0",
     "flannel.1",
+    "flannel-v6.1",
     "veth*",
     "cali*",
     "tunl0",

@@ -1,22 +1,24 @@
 //! What stands in the way of a cluster, found before anything changes.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use payload::Bundle;
 
 use crate::flow::error::FlowError;
+use crate::flow::etcd;
 use crate::flow::names::Reserved;
+use crate::flow::networks::Family;
 use crate::flow::problem::Problem;
 use crate::flow::request::{ClusterSettings, Network};
 use crate::flow::rpms;
 use crate::flow::scene::Scene;
-use crate::host::{HostId, Listening, Target};
+use crate::host::{HostId, Listening, PodInterface, Target};
 use crate::plan::RunHost;
 
 use super::endpoint::LOCAL_PORT;
 use super::options::since;
-use super::state::{API_PORT, Cluster, overlap, parse_cidr};
-use super::{flannel, manifest};
+use super::state::{API_PORT, Cluster};
+use super::{families, flannel, manifest};
 
 /// What can be said without a host.
 pub(super) fn check_request(
@@ -27,16 +29,11 @@ pub(super) fn check_request(
     if control_plane.is_empty() {
         return Err(FlowError::request("a cluster needs at least one control plane node (--master-host-list)"));
     }
-    let cidr = |what: &str, text: &str| {
-        parse_cidr(text)
-            .ok_or_else(|| FlowError::request(format!("{what}: {text:?} is no IPv4 network such as 10.244.0.0/16")))
-    };
-    let (pods, services) = (cidr("pod network", &settings.pod_cidr)?, cidr("service network", &settings.service_cidr)?);
-    if overlap(pods, services) {
-        return Err(FlowError::request("the pod network and the service network overlap"));
-    }
-    if let Some(vip) = settings.api_vip.as_ref().filter(|vip| vip.parse::<Ipv4Addr>().is_err()) {
-        return Err(FlowError::request(format!("--api-vip: {vip:?} is no IPv4 address")));
+    families::check_networks(settings)?;
+    let family = settings.pods().primary_family();
+    let is_of_it = |vip: &&String| vip.parse::<IpAddr>().is_ok_and(|ip| Family::of(ip) == family);
+    if let Some(vip) = settings.api_vip.as_ref().filter(|vip| !is_of_it(vip)) {
+        return Err(FlowError::request(format!("--api-vip: {vip:?} is no {family} address")));
     }
     let has_manifest = |name: &str| {
         let mut members = bundle.into_iter().flat_map(|bundle| &bundle.manifest().members);
@@ -89,7 +86,8 @@ pub(super) fn check_address(targets: &[Target], cluster: &Cluster, scene: &Scene
     let vip = cluster.settings.api_vip.as_ref().and_then(|vip| vip.parse::<IpAddr>().ok());
     let mut problems = Vec::new();
     for (id, host) in targets.iter().filter_map(|t| scene.hosts.get_key_value(&t.id())) {
-        if let Some(vip) = vip.filter(|_| host.facts.route_address == vip) {
+        let known = [host.facts.route_address, etcd::member_address(host.host.target(), &host.facts)];
+        if let Some(vip) = vip.filter(|_| known.contains(&vip)) {
             let text = format!("{vip} is its own address; that of --api-vip must be free");
             problems.push(Problem::error(host.host.name(), text, "name an address that no host has"));
         }
@@ -144,16 +142,20 @@ fn check_networks(host: &RunHost, settings: &ClusterSettings) -> Vec<Problem> {
     let facts = &host.facts;
     let of_route = facts.route_address.filter(|ip| !facts.addresses.contains(ip));
     // What an earlier cluster left is told by `leftovers`.
-    let left = |ip: &Ipv4Addr| facts.pod_interfaces.iter().any(|i| i.address.is_some_and(|(own, _)| own == *ip));
-    let own = facts.addresses.iter().copied().chain(of_route).filter_map(ipv4).filter(|ip| !left(ip));
-    let networks = [("pod", &settings.pod_cidr), ("service", &settings.service_cidr)];
+    let left = |ip: &IpAddr| {
+        let of = facts.interface_of(*ip).map(|interface| &interface.name);
+        let is_it = |i: &PodInterface| Some(&i.name) == of || i.address.is_some_and(|(own, _)| IpAddr::V4(own) == *ip);
+        facts.pod_interfaces.iter().any(is_it)
+    };
+    let own = facts.addresses.iter().copied().chain(of_route).filter(|ip| !left(ip));
+    let networks = [("pod", settings.pods()), ("service", settings.services())];
     let mut problems = Vec::new();
     for address in own {
-        for (what, text) in networks {
+        for (what, networks) in networks {
             // A node that works already has an address of its pods' bridge.
             let ours = host.facts.is_active("kubelet") && what == "pod";
-            if !ours && parse_cidr(text).is_some_and(|net| overlap(net, (address, 32))) {
-                let text = format!("its address {address} lies in the {what} network {text}");
+            if let Some(network) = networks.overlapping(address.into()).filter(|_| !ours) {
+                let text = format!("its address {address} lies in the {what} network {network}");
                 problems.push(Problem::error(host.host.name(), text, "choose another network for the cluster"));
             }
         }
@@ -173,12 +175,4 @@ fn check_cgroup(host: &RunHost, minor: u32) -> Option<Problem> {
             ),
         )
     })
-}
-
-/// Every address is IPv4: pods and services are.
-pub(super) fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(ip) => Some(ip),
-        IpAddr::V6(_) => None,
-    }
 }

@@ -1,9 +1,11 @@
 //! What a host's kernel must do for pods: modules, sysctls, no swap. Kept over a restart by files, set now by a step.
 
+use crate::flow::networks::Family;
 use crate::plan::Step;
 use crate::resource::{self, Brings, FileSpec, Files, Module};
 
 use super::component::{Component, On};
+use super::state::Cluster;
 
 const MODULES: [Module; 2] = [
     Module { name: "overlay", brings: Brings::FileSystem("overlay") },
@@ -15,11 +17,19 @@ const SYSCTLS: [(&str, &str); 3] = [
     ("net.bridge.bridge-nf-call-ip6tables", "1"),
 ];
 
+/// With pods of IPv6. It counts for the interfaces that come later, too.
+const SYSCTL_OF_IPV6: (&str, &str) = ("net.ipv6.conf.all.forwarding", "1");
+
+fn sysctls(cluster: &Cluster) -> Vec<(&'static str, &'static str)> {
+    let six = cluster.settings.pods().has(Family::V6).then_some(SYSCTL_OF_IPV6);
+    SYSCTLS.into_iter().chain(six).collect()
+}
+
 /// The files that set it at every start of the host.
-fn files() -> Files {
+fn files(cluster: &Cluster) -> Files {
     let head = "# Written by sunshine-installer, for Kubernetes.\n";
     let modules: String = MODULES.iter().map(|m| format!("{}\n", m.name)).collect();
-    let sysctls: String = SYSCTLS.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+    let sysctls: String = sysctls(cluster).iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
     Files(vec![
         FileSpec::text("/etc/modules-load.d/sunshine.conf", format!("{head}{modules}")),
         FileSpec::text("/etc/sysctl.d/90-sunshine.conf", format!("{head}{sysctls}")),
@@ -35,9 +45,9 @@ impl Component for Kernel {
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
-        let now = resource::Kernel { modules: MODULES.to_vec(), sysctls: SYSCTLS.to_vec(), swap_off: true };
+        let now = resource::Kernel { modules: MODULES.to_vec(), sysctls: sysctls(on.cluster), swap_off: true };
         vec![
-            on.step("kernel.configure", "keep kernel modules and sysctls over a restart", files()),
+            on.step("kernel.configure", "keep kernel modules and sysctls over a restart", files(on.cluster)),
             on.step("kernel.set", "set kernel modules and sysctls, switch swap off", now),
         ]
     }

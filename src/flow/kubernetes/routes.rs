@@ -1,10 +1,11 @@
 //! Routes of the site that lead where the cluster's pods and services are to be.
 
+use ipnet::IpNet;
+
+use crate::flow::networks::overlap;
 use crate::flow::problem::Problem;
 use crate::flow::request::ClusterSettings;
 use crate::host::{Facts, HostId, Route};
-
-use super::state::{overlap, parse_cidr};
 
 /// The protocol number of routes that the unit `sunshine-cluster` makes.
 const OURS: &str = "186";
@@ -17,25 +18,24 @@ const OF_PODS: [&str; 10] =
 pub(super) fn check(host: &HostId, facts: &Facts, settings: &ClusterSettings) -> Vec<Problem> {
     let is_site = |route: &&Route| {
         let of_pods = OF_PODS.iter().any(|name| route.interface.starts_with(name));
-        !of_pods && route.protocol != OURS && route.to.1 > 0
+        !of_pods && route.protocol != OURS && route.to.prefix_len() > 0
     };
-    let networks = [("pod", &settings.pod_cidr), ("service", &settings.service_cidr)];
+    let networks = [("pod", settings.pods()), ("service", settings.services())];
     let mut problems = Vec::new();
-    for (what, text) in networks {
-        let Some(network) = parse_cidr(text) else { continue };
+    for (what, network) in networks.iter().flat_map(|(what, networks)| networks.iter().map(move |net| (*what, net))) {
         for route in facts.routes.iter().filter(is_site).filter(|route| overlap(route.to, network)) {
-            problems.push(problem(host, route, what, text, network.1));
+            problems.push(problem(host, route, what, network));
         }
     }
     problems
 }
 
 /// The kernel takes the most specific route. The addresses of services are translated before.
-fn problem(host: &HostId, route: &Route, what: &str, network: &str, prefix: u8) -> Problem {
-    let (ip, length) = route.to;
-    let route = format!("its route to {ip}/{length} by {}", route.interface);
+fn problem(host: &HostId, route: &Route, what: &str, network: IpNet) -> Problem {
+    let is_within = route.to.prefix_len() > network.prefix_len();
+    let route = format!("its route to {} by {}", route.to, route.interface);
     let help = "choose another network for the cluster with --pod-cidr or --service-cidr";
-    if length > prefix && what == "pod" {
+    if is_within && what == "pod" {
         let text =
             format!("{route} leads into the pod network {network}: pods with these addresses would not be reached");
         return Problem::error(host, text, help);
@@ -53,7 +53,7 @@ mod tests {
     fn facts(routes: &[(&str, &str, &str)]) -> Facts {
         let route = |(to, interface, protocol): &(&str, &str, &str)| {
             let (interface, protocol) = ((*interface).to_owned(), (*protocol).to_owned());
-            Route { to: parse_cidr(to).unwrap(), interface, protocol }
+            Route { to: to.parse().unwrap(), interface, protocol }
         };
         Facts { routes: routes.iter().map(route).collect(), ..Facts::default() }
     }
@@ -81,6 +81,31 @@ mod tests {
             ]
         );
         assert_eq!(said(&facts(&[("10.0.0.0/8", "eth0", "kernel")])).len(), 2, "a wide network of the site has both");
+    }
+
+    #[test]
+    fn routes_of_the_other_family_are_held_against_that_network() {
+        let (pod_cidr, service_cidr) = ("10.244.0.0/16,fd00:10:244::/56", "10.254.0.0/16,fd00:10:254::/112");
+        let settings = ClusterSettings {
+            pod_cidr: pod_cidr.to_owned(),
+            service_cidr: service_cidr.to_owned(),
+            ..ClusterSettings::default()
+        };
+        let routes = [
+            ("fd00:10:244:7::/64", "eth1", "static"),
+            ("fd00::/16", "eth1", "static"),
+            ("fd10::/64", "eth0", "kernel"),
+        ];
+        let problems = check(&"10.0.0.1".into(), &facts(&routes), &settings);
+        let said: Vec<_> = problems.iter().map(|p| format!("{:?} {}", p.level, p.text)).collect();
+        assert_eq!(said.len(), 3, "{said:#?}");
+        assert!(
+            said[0].starts_with(
+                "Error its route to fd00:10:244:7::/64 by eth1 leads into the pod network fd00:10:244::/56"
+            )
+        );
+        assert!(said[1].starts_with("Warning its route to fd00::/16 by eth1 overlaps the pod network"));
+        assert!(said[2].contains("overlaps the service network fd00:10:254::/112"));
     }
 
     #[test]

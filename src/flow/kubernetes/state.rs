@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::flow::error::FlowError;
+use crate::flow::networks;
 use crate::flow::request::{ClusterSettings, Network};
 use crate::flow::state::Environment;
 use crate::host::HostId;
@@ -73,7 +74,18 @@ pub struct EtcdAccess {
 pub struct Machine {
     /// Its node name: the host's own name, lower case.
     pub name: String,
+    /// Where the others reach it, of the cluster's primary family.
     pub address: IpAddr,
+    /// Its address of the other family, in a cluster of both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_address: Option<IpAddr>,
+}
+
+impl Machine {
+    /// Its addresses, that of the primary family first.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        [self.address].into_iter().chain(self.second_address)
+    }
 }
 
 /// A host that runs pods.
@@ -81,7 +93,7 @@ pub struct Machine {
 pub struct Node {
     #[serde(flatten)]
     pub machine: Machine,
-    /// Which /24 of the pod network is its own; kept for good, so that no two nodes ever share one.
+    /// Which part of the pod network is its own; kept for good, so that no two nodes ever share one.
     pub subnet: u32,
 }
 
@@ -154,8 +166,7 @@ impl Cluster {
 
     /// The pod subnet of a node, such as `10.244.3.0/24`.
     pub fn pod_subnet(&self, node: &Node) -> String {
-        let (base, _) = parse_cidr(&self.settings.pod_cidr).unwrap_or((Ipv4Addr::new(10, 244, 0, 0), 16));
-        format!("{}/24", Ipv4Addr::from(u32::from(base) + (node.subnet << 8)))
+        networks::of_node(self.settings.pods().primary, node.subnet).to_string()
     }
 
     /// Subnet numbers that no node has, in order.
@@ -166,44 +177,11 @@ impl Cluster {
 
     /// How many nodes the pod network has addresses for.
     pub fn most_nodes(&self) -> u32 {
-        parse_cidr(&self.settings.pod_cidr).map_or(0, |(_, prefix)| 1u32 << (24u8.saturating_sub(prefix)).min(24))
+        self.settings.pods().iter().map(networks::most_nodes).min().unwrap_or_default()
     }
 
     /// The service network's first address: the API server as pods see it.
     pub fn service_ip(&self) -> IpAddr {
-        let (base, _) = parse_cidr(&self.settings.service_cidr).unwrap_or((Ipv4Addr::new(10, 254, 0, 0), 16));
-        IpAddr::V4(Ipv4Addr::from(u32::from(base) + 1))
-    }
-}
-
-/// Reads `A.B.C.D/N`; `None` when it is no network of IPv4 with all host bits zero.
-pub(super) fn parse_cidr(text: &str) -> Option<(Ipv4Addr, u8)> {
-    let (address, prefix) = text.split_once('/')?;
-    let (address, prefix) = (address.parse::<Ipv4Addr>().ok()?, prefix.parse::<u8>().ok()?);
-    let host_bits = if prefix == 0 { u32::MAX } else { u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0) };
-    (prefix <= 32 && u32::from(address) & host_bits == 0).then_some((address, prefix))
-}
-
-/// Whether two networks share an address.
-pub(super) fn overlap(a: (Ipv4Addr, u8), b: (Ipv4Addr, u8)) -> bool {
-    let shorter = a.1.min(b.1);
-    let mask = u32::MAX.checked_shl(32 - u32::from(shorter)).unwrap_or(0);
-    u32::from(a.0) & mask == u32::from(b.0) & mask
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn networks_are_read_and_compared() {
-        assert_eq!(parse_cidr("10.244.0.0/16"), Some((Ipv4Addr::new(10, 244, 0, 0), 16)));
-        for bad in ["10.244.0.1/16", "10.244.0.0", "10.244.0.0/33", "x/8", "::/0"] {
-            assert_eq!(parse_cidr(bad), None, "{bad}");
-        }
-        let net = |t| parse_cidr(t).unwrap();
-        assert!(overlap(net("10.0.0.0/8"), net("10.244.0.0/16")));
-        assert!(!overlap(net("10.254.0.0/16"), net("10.244.0.0/16")));
-        assert!(overlap(net("0.0.0.0/0"), net("10.244.0.0/16")));
+        networks::nth(self.settings.services().primary, 1)
     }
 }

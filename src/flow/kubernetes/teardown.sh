@@ -18,7 +18,7 @@ remove_pods() {
 chains='KUBE-|CNI-|cni0|sunshine'
 docker_is_ours && chains="$chains|DOCKER|docker0"
 rules() { for f in iptables ip6tables; do $f-save 2>/dev/null | grep -E -- "$chains"; done; }
-nft_tables() { command -v nft >/dev/null 2>&1 && nft list tables 2>/dev/null | grep -E '^table (ip|ip6) kube-proxy$'; }
+nft_tables() { command -v nft >/dev/null 2>&1 && nft list tables 2>/dev/null | grep -E '^table ((ip|ip6) kube-proxy|ip flannel-ipv4|ip6 flannel-ipv6)$'; }
 mounts() { awk '$2 ~ "^/var/lib/kubelet/" || $2 ~ "^/run/docker/netns/" || $2 ~ "^/var/lib/docker/" || $2 ~ "^/run/containerd/" || $2 ~ "^(/var)?/run/netns/cni-" {print $2}' /proc/self/mounts | sort -r; }
 # Such a folder may be a package's, or a file system of its own: what is in it goes.
 content() { find "$1" -mindepth 1 -maxdepth 1 ! -name lost+found 2>/dev/null; }
@@ -29,7 +29,7 @@ if [ "$1" = look ]; then
   [ -z "$(pods)" ] || echo "remove $(pods | wc -l) container(s) of pods"
   [ -z "$(rules)$(nft_tables)" ] || echo "remove the packet filter's rules of Kubernetes"
   [ ! -s "$d/trusted" ] || echo "let firewalld trust the cluster no more"
-  for l in cni0 flannel.1; do ip link show "$l" >/dev/null 2>&1 && echo "remove interface $l"; done
+  for l in cni0 flannel.1 flannel-v6.1; do ip link show "$l" >/dev/null 2>&1 && echo "remove interface $l"; done
   [ -z "$(ours)" ] || ours | sed 's/^/empty /'
   exit 0
 fi
@@ -60,7 +60,7 @@ for f in iptables ip6tables; do
 done
 nft_tables | while read -r _ family table; do nft delete table "$family" "$table"; done
 for l in $(ip -o link show master cni0 2>/dev/null | awk -F': ' '{print $2}' | sed 's/@.*//'); do ip link delete "$l"; done
-for l in $(ip -o link | awk -F': ' '{print $2}' | sed 's/@.*//' | grep -E '^(cni0|flannel\.1|kube-ipvs0|kube-bridge)$'); do ip link delete "$l"; done
+for l in $(ip -o link | awk -F': ' '{print $2}' | sed 's/@.*//' | grep -E '^(cni0|flannel\.1|flannel-v6\.1|kube-ipvs0|kube-bridge)$'); do ip link delete "$l"; done
 rm -f /run/netns/cni-*
 if docker_is_ours || containerd_is_ours; then
   ip link delete docker0 2>/dev/null

@@ -4,7 +4,6 @@
 //! Those of kubeadm know each other by the list of the cluster's hosts: `cluster_sync/address.rs`.
 
 use crate::flow::rpms;
-use crate::host::Facts;
 use crate::packages::Wanted;
 use crate::plan::Step;
 use crate::resource::{FileSpec, Files};
@@ -26,14 +25,14 @@ impl Component for VirtualAddress {
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
-        let Some(vip) = &on.cluster.settings.api_vip else { return Vec::new() };
-        on.service(KEEPALIVED, "the API's virtual address", files(vip, on.facts)).into()
+        let (Some(vip), Some(machine)) = (&on.cluster.settings.api_vip, on.control_plane()) else { return Vec::new() };
+        let interface = on.facts.interface_name(machine.address).unwrap_or("eth0");
+        on.service(KEEPALIVED, "the API's virtual address", files(vip, interface)).into()
     }
 }
 
 /// keepalived's configuration on this control plane node: it may hold the address only while its own API is healthy.
-fn files(vip: &str, facts: &Facts) -> Files {
-    let interface = facts.route_interface.as_deref().unwrap_or("eth0");
+fn files(vip: &str, interface: &str) -> Files {
     // One router per address and segment: its last byte tells it from others, and 0 is no router.
     let router = vip.rsplit('.').next().and_then(|b| b.parse::<u8>().ok()).unwrap_or(1).max(1);
     let text = format!(

@@ -7,7 +7,7 @@ use payload::{Bundle, MemberKind, NewMember, RpmId, Source};
 use serde_json::{Value, json};
 
 use crate::deliver::{Delivery, RouteChoice};
-use crate::host::{Evr, Facts, HostId, TargetDefaults, UnitState};
+use crate::host::{Evr, Facts, HostId, Interface, TargetDefaults, UnitState};
 use crate::packages::InstallOptions;
 use crate::plan::Plan;
 
@@ -187,6 +187,14 @@ pub(super) fn facts(n: u8) -> Facts {
         cgroup_version: 2,
         ..Facts::default()
     }
+}
+
+/// Its interface has an address of IPv6 too.
+pub(super) fn with_ipv6(host: &str, facts: &mut Facts) {
+    let number = host.rsplit('.').next().unwrap();
+    facts.addresses.push(format!("fd00::{number}").parse().unwrap());
+    let (addresses, lasting) = (facts.addresses.clone(), facts.addresses.clone());
+    facts.interfaces = vec![Interface { name: "eth0".into(), mtu: None, addresses, lasting }];
 }
 
 pub(super) fn firewalld(facts: &mut Facts) {

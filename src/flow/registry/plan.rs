@@ -49,7 +49,7 @@ fn steps(registry: &Registry, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> 
     let packages = Packages { wanted: rpms::by_name([package.name]), options: seen.install.clone() };
     let mut steps = vec![Step::on(host, "registry.install", "install the registry", packages).weight(5)];
     if facts.firewalld() {
-        let ports = FirewallPorts(vec![format!("{}/tcp", registry.port)]);
+        let ports = FirewallPorts { ports: vec![format!("{}/tcp", registry.port)], at: machine.address };
         steps.push(Step::on(host, "registry.firewall", "open the registry's port in firewalld", ports));
     }
     let files = config::files(registry, host, machine, package, &seen.pki);

@@ -27,7 +27,12 @@ fn full() -> ClusterFile {
         schema: 1,
         environment: text(),
         defaults: Some(login.clone()),
-        hosts: vec![HostFields { address: "h".to_owned(), roles: Role::ALL.to_vec(), login }],
+        hosts: vec![HostFields {
+            address: "h".to_owned(),
+            roles: Role::ALL.to_vec(),
+            node_address: "10.0.0.9".parse().ok(),
+            login,
+        }],
         etcd: Some(EtcdFields { tls: Some(false), rpms: list() }),
         kubernetes: Some(KubernetesFields {
             distribution: Some(crate::flow::kubernetes::Distribution::Kubeadm),

@@ -176,6 +176,12 @@ impl Builder {
         self
     }
 
+    /// Each host has a second interface, in 10.8.15.0/24 and fd10:8:15::/64, and its default route goes by that.
+    pub(crate) fn second_interface(mut self) -> Self {
+        self.arguments.push("--second-interface".into());
+        self
+    }
+
     /// A name of the caller's choice, for labs that outlive the test.
     pub(crate) fn named(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);

@@ -2,6 +2,7 @@
 # One host's power: mounts its disk, wires its cable, boots it, boots it again when it asks for a reboot.
 # Started by hosts.py in a mount namespace of its own, so that every mount is gone when this process is,
 # however it ends. Everything comes in through the environment: LAB HOST INDEX HOME_DIR BASE DISK DISK_SIZE MAC ADDRESSES GATEWAYS
+# GATEWAY_DEVICE, and SECOND_MAC SECOND_ADDRESSES of a host with two interfaces.
 set -euo pipefail
 m=$HOME_DIR/mounts
 
@@ -43,23 +44,37 @@ if [ -d "$HOME_DIR/seed" ]; then
     rm -rf "$HOME_DIR/seed"
 fi
 
+wire() { # NAME BRIDGE DEVICE MAC
+    nsenter --net="/run/netns/lab-$LAB" ip link add "$1" type veth peer name "$3" address "$4" netns "$m/net"
+    nsenter --net="/run/netns/lab-$LAB" ip link set "$1" master "$2" up
+}
+
+configure() { # DEVICE ADDRESS...
+    device=$1
+    shift
+    echo "link set $device up"
+    for address; do
+        case $address in *:*) echo "addr add $address dev $device nodad" ;; *) echo "addr add $address brd + dev $device" ;; esac
+    done
+}
+
 plug() {
     # A new network namespace for each boot, as a reboot forgets rules and routes.
     unshare --net="$m/net" true
-    nsenter --net="/run/netns/lab-$LAB" ip link add "h$INDEX" type veth peer name eth0 address "$MAC" netns "$m/net"
-    nsenter --net="/run/netns/lab-$LAB" ip link set "h$INDEX" master br0 up
+    wire "h$INDEX" br0 eth0 "$MAC"
+    [ -z "${SECOND_MAC:-}" ] || wire "s$INDEX" br1 eth1 "$SECOND_MAC"
     {
         echo "link set lo up"
-        echo "link set eth0 up"
-        for address in $ADDRESSES; do
-            case $address in *:*) echo "addr add $address dev eth0 nodad" ;; *) echo "addr add $address brd + dev eth0" ;; esac
-        done
-        for gateway in $GATEWAYS; do echo "route add default via $gateway dev eth0"; done
+        # shellcheck disable=SC2086 # an address a word
+        configure eth0 $ADDRESSES
+        # shellcheck disable=SC2086
+        [ -z "${SECOND_MAC:-}" ] || configure eth1 $SECOND_ADDRESSES
+        for gateway in $GATEWAYS; do echo "route add default via $gateway dev $GATEWAY_DEVICE"; done
     } | nsenter --net="$m/net" ip -batch -
 }
 
 unplug() {
-    nsenter --net="/run/netns/lab-$LAB" ip link del "h$INDEX" 2>/dev/null || true
+    for link in "h$INDEX" "s$INDEX"; do nsenter --net="/run/netns/lab-$LAB" ip link del "$link" 2>/dev/null || true; done
     umount "$m/net" 2>/dev/null || true
 }
 

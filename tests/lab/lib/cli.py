@@ -61,6 +61,8 @@ def parser():
                      help=f"spread hosts over the ways to log in: any of {DISTINCT} (alone: all)")
     one.add_argument("--port", type=int, default=22, help="sshd's port on every host")
     one.add_argument("--disk", default=hosts.DISK_SIZE, help="size of each host's disk (sparse; default %(default)s)")
+    one.add_argument("--second-interface", action="store_true",
+                     help="each host has another interface, in 10.8.15.0/24 and fd10:8:15::/64, and its default route goes by that")
     one.add_argument("--owner", type=int, help="process whose end makes the lab stale")
     one = command("add", add, "boot one more host")
     one.add_argument("--port", type=int, default=22)
@@ -121,11 +123,11 @@ def up(options):
         if lab in hosts.names():
             raise Problem(f"there is a lab called {lab} already: `lab down --name {lab}`, or choose another --name", 2)
         record = {"name": lab, "base": image, "disk_size": options.disk, "disks": hosts.place_of_disks(), "owner": owner, "made": time.time(),
-                  "hosts": [hosts.plan(lab, index, distinct, options.port) for index in range(options.count)]}
+                  "hosts": [hosts.plan(lab, index, distinct, options.port, options.second_interface) for index in range(options.count)]}
         hosts.save(record)
         try:
             hosts.allow_watchers()
-            net.create(lab)
+            net.create(lab, options.second_interface)
             for host in record["hosts"]:
                 hosts.seed(lab, host)
                 hosts.boot(lab, host)
@@ -143,7 +145,8 @@ def add(options):
         if index >= net.MOST:
             raise Problem(f"a lab has 1 to {net.MOST} hosts", 2)
         keys.ensure(index + 1)
-        host = hosts.plan(options.name, index, (), options.port)
+        second = any(host["second"] for host in record["hosts"])
+        host = hosts.plan(options.name, index, (), options.port, second)
         record["hosts"].append(host)
         hosts.save(record)
         hosts.seed(options.name, host)

@@ -70,11 +70,14 @@ def find(record, word):
     raise Problem(f"lab {record['name']} has no host {word}: there are {known}", 2)
 
 
-def plan(lab, index, distinct=(), port=22):
-    """Who may log in to a host, and how. `distinct` spreads the hosts over the ways that users really have."""
+def plan(lab, index, distinct=(), port=22, second=False):
+    """Who may log in to a host, and how. `distinct` spreads the hosts over the ways that users really have; `second`: it has
+    another interface, in a network of its own, by which its default route goes."""
     host = {"name": f"host{index}", "index": index, "address": f"10.8.14.{net.FIRST + index}",
             "address6": f"fd10:8:14::{net.FIRST + index}", "mac": net.mac(index), "port": port,
             "user": "root", "password": base.ROOT_PASSWORD, "key": keys.path("ed25519"), "sudo_password": None, "only": False}
+    host["second"] = {"address": f"10.8.15.{net.FIRST + index}", "address6": f"fd10:8:15::{net.FIRST + index}",
+                      "mac": net.mac(index, 15)} if second else None
     way = index % 3 if distinct else 0
     if "ports" in distinct and way == 1:
         host["port"] = 2222
@@ -133,7 +136,11 @@ def boot(lab, host):
                    "HOME_DIR": folder, "BASE": record["base"], "DISK": os.path.join(disks, host["name"] + ".img"),
                    "DISK_SIZE": record["disk_size"], "MAC": host["mac"],
                    "ADDRESSES": f"{host['address']}/24 {host['address6']}/64",
-                   "GATEWAYS": f"{net.CONTROL} {net.CONTROL6}"}
+                   "GATEWAYS": f"{net.CONTROL} {net.CONTROL6}", "GATEWAY_DEVICE": "eth0"}
+    if host["second"]:
+        second = host["second"]
+        environment |= {"SECOND_MAC": second["mac"], "SECOND_ADDRESSES": f"{second['address']}/24 {second['address6']}/64",
+                        "GATEWAYS": f"{net.SECOND} {net.SECOND6}", "GATEWAY_DEVICE": "eth1"}
     with open(os.path.join(folder, "power.log"), "ab") as log:
         subprocess.Popen(["unshare", "--mount", "--propagation", "private", "--", os.path.join(HERE, "lib/boot.sh")],
                          env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,

@@ -9,7 +9,9 @@ import re
 from common import CLONE_NEWNET, Problem, sh
 
 CONTROL, CONTROL6 = "10.8.14.1", "fd10:8:14::1"
-INSIDE = ["10.8.14.0/24", "fd10:8:14::/64"]
+# The network of second interfaces, in labs whose hosts have such.
+SECOND, SECOND6 = "10.8.15.1", "fd10:8:15::1"
+INSIDE = ["10.8.14.0/24", "fd10:8:14::/64", "10.8.15.0/24", "fd10:8:15::/64"]
 FIRST, MOST = 200, 50
 
 # Rules in the control host's namespace. Hosts use it as their gateway, so that whatever they send to an address
@@ -29,10 +31,10 @@ table inet lab {
     set nocontrol { typeof ether saddr; }
     chain arriving {
         type filter hook prerouting priority raw; policy accept;
-        iifname != "br0" accept
+        iifname != { "br0", "br1" } accept
         meta pkttype != host accept
-        ip daddr 10.8.14.0/24 goto within
-        ip6 daddr { fd10:8:14::/64, fe80::/10 } goto within
+        ip daddr { 10.8.14.0/24, 10.8.15.0/24 } goto within
+        ip6 daddr { fd10:8:14::/64, fd10:8:15::/64, fe80::/10 } goto within
         meta l4proto { tcp, udp, sctp } meta nfproto ipv4 add @out4 { ether saddr . ip saddr . ip daddr . meta l4proto . th dport } drop
         meta l4proto { tcp, udp, sctp } meta nfproto ipv6 add @out6 { ether saddr . ip6 saddr . ip6 daddr . meta l4proto . th dport } drop
         meta nfproto ipv4 add @bare4 { ether saddr . ip saddr . ip daddr . meta l4proto } drop
@@ -47,9 +49,9 @@ table inet lab {
     }
     chain leaving {
         type filter hook output priority filter; policy accept;
-        oifname != "br0" accept
-        ip daddr { 10.8.14.0/24, 224.0.0.0/4, 255.255.255.255 } accept
-        ip6 daddr { fd10:8:14::/64, fe80::/10, ff00::/8 } accept
+        oifname != { "br0", "br1" } accept
+        ip daddr { 10.8.14.0/24, 10.8.15.0/24, 224.0.0.0/4, 255.255.255.255 } accept
+        ip6 daddr { fd10:8:14::/64, fd10:8:15::/64, fe80::/10, ff00::/8 } accept
         meta l4proto { tcp, udp, sctp } meta nfproto ipv4 add @own4 { ip saddr . ip daddr . meta l4proto . th dport }
         meta l4proto { tcp, udp, sctp } meta nfproto ipv6 add @own6 { ip6 saddr . ip6 daddr . meta l4proto . th dport }
         reject with icmpx type no-route
@@ -86,7 +88,7 @@ def inside(name, *argv, **more):
     return sh("nsenter", f"--net={path(name)}", *argv, **more)
 
 
-def create(name):
+def create(name, second):
     try:
         sh("ip", "netns", "add", space(name))
     except Problem as problem:
@@ -107,6 +109,13 @@ def create(name):
         ip route add default dev br0
         ip -6 route add default dev br0
     """)
+    if second:
+        inside(name, "sh", "-ec", f"""
+            ip link add br1 type bridge forward_delay 0
+            ip link set br1 address 02:00:0a:08:0f:01 up
+            ip addr add {SECOND}/24 brd + dev br1
+            ip -6 addr add {SECOND6}/64 dev br1 nodad
+        """)
     inside(name, "nft", "-f", "-", input=RULES)
 
 
@@ -115,8 +124,8 @@ def remove(name):
         sh("ip", "netns", "del", space(name))
 
 
-def mac(index):
-    return f"02:00:0a:08:0e:{FIRST + index:02x}"
+def mac(index, network=14):
+    return f"02:00:0a:08:{network:02x}:{FIRST + index:02x}"
 
 
 def member(name, family, group, element, present):
@@ -137,7 +146,7 @@ def egress(name, hosts, declared=()):
 
     Link-local addresses (RFC 3927: no router passes them on) come last, and `nearby` tells them:
     kubelet asks 169.254.169.254 whether it runs in a cloud."""
-    names = {host["mac"]: host["name"] for host in hosts}
+    names = by_mac(hosts)
     ours = [ipaddress.ip_network(text) for text in INSIDE + list(declared)]
     lines = []
     for group in ("out4", "out6", "bare4", "bare6", "own4", "own6"):
@@ -152,12 +161,16 @@ def egress(name, hosts, declared=()):
     return sorted(lines, key=lambda line: (nearby(line), line))
 
 
+def by_mac(hosts):
+    return {one["mac"]: host["name"] for host in hosts for one in (host, host["second"]) if one}
+
+
 def nearby(line):
     return ipaddress.ip_address(line[2]).is_link_local
 
 
 def lookups(name, hosts):
-    names = {host["mac"]: host["name"] for host in hosts}
+    names = by_mac(hosts)
     return [(names.get(entry["elem"]["val"]["concat"][0], "unknown"), entry["elem"]["counter"]["packets"])
             for entry in members(name, "inet", "lookups")]
 

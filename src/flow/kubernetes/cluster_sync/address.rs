@@ -67,12 +67,16 @@ mod tests {
 
     /// The list of a cluster of these hosts, `host0` at 10.8.14.200 and so on, with an address.
     fn of(hosts: std::ops::Range<u8>) -> String {
+        list_of(hosts, "10.8.14.", "10.8.14.100")
+    }
+
+    fn list_of(hosts: std::ops::Range<u8>, net: &str, vip: &str) -> String {
         let machine = |n: u8| {
-            let address = format!("10.8.14.{}", 200 + n);
+            let address = format!("{net}{}", 200 + n);
             (address.clone(), serde_json::json!({"name": format!("host{n}"), "address": address}))
         };
         let cluster: Cluster = serde_json::from_value(serde_json::json!({
-            "settings": {"api_vip": "10.8.14.100"}, "network": {"manifest": "flannel"}, "distribution": "kubeadm",
+            "settings": {"api_vip": vip}, "network": {"manifest": "flannel"}, "distribution": "kubeadm",
             "etcd": {"endpoints": [], "tls": false}, "workers": {},
             "control_plane": hosts.map(machine).collect::<serde_json::Map<_, _>>(),
         }))
@@ -91,7 +95,8 @@ mod tests {
         std::fs::write(at("script"), script).unwrap();
         std::fs::write(
             at("ip"),
-            "#!/bin/sh\necho '2: eth0    inet 10.8.14.201/24 brd 10.8.14.255 scope global eth0'\n",
+            "#!/bin/sh\necho '2: eth0    inet 10.8.14.201/24 brd 10.8.14.255 scope global eth0'\n\
+             echo '2: eth0    inet6 fd10:8:14::201/64 scope global nodad'\n",
         )
         .unwrap();
         std::fs::set_permissions(at("ip"), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -105,5 +110,14 @@ mod tests {
         insta::assert_snapshot!("keepalived", config(&of(0..3)));
         assert!(!config(&of(1..2)).contains("unicast"), "nobody to send to");
         assert!(!config(&of(2..4)).contains("vrrp_instance"), "not one of them any more");
+        let six = config(&list_of(0..2, "fd10:8:14::", "fd10:8:14::100"));
+        for line in [
+            "    unicast_src_ip fd10:8:14::201\n",
+            "        fd10:8:14::200\n",
+            "        fd10:8:14::100/128 dev eth0\n",
+            "    virtual_router_id 1\n",
+        ] {
+            assert!(six.contains(line), "{line}{six}");
+        }
     }
 }

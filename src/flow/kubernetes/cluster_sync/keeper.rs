@@ -68,6 +68,18 @@ mod tests {
         assert!(list(&cluster(5, "direct")).contains("\nhealth connect\n"));
     }
 
+    #[test]
+    fn the_list_of_both_families_names_their_networks_and_the_second_addresses() {
+        let mut cluster = cluster(36, "direct");
+        cluster.settings.pod_cidr = "10.244.0.0/16,fd00:10:244::/56".to_owned();
+        let second = "fd10:8:14::200".parse().ok();
+        cluster.control_plane.values_mut().for_each(|machine| machine.second_address = second);
+        cluster.workers.values_mut().for_each(|node| node.machine.second_address = second);
+        let list = list(&cluster);
+        assert!(list.contains("pods 10.244.0.0/16\npods fd00:10:244::/56\n"), "{list}");
+        assert_eq!(list.matches("address fd10:8:14::200\n").count(), 1, "{list}");
+    }
+
     /// The balancer's configuration, made by the script that hosts run, in a folder of this test.
     #[test]
     fn the_script_balances_over_all_masters_and_says_when_nothing_changed() {
@@ -82,6 +94,11 @@ mod tests {
         assert!(run().success());
         let config = std::fs::read_to_string(at("run/haproxy.cfg")).unwrap();
         insta::assert_snapshot!(config);
+        let of_six = list(&cluster(20, "direct")).replace(" 10.8.14.200", " fd10:8:14::200");
+        std::fs::write(at("list"), of_six).unwrap();
+        assert!(run().success());
+        let six = std::fs::read_to_string(at("run/haproxy.cfg")).unwrap();
+        assert!(six.contains("    server host0 [fd10:8:14::200]:6443 check"), "{six}");
         let made = std::fs::metadata(at("run/haproxy.cfg")).unwrap().modified().unwrap();
         assert!(run().success());
         assert_eq!(std::fs::metadata(at("run/haproxy.cfg")).unwrap().modified().unwrap(), made);

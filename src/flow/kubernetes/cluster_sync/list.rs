@@ -1,5 +1,8 @@
 //! The list of a cluster's hosts, as every node reads it.
 
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr};
+
 use crate::flow::request::Network;
 
 use super::super::endpoint;
@@ -18,16 +21,29 @@ pub(in crate::flow::kubernetes) fn list(cluster: &Cluster) -> String {
     if cluster.minor < since::ROLES {
         text.push_str("health connect\n");
     }
-    text.push_str(&format!("pods {}\n", cluster.settings.pod_cidr));
+    for pods in cluster.settings.pods().iter() {
+        text.push_str(&format!("pods {pods}\n"));
+    }
     text.push_str(&format!("balancer 127.0.0.1:{}\n", endpoint::LOCAL_PORT));
     if let Some(vip) = &cluster.settings.api_vip {
-        text.push_str(&format!("vip {vip}\n"));
+        // The number of its router (VRRP): one for an address. Of IPv4 it is the last number of it, which the reader takes.
+        match vip.parse::<Ipv6Addr>().map(|ip| ip.octets()[15].max(1)) {
+            Ok(router) => text.push_str(&format!("vip {vip} {router}\n")),
+            Err(_) => text.push_str(&format!("vip {vip}\n")),
+        }
     }
     for machine in cluster.control_plane.values() {
         text.push_str(&format!("master {} {}\n", machine.name, machine.address));
     }
     for node in cluster.workers.values() {
         text.push_str(&format!("node {} {} {}\n", node.machine.name, node.machine.address, cluster.pod_subnet(node)));
+    }
+    // Of both roles a host has one second address.
+    let nodes = cluster.workers.values().map(|node| &node.machine);
+    let seconds: BTreeSet<IpAddr> =
+        cluster.control_plane.values().chain(nodes).filter_map(|machine| machine.second_address).collect();
+    for address in seconds {
+        text.push_str(&format!("address {address}\n"));
     }
     text
 }

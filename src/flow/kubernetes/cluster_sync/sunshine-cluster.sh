@@ -25,7 +25,8 @@ mkdir -p "$run"
 # kubectl keeps what it learns of the API here.
 export HOME=$run
 
-# Lines of a node or control plane node: KIND NAME ADDRESS [PODS]
+# Lines of a node or control plane node: KIND NAME ADDRESS [PODS]; `address` is another one of some host. Networks `direct` and
+# `flannel` are of IPv4.
 routes() {
   own=$(ip -o -4 addr show | awk '{sub("/.*", "", $4); print $4}')
   awk '$1 == "node" {print $4, $3}' "$list" | while read -r to via; do
@@ -65,7 +66,7 @@ firewalld() { # $1: who is to be trusted, a source a line
   sort -u "$told" "$run/new" | comm -12 - "$run/trust" >"$told.new" && mv -f "$told.new" "$told"
   tell_firewalld add <"$run/new"
 }
-trusted() { printf '%s\n' "$pods"; awk '$1 == "master" || $1 == "node" {print $3}' "$list"; }
+trusted() { printf '%s\n' "$pods"; awk '$1 == "master" || $1 == "node" {print $3} $1 == "address" {print $2}' "$list"; }
 
 # One at a time: the watch and the refilling may want it in the same moment.
 apply() (
@@ -107,7 +108,8 @@ END
     if grep -qx 'health connect' "$list"; then ask=check
     else printf '    option httpchk GET /healthz\n    http-check expect status 200\n'; fi
     awk -v ask="$ask" '$1 == "master" {
-      print "    server " $2 " " $3 ":6443 " ask " inter 1s downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions"
+      at = $3 ~ /:/ ? "[" $3 "]" : $3
+      print "    server " $2 " " at ":6443 " ask " inter 1s downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions"
     }' "$list"
   } >"$run/haproxy.new"
   if cmp -s "$run/haproxy.new" "$run/haproxy.cfg"; then rm -f "$run/haproxy.new"; return 1; fi
@@ -117,9 +119,9 @@ END
 # Fails when the configuration was what it should be already. The address stays where it is, and goes within a second from a
 # host that is gone, within two from one whose API server is. A host alone holds it always: nobody else could.
 address() {
-  ip -o -4 addr show | awk '{sub("/.*", "", $4); print $4, $2}' >"$run/own"
+  ip -o addr show | awk '$3 ~ /^inet6?$/ {sub("/.*", "", $4); print $4, $2}' >"$run/own"
   awk 'NR == FNR {device[$1] = $2; next}
-    $1 == "vip" {vip = $2; router = vip; sub(".*[.]", "", router)}
+    $1 == "vip" {vip = $2; router = $3; if (!router) {router = vip; sub(".*[.]", "", router)}}
     $1 == "master" && $3 in device {own = $3; next}
     $1 == "master" {peers = peers "        " $3 "\n"}
     END {
@@ -137,7 +139,7 @@ address() {
       # Said again and again: the kernel of a holder that hangs, or that is not heard, answers whoever asks where the address is.
       print "    garp_master_delay 1\n    garp_master_refresh 2"
       if (peers) printf "    unicast_src_ip %s\n    unicast_peer {\n%s    }\n", own, peers
-      print "    virtual_ipaddress {\n        " vip "/32 dev " device[own] "\n    }"
+      print "    virtual_ipaddress {\n        " vip (vip ~ /:/ ? "/128" : "/32") " dev " device[own] "\n    }"
       if (peers) print "    track_script {\n        listens\n        ready\n    }"
       print "}"
     }' "$run/own" "$list" >"$run/keepalived.new"

@@ -29,9 +29,9 @@ impl Converge {
         let settings = self.settings();
         if let (Network::Manifest(_), Some(manifest)) = (network, self.manifests.first()) {
             match &self.before {
-                None => manifest_check::check_network(manifest, &settings.pod_cidr)?,
+                None => manifest_check::check_network(manifest, settings.pods())?,
                 Some(_) => {
-                    let other = manifest_check::other_network(manifest, &settings.pod_cidr);
+                    let other = manifest_check::other_network(manifest, settings.pods());
                     let help = "take a bundle whose manifest has the cluster's network";
                     problems.extend(other.map(|text| Problem::warning(None, text, Some(help.to_owned()))));
                 }

@@ -1,10 +1,11 @@
 //! Upstream's rpms (pkgs.k8s.io): the control plane runs as images that kubeadm starts, etcd stays ours, outside of it.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use payload::{Bundle, MemberKind};
 
 use crate::flow::error::FlowError;
+use crate::flow::networks::{self, Family};
 use crate::flow::problem::Problem;
 use crate::flow::request::{ClusterSettings, ComponentSettings, Network, Runtime};
 use crate::flow::scene::Scene;
@@ -34,7 +35,7 @@ use super::super::pod_network::NetworkFolders;
 use super::super::prepare::Kernel;
 use super::super::registries::Registries;
 use super::super::runtime::NodeRuntime;
-use super::super::state::{Cluster, parse_cidr};
+use super::super::state::Cluster;
 use super::super::stub_domains::SiteDomains;
 use super::Rules;
 
@@ -43,6 +44,9 @@ const PACKAGES: [&str; 5] = [PACKAGE, "kubelet", "kubectl", "cri-tools", "kubern
 
 /// From this minor version on kubeadm's configuration names a folder of patches (v1beta3).
 const PATCHES: u32 = 22;
+
+/// From this minor version on IPv6, alone and beside IPv4, is what all of Kubernetes does (feature `IPv6DualStack`).
+const DUAL_STACK: u32 = 23;
 
 pub(super) struct Kubeadm;
 
@@ -183,9 +187,19 @@ impl Rules for Kubeadm {
     }
 
     /// As kubeadm chooses it: the tenth address of the services.
-    fn dns(&self, cluster: &Cluster) -> Option<Ipv4Addr> {
-        let (network, _) = parse_cidr(&cluster.settings.service_cidr)?;
-        Some(Ipv4Addr::from(u32::from(network) + 10))
+    fn dns(&self, cluster: &Cluster) -> Option<IpAddr> {
+        Some(networks::nth(cluster.settings.services().primary, 10))
+    }
+
+    fn check_families(&self, settings: &ClusterSettings, minor: Option<u32>) -> Result<(), FlowError> {
+        let pods = settings.pods();
+        match minor {
+            Some(minor) if minor < DUAL_STACK && pods.has(Family::V6) => Err(FlowError::request_with_help(
+                format!("the pod network {pods}: kubeadm of 1.{minor} is not used with IPv6 here"),
+                format!("use IPv4 networks alone, or a bundle with Kubernetes 1.{DUAL_STACK} or later"),
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn components(&self) -> &'static [&'static dyn Component] {

@@ -3,7 +3,7 @@
 mod kubeadm;
 mod systemd;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use payload::Bundle;
 use serde::{Deserialize, Serialize};
@@ -109,6 +109,9 @@ pub(super) trait Rules: Sync {
         manifests: &[Manifest],
     ) -> Result<(), FlowError>;
 
+    /// Whether it can make a cluster with these families of addresses, of Kubernetes 1.MINOR as far as that is known.
+    fn check_families(&self, settings: &ClusterSettings, minor: Option<u32>) -> Result<(), FlowError>;
+
     /// What the site sets on components: refused where that is not supported, else what of it is not followed. `minor`: 1.MINOR
     /// of Kubernetes, as far as it is known.
     fn check_components(&self, set: &ComponentSettings, minor: Option<u32>) -> Result<Vec<Problem>, FlowError>;
@@ -136,7 +139,7 @@ pub(super) trait Rules: Sync {
     }
 
     /// The address of the cluster's DNS; nothing where it has none.
-    fn dns(&self, cluster: &Cluster) -> Option<Ipv4Addr>;
+    fn dns(&self, cluster: &Cluster) -> Option<IpAddr>;
 
     /// What a host is made of, in the order in which it gets it.
     fn components(&self) -> &'static [&'static dyn Component];

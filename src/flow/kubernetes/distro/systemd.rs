@@ -1,10 +1,11 @@
 //! The rpms of CentOS and Fedora, whose units read their options from `/etc/kubernetes/*`.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use payload::Bundle;
 
 use crate::flow::error::FlowError;
+use crate::flow::networks::Family;
 use crate::flow::problem::Problem;
 use crate::flow::request::{ClusterSettings, ComponentSettings, Network};
 use crate::flow::rpms;
@@ -132,8 +133,21 @@ impl Rules for Systemd {
     }
 
     /// That of an addon of the bundle.
-    fn dns(&self, cluster: &Cluster) -> Option<Ipv4Addr> {
-        cluster.dns
+    fn dns(&self, cluster: &Cluster) -> Option<IpAddr> {
+        cluster.dns.map(IpAddr::V4)
+    }
+
+    fn check_families(&self, settings: &ClusterSettings, _: Option<u32>) -> Result<(), FlowError> {
+        let pods = settings.pods();
+        if !pods.has(Family::V6) {
+            return Ok(());
+        }
+        Err(FlowError::request_with_help(
+            format!(
+                "the pod network {pods}: IPv6 is not supported with the packages kubernetes-master and kubernetes-node"
+            ),
+            "use IPv4 networks alone, or a bundle with kubeadm's packages",
+        ))
     }
 
     fn check_version(&self, version: Option<&str>) -> Option<Problem> {

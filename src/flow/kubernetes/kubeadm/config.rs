@@ -1,12 +1,13 @@
 //! kubeadm's configuration, in the version of its API that its own version reads, with what the site sets.
 //! JSON is YAML too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
 use crate::flow::request::ClusterSettings;
+use crate::host::HostId;
 
 use super::super::component::On;
 use super::super::nameserver::RESOLV_CONF;
@@ -37,7 +38,8 @@ fn ignored(on: &On<'_>) -> Value {
 }
 
 fn registration(on: &On<'_>, machine: &Machine) -> Value {
-    let mut args = BTreeMap::from([("node-ip".to_owned(), machine.address.to_string())]);
+    let addresses: Vec<String> = machine.addresses().map(|ip| ip.to_string()).collect();
+    let mut args = BTreeMap::from([("node-ip".to_owned(), addresses.join(","))]);
     if on.facts.without_nameserver {
         args.insert("resolv-conf".to_owned(), RESOLV_CONF.to_owned());
     }
@@ -103,10 +105,24 @@ fn cluster_configuration(cluster: &Cluster) -> Value {
         },
         "etcd": {"external": etcd(cluster)},
     });
-    for (name, part) in site::control_plane(&settings.components, cluster.minor) {
+    for (name, part) in site::control_plane(settings, cluster.minor) {
         config[name] = part;
     }
+    let names = other_names(cluster);
+    if !names.is_empty() {
+        config["apiServer"]["certSANs"] = json!(names);
+    }
     config
+}
+
+/// How an API server may be called beside what kubeadm knows of it: by its address of the other family, and by the one where the site
+/// reaches the host, where that is another than its node's.
+fn other_names(cluster: &Cluster) -> BTreeSet<String> {
+    let of_host = |(host, machine): (&HostId, &Machine)| {
+        let named = host.address().parse::<IpAddr>().ok().filter(|ip| *ip != machine.address);
+        named.into_iter().chain(machine.second_address).map(|ip| ip.to_string()).collect::<Vec<_>>()
+    };
+    cluster.control_plane.iter().flat_map(of_host).collect()
 }
 
 fn etcd(cluster: &Cluster) -> Value {
@@ -184,7 +200,7 @@ mod tests {
     use crate::flow::kubernetes::component::{Supply, Waits};
     use crate::flow::kubernetes::keys::ClusterKeys;
     use crate::flow::pki::Pki;
-    use crate::host::{Facts, HostId};
+    use crate::host::Facts;
 
     use super::*;
 
@@ -229,6 +245,29 @@ mod tests {
         assert!(with(28, 2, of).contains("kubeadm.k8s.io/v1beta3"));
         let join = |on: &On<'_>| format!("{:#}", join(on, &on.cluster.workers.values().next().unwrap().machine));
         insta::assert_snapshot!("kubeadm_join_36", with(36, 2, join));
+    }
+
+    /// Both families: the one that is named first is the primary one.
+    #[test]
+    fn a_cluster_of_both_families_and_one_of_ipv6() {
+        let six = |minor, settings: &Value| {
+            with_settings(minor, 2, settings, |on| {
+                let mut cluster = on.cluster.clone();
+                let both = cluster.settings.pods().secondary.is_some();
+                for (number, machine) in cluster.control_plane.values_mut().enumerate() {
+                    let ip: IpAddr = format!("fd10:8:14::20{number}").parse().unwrap();
+                    if both { machine.second_address = Some(ip) } else { machine.address = ip }
+                }
+                cluster.etcd.endpoints = vec!["https://[fd10:8:14::200]:2379".to_owned()];
+                init(&On { cluster: &cluster, ..*on }, cluster.control_plane.values().next().unwrap())
+            })
+        };
+        let both = json!({
+            "pod_cidr": "10.244.0.0/16,fd00:10:244::/48", "service_cidr": "10.254.0.0/16,fd00:10:254::/112",
+        });
+        insta::assert_snapshot!("kubeadm_init_36_dual_stack", six(36, &both));
+        let alone = json!({"pod_cidr": "fd00:10:244::/64", "service_cidr": "fd00:10:254::/112"});
+        insta::assert_snapshot!("kubeadm_init_28_ipv6", six(28, &alone));
     }
 
     #[test]

@@ -24,7 +24,8 @@ impl Component for ApiPort {
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
-        let ports = FirewallPorts(vec![format!("{API_PORT}/tcp")]);
+        let Some(machine) = on.control_plane() else { return Vec::new() };
+        let ports = FirewallPorts { ports: vec![format!("{API_PORT}/tcp")], at: machine.address };
         vec![on.step("control-plane.firewall", "open the API's port in firewalld", ports)]
     }
 }

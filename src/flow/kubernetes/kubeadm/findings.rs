@@ -17,7 +17,7 @@ const SATISFIED: [(&str, &str); 19] = [
     // What the step `kernel.set` does.
     ("Swap", "swap is switched off by this run"),
     ("FileContent--proc-sys-net-ipv4-ip_forward", "set by this run"),
-    ("FileContent--proc-sys-net-ipv6-conf-default-forwarding", "pods and services have IPv4 addresses"),
+    ("FileContent--proc-sys-net-ipv6-conf-default-forwarding", "set by this run where pods have IPv6 addresses"),
     ("FileContent--proc-sys-net-bridge-bridge-nf-call-iptables", "set by this run"),
     ("FileContent--proc-sys-net-bridge-bridge-nf-call-ip6tables", "set by this run"),
     ("Firewalld", "ports are opened in it by this run"),

@@ -19,6 +19,7 @@ use crate::host::{Command, Facts, HostId, for_each};
 use crate::packages::Wanted;
 use crate::plan::RunHost;
 
+use super::super::families;
 use super::config;
 use super::findings::{Findings, IGNORED};
 
@@ -115,9 +116,10 @@ fn program(source: &Source<'_>, bundle: Option<&Bundle>) -> Result<Vec<u8>, Stri
 fn look(newcomer: &Newcomer<'_>, program: &[u8], version: &str, settings: &ClusterSettings) -> Vec<Problem> {
     let RunHost { host, facts, .. } = newcomer.host;
     let (name, phase) = (facts.hostname.to_ascii_lowercase(), if newcomer.is_control_plane { "init" } else { "join" });
-    let config = match (newcomer.is_control_plane, facts.main_address()) {
-        (true, Some(address)) => config::for_preflight_of_init(version, &name, address, settings),
-        (true, None) => return Vec::new(),
+    // What it lacks is a problem of its own.
+    let config = match (newcomer.is_control_plane, families::addresses_of(host.target(), facts, settings)) {
+        (true, Ok((address, _))) => config::for_preflight_of_init(version, &name, address, settings),
+        (true, Err(_)) => return Vec::new(),
         (false, _) => config::for_preflight_of_join(version, &name),
     };
     let run = Command::script(RUN).args([phase, &config, &IGNORED.join(",")]).timeout(PATIENCE);

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
+use crate::flow::networks::{Family, Networks, node_prefix};
 use crate::flow::problem::Problem;
-use crate::flow::request::ComponentSettings;
+use crate::flow::request::{ClusterSettings, ComponentSettings};
 
 use super::ours::{API_SERVER, CONTROLLER_MANAGER, KUBE_PROXY, KUBELET, Ours, SCHEDULER};
 
@@ -37,7 +39,8 @@ fn allowed(args: &BTreeMap<String, String>, ours: &[Ours]) -> BTreeMap<String, S
 }
 
 /// `apiServer`, `controllerManager` and `scheduler` of a `ClusterConfiguration`, as far as something is to be said of them.
-pub(super) fn control_plane(site: &ComponentSettings, minor: u32) -> Map<String, Value> {
+pub(super) fn control_plane(settings: &ClusterSettings, minor: u32) -> Map<String, Value> {
+    let site = &settings.components;
     let mut parts = Map::new();
     let mut api_server = allowed(&site.api_server_args, API_SERVER);
     // kubeadm leaves it out, and API servers would speak to whoever answers for a kubelet.
@@ -62,12 +65,28 @@ pub(super) fn control_plane(site: &ComponentSettings, minor: u32) -> Map<String,
         }
     };
     part("apiServer", &api_server);
-    part("controllerManager", &allowed(&site.controller_manager_args, CONTROLLER_MANAGER));
+    let mut controller_manager = allowed(&site.controller_manager_args, CONTROLLER_MANAGER);
+    for (name, prefix) in node_prefixes(settings.pods()) {
+        controller_manager.entry(name.to_owned()).or_insert_with(|| prefix.to_string());
+    }
+    part("controllerManager", &controller_manager);
     part("scheduler", &allowed(&site.scheduler_args, SCHEDULER));
     if !volumes.is_empty() {
         parts["apiServer"]["extraVolumes"] = volumes.into();
     }
     parts
+}
+
+/// Which part of pods' networks a node gets, where one of them is of IPv6: its own choice does not fit all sizes.
+fn node_prefixes(pods: Networks) -> Vec<(&'static str, u8)> {
+    if !pods.has(Family::V6) {
+        return Vec::new();
+    }
+    let option = |net: IpNet| match Family::of(net.addr()) {
+        Family::V4 => ("node-cidr-mask-size-ipv4", node_prefix(net)),
+        Family::V6 => ("node-cidr-mask-size-ipv6", node_prefix(net)),
+    };
+    pods.iter().map(option).collect()
 }
 
 /// A file or folder of the host in a pod of the control plane, under its own path.

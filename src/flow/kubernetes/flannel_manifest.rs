@@ -1,0 +1,189 @@
+//! flannel's manifest as the cluster needs it: pods' networks of IPv6 in its configuration, and each node's own address instead of
+//! the interface of the default route (flannel documentation, "configuration"; `pkg/ipmatch` has how it looks for an interface).
+
+use saphyr::{LoadableYamlNode, Mapping, Scalar, Yaml, YamlEmitter};
+use serde_json::Value;
+
+use crate::flow::networks::{Family, Networks};
+
+/// The manifest with that; None where nothing of it is flannel's, or all of it is there. Documents that stay are kept letter by letter.
+pub(super) fn fitted(text: &str, pods: Networks) -> Option<String> {
+    let mut changed = false;
+    let documents: Vec<String> = documents(text)
+        .into_iter()
+        .map(|document| match fitted_document(&document, pods) {
+            Some(fitted) => {
+                changed = true;
+                fitted
+            }
+            None => document,
+        })
+        .collect();
+    changed.then(|| documents.join("---\n"))
+}
+
+/// Whether a manifest is flannel's.
+pub(super) fn is_flannel(text: &str) -> bool {
+    text.contains("net-conf.json")
+}
+
+fn documents(text: &str) -> Vec<String> {
+    let mut all = vec![String::new()];
+    for line in text.lines() {
+        match all.last_mut() {
+            Some(document) if line.trim_end() != "---" => {
+                document.push_str(line);
+                document.push('\n');
+            }
+            _ => all.push(String::new()),
+        }
+    }
+    all
+}
+
+fn fitted_document(text: &str, pods: Networks) -> Option<String> {
+    if !(is_flannel(text) || text.contains("flanneld")) {
+        return None;
+    }
+    let mut read = Yaml::load_from_str(text).ok()?;
+    let document = read.first_mut()?;
+    let is_changed = match document.as_mapping_get("kind").and_then(Yaml::as_str) {
+        Some("ConfigMap") => configure(document, pods),
+        Some("DaemonSet") => choose_interface(document, pods),
+        _ => None,
+    };
+    is_changed?;
+    let mut text = String::new();
+    YamlEmitter::new(&mut text).dump(document).ok()?;
+    Some(text.trim_start_matches("---\n").to_owned() + "\n")
+}
+
+/// The families that it connects pods in, and the network of IPv6. That of IPv4 has been held against the cluster's.
+fn configure(map: &mut Yaml<'_>, pods: Networks) -> Option<()> {
+    let six = pods.of(Family::V6)?;
+    let field = map.as_mapping_get_mut("data")?.as_mapping_get_mut("net-conf.json")?;
+    let mut config: Value = serde_json::from_str(field.as_str()?).ok()?;
+    let before = config.clone();
+    config["EnableIPv4"] = pods.has(Family::V4).into();
+    config["EnableIPv6"] = true.into();
+    config["IPv6Network"] = six.to_string().into();
+    if config == before {
+        return None;
+    }
+    *field = string(config.to_string());
+    Some(())
+}
+
+/// flanneld reads options from its environment too.
+const BY_ADDRESS: &str = "FLANNELD_IFACE";
+const BY_PATTERN: &str = "FLANNELD_IFACE_REGEX";
+const NODE: &str = "SUNSHINE_NODE_ADDRESS";
+
+/// By the node's address: the kubelet's first one, which the site may have said. Where the manifest says something itself, that counts.
+fn choose_interface(set: &mut Yaml<'_>, pods: Networks) -> Option<()> {
+    let spec = set.as_mapping_get_mut("spec")?.as_mapping_get_mut("template")?.as_mapping_get_mut("spec")?;
+    let containers = spec.as_mapping_get_mut("containers")?.as_sequence_mut()?;
+    let container = containers.iter_mut().find(|container| words(container).any(|word| word.ends_with("/flanneld")))?;
+    let says = words(container).any(|word| word.trim_start_matches('-').starts_with("iface"));
+    let listed = container.as_mapping_get("env").and_then(Yaml::as_sequence);
+    let mut names = listed.into_iter().flatten().filter_map(|one| one.as_mapping_get("name")?.as_str());
+    if says || names.any(|name| name.starts_with(BY_ADDRESS)) {
+        return None;
+    }
+    let field = entry(&[("fieldPath", string("status.hostIP"))]);
+    let from_node = |name: &'static str| {
+        let from = entry(&[("fieldRef", field.clone())]);
+        entry(&[("name", string(name)), ("valueFrom", from)])
+    };
+    let added = if pods.secondary.is_none() {
+        vec![from_node(BY_ADDRESS)]
+    } else {
+        // Of two families it wants an interface with an address of each that fits: the node's own, and any of the other family.
+        let other = match pods.primary_family() {
+            Family::V4 => "^([23]|f[cd])[0-9a-f]*:",
+            Family::V6 => "^[0-9.]+$",
+        };
+        let pattern = format!("^$({NODE})$|{other}");
+        vec![from_node(NODE), entry(&[("name", string(BY_PATTERN)), ("value", string(pattern))])]
+    };
+    let container = container.as_mapping_mut()?;
+    let env = container.entry(string("env")).or_insert_with(|| Yaml::Sequence(Vec::new()));
+    env.as_sequence_mut()?.extend(added);
+    Some(())
+}
+
+/// The command of a container and its arguments.
+fn words<'a>(container: &'a Yaml<'_>) -> impl Iterator<Item = &'a str> {
+    let lists = ["command", "args"].into_iter().filter_map(|key| container.as_mapping_get(key)?.as_sequence());
+    lists.flatten().filter_map(Yaml::as_str)
+}
+
+fn string(text: impl Into<String>) -> Yaml<'static> {
+    Yaml::Value(Scalar::String(text.into().into()))
+}
+
+fn entry(fields: &[(&'static str, Yaml<'static>)]) -> Yaml<'static> {
+    let fields: Mapping<'_> = fields.iter().map(|(name, value)| (string(*name), value.clone())).collect();
+    Yaml::Mapping(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = "\
+kind: Namespace
+metadata: {name: kube-flannel} # kept
+---
+kind: ConfigMap
+data:
+  cni-conf.json: |
+    {\"name\": \"cbr0\"}
+  net-conf.json: |
+    {\"Network\": \"10.244.0.0/16\", \"Backend\": {\"Type\": \"vxlan\"}}
+---
+kind: DaemonSet
+spec:
+  template:
+    spec:
+      initContainers:
+      - {name: install, command: [cp], args: [-f, /flannel, /opt/cni/bin/flannel]}
+      containers:
+      - name: flannel
+        command: [/opt/bin/flanneld]
+        args: [--ip-masq, --kube-subnet-mgr]
+        env:
+        - {name: EVENT_QUEUE_DEPTH, value: \"5000\"}
+";
+
+    fn with(pods: &str) -> String {
+        fitted(MANIFEST, Networks::parse(pods).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_manifest_gets_networks_and_the_node_s_address() {
+        insta::assert_snapshot!("flannel_dual", with("10.244.0.0/16,fd00:10:244::/56"));
+        let single = with("10.244.0.0/16");
+        assert!(single.contains("FLANNELD_IFACE\n") && !single.contains("EnableIPv6"), "{single}");
+        assert!(
+            single.contains("metadata: {name: kube-flannel} # kept\n---\nkind: ConfigMap\ndata:\n  cni-conf.json: |")
+        );
+        let six = with("fd00:10:244::/56");
+        assert!(six.contains(r#"\"EnableIPv4\":false"#) && six.contains("FLANNELD_IFACE\n"), "{six}");
+        assert!(with("fd00:10:244::/56,10.244.0.0/16").contains(r#"^$(SUNSHINE_NODE_ADDRESS)$|^[0-9.]+$"#));
+    }
+
+    #[test]
+    fn what_the_manifest_says_itself_stays_and_other_networks_are_left_alone() {
+        let pods = Networks::parse("10.244.0.0/16").unwrap();
+        for own in ["--iface=eth1", "-iface=eth1", "--iface-regex=^eth"] {
+            assert_eq!(fitted(&MANIFEST.replace("--ip-masq", own), pods), None, "{own}");
+        }
+        assert_eq!(fitted(&MANIFEST.replace("EVENT_QUEUE_DEPTH", "FLANNELD_IFACE"), pods), None);
+        assert_eq!(fitted("kind: DaemonSet\nspec: {name: calico}\n", pods), None);
+        assert_eq!(fitted("{{ flanneld", pods), None);
+        let both = Networks::parse("10.244.0.0/16,fd00:10:244::/56").unwrap();
+        let once = fitted(MANIFEST, both).unwrap();
+        assert_eq!(fitted(&once, both), None, "nothing is left to add");
+    }
+}
