@@ -22,6 +22,7 @@ mod loss;
 mod names;
 mod older;
 mod operations;
+mod ownership;
 mod packages;
 pub mod pki;
 #[cfg(test)]

@@ -101,6 +101,17 @@ impl Environment {
         Ok(store.keep_record_id(&self.name, &id)?)
     }
 
+    /// The same where it was chosen already; none is made.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn known_id(&self) -> Result<Option<String>, FlowError> {
+        Ok(match &self.store {
+            Some(store) => store.record_id(&self.name)?,
+            None => None,
+        })
+    }
+
     /// Its keys and certificates.
     pub fn pki(&self) -> Pki {
         Pki::new(self.dir.join("pki"), self.look_only)
