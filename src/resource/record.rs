@@ -37,7 +37,8 @@ pub(super) const WRITES: &str =
     concat!("d=", folder!(), "\n", include_str!("record/read.sh"), include_str!("record/write.sh"));
 
 /// What a script that undoes knows beside [`WRITES`].
-pub(super) const UNDOES: &str = concat!(include_str!("record/forget.sh"), include_str!("delete.sh"));
+pub(super) const UNDOES: &str =
+    concat!(include_str!("record/forget.sh"), include_str!("delete.sh"), include_str!("rewrite.sh"));
 
 /// Gives a script `delete_tree PATH…`, which leaves alone what is mounted below.
 pub const DELETES: &str = include_str!("delete.sh");

@@ -44,7 +44,7 @@ const MARK_DATA: &str = r#"inode=$(stat -c %i /var/lib/etcd/default.etcd/member 
 grep -qs "ETCD_INITIAL_CLUSTER_TOKEN=\"$1\"" /etc/etcd/etcd.conf || exit 0
 [ "$(cat "$2" 2>/dev/null)" = "$1 $inode" ] && exit 0
 [ "$3" = do ] || exit 1
-printf '%s %s\n' "$1" "$inode" >"$2""#;
+printf '%s %s\n' "$1" "$inode" >"$2.new" && { sync -- "$2.new" 2>/dev/null || sync; } && mv -fT -- "$2.new" "$2""#;
 
 impl MarkData {
     fn command(&self, what: &str) -> Command {
