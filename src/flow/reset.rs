@@ -175,8 +175,11 @@ impl Flow for Reset {
             ]);
             return Ok(advice);
         }
-        scene.environment.empty()?;
+        let aside = scene.environment.empty()?;
         advice.push("the hosts are as they were, and the environment is empty".to_owned());
+        advice.extend(
+            aside.map(|path| format!("its authorities and keys are kept in {path}, until you delete that folder")),
+        );
         Ok(advice)
     }
 }
