@@ -25,8 +25,8 @@ pub struct Command {
     as_found: bool,
     /// A script that runs first, its own arguments, and then, or not, the command.
     gate: Option<(&'static str, Vec<String>)>,
-    /// A script that runs the command, and its own arguments.
-    around: Option<(&'static str, Vec<String>)>,
+    /// Scripts that run the command, each with its own arguments, the outermost first.
+    around: Vec<(&'static str, Vec<String>)>,
 }
 
 /// What a command finds in its environment, whatever `/etc/environment` and the shell's start files have put there: a proxy of the
@@ -65,7 +65,7 @@ impl Command {
             outlives: false,
             as_found: false,
             gate: None,
-            around: None,
+            around: Vec::new(),
         }
     }
 
@@ -146,7 +146,8 @@ impl Command {
 
     /// Goes on to its end when the connection is lost or this program is killed; it has no standard input, and what it
     /// prints comes when it is done. For what must not stop half way: a package manager in its transaction would, at
-    /// the first line that it cannot print.
+    /// the first line that it cannot print. So it is not ended on the host when it takes longer than its time either; whoever
+    /// runs such a command knows when it can be.
     #[must_use]
     pub fn outlives_connection(mut self) -> Self {
         self.outlives = true;
@@ -161,11 +162,11 @@ impl Command {
         self
     }
 
-    /// Has a script run this command: it finds the command in `"$@"`, behind `arguments` of its own. Unlike one that the command is
+    /// Has a script run this command, with what runs it so far: it finds the command in `"$@"`, behind `arguments` of its own. Unlike one that the command is
     /// [behind](Self::behind) it has something to do afterwards too, and outlives the connection where the command does.
     #[must_use]
     pub fn inside(mut self, script: &'static str, arguments: Vec<String>) -> Self {
-        self.around = Some((script, arguments));
+        self.around.insert(0, (script, arguments));
         self
     }
 
@@ -183,16 +184,20 @@ impl Command {
     pub(super) fn line(&self, prefix: &str) -> String {
         let seconds = self.timeout.as_secs().max(1);
         let environment = if self.as_found { "" } else { ENVIRONMENT };
-        let mut line = format!("{prefix}{environment}timeout -k 5 {seconds}");
+        let mut line = format!("{prefix}{environment}");
+        if !self.outlives {
+            line.push_str(&format!("timeout -k 5 {seconds} "));
+        }
         let script = |(text, arguments): &'_ (&'static str, Vec<String>)| {
             ["sh", "-c", text, "sh"].map(str::to_owned).into_iter().chain(arguments.clone()).collect::<Vec<_>>()
         };
         let (gate, around) = (self.gate.iter().flat_map(script), self.around.iter().flat_map(script));
         let outlive = self.outlives.then_some(["sh", "-c", OUTLIVE, "sh"].map(str::to_owned)).into_iter().flatten();
         for word in gate.chain(outlive).chain(around).chain(self.words.iter().cloned()) {
-            line.push(' ');
             line.push_str(&quote(&word));
+            line.push(' ');
         }
+        line.truncate(line.trim_end().len());
         line
     }
 }

@@ -103,7 +103,7 @@ impl HostRepo {
                     None => {
                         let ours = self.ours(decision.gpgcheck);
                         let command = self.manager.ours(action, specs, &ours, false, options.timeout);
-                        let command = options.recorded(command, tried);
+                        let command = options.guarded(command, tried);
                         package_run::unlocked(host, self.manager, &command, options.lock_wait, note)?
                     }
                 };
@@ -137,7 +137,7 @@ impl HostRepo {
     ) -> Result<Vec<RpmId>, PackageError> {
         let tried = self.try_own(host, orders, options)?;
         self.refuse_problems(host, &orders.own, &tried)?;
-        let command = options.recorded(self.manager.own(&orders.own, false, options.timeout), &tried);
+        let command = options.guarded(self.manager.own(&orders.own, false, options.timeout), &tried);
         let run = package_run::unlocked(host, self.manager, &command, options.lock_wait, note)?;
         if run.ok() {
             return Ok(self.manager.transaction(&run.text).changed().cloned().collect());

@@ -9,6 +9,7 @@ use payload::RpmId;
 
 use super::error::PackageError;
 use super::evr;
+use super::package_run::limited;
 use super::transaction::Transaction;
 use crate::deliver::offer::Offer;
 use crate::host::Command;
@@ -84,7 +85,12 @@ pub struct InstallOptions {
 }
 
 impl InstallOptions {
-    /// A transaction's command, in the script that records what it brings.
+    /// A transaction's command, ended in time where it can be, in the script that records what it brings.
+    pub(super) fn guarded(&self, command: Command, transaction: &Transaction) -> Command {
+        self.recorded(limited(command, self.timeout), transaction)
+    }
+
+    /// A command that does a transaction, in the script that records what that brings.
     pub(super) fn recorded(&self, command: Command, transaction: &Transaction) -> Command {
         let Some(recorder) = &self.recorder else { return command };
         let new = transaction.install.iter().flat_map(|id| {
