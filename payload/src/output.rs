@@ -69,9 +69,11 @@ impl Output {
         let Self { path, file, written, unfinished, .. } = self;
         // A hole at the end is a length and nothing else.
         file.as_file().set_len(written).map_err(BundleError::io("write", &path))?;
-        file.persist(&path).map_err(|e| BundleError::io("name", path)(e.error))?;
+        // On disk before it takes the place of one that was whole.
+        file.as_file().sync_all().map_err(BundleError::io("write", &path))?;
+        file.persist(&path).map_err(|e| BundleError::io("name", &path)(e.error))?;
         drop(unfinished);
-        Ok(())
+        sync_folder_of(&path)
     }
 }
 
@@ -134,6 +136,12 @@ fn folder_of(path: &Utf8Path) -> &Utf8Path {
         Some(dir) if !dir.as_str().is_empty() => dir,
         _ => Utf8Path::new("."),
     }
+}
+
+/// Has a file's new name on disk: without it a power cut may undo the rename.
+pub(crate) fn sync_folder_of(path: &Utf8Path) -> Result<(), BundleError> {
+    let dir = folder_of(path);
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(BundleError::io("write", dir))
 }
 
 /// The error for a write that failed when `left` bytes were still to come.

@@ -3,9 +3,8 @@
 //! Signed is the manifest followed by the footer's lines up to `signature`: these bytes follow each other in the file.
 //! The manifest holds the sum of every other byte, the deployer's included.
 
-use std::fs::OpenOptions;
-use std::io::{Cursor, ErrorKind, Read};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::io::{Cursor, Read};
+use std::os::unix::fs::PermissionsExt;
 
 use camino::Utf8Path;
 use minisign::{PublicKey, PublicKeyBox, SecretKey, SecretKeyBox, SignatureBox};
@@ -82,37 +81,28 @@ impl Bundle {
         Cursor::new(self.manifest_bytes()).chain(Cursor::new(self.footer().signed_head()))
     }
 
-    /// Signs this bundle and returns the signed one, opened. Only the footer changes: in place, or, when the file is
-    /// a running program and may not be written, in a copy that takes its name.
+    /// Signs this bundle and returns the signed one, opened. Only the footer changes, in a copy that takes the bundle's name when it
+    /// is whole: a bundle whose footer is half written is none.
     pub fn sign(&self, key: &SignKey, trusted_comment: &str) -> Result<Self, BundleError> {
         let signature = self.make_signature(key, trusted_comment)?;
         let footer = Footer { signature, ..self.footer().clone() };
         let footer = footer.encode().ok_or_else(|| bad_key("the signature", &"its comment is too long"))?;
-        if self.is_folder() {
-            let path = self.path().join(folder::FOOTER);
-            fs_err::write(&path, footer).map_err(BundleError::io("write", path))?;
-            return Self::open(self.path());
-        }
-        let io = |action| BundleError::io(action, self.path());
-        let at = self.footer().manifest.end().unwrap_or_default();
-        match OpenOptions::new().write(true).open(self.path()) {
-            Ok(file) => file.write_all_at(&footer, at).map_err(io("write"))?,
-            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
-                let mode = fs_err::metadata(self.path()).map_err(io("read"))?.permissions().mode();
-                let mut out = Output::create(self.path(), mode, at + FOOTER_SIZE)?;
-                let mut unsigned = self.whole_file()?.take(at);
-                let mut buffer = vec![0; CHUNK];
-                loop {
-                    match unsigned.read(&mut buffer).map_err(io("read"))? {
-                        0 => break,
-                        got => out.write(&buffer[..got])?,
-                    }
+        let path = if self.is_folder() { self.path().join(folder::FOOTER) } else { self.path().to_owned() };
+        let mode = fs_err::metadata(&path).map_err(BundleError::io("read", &path))?.permissions().mode();
+        let at = if self.is_folder() { 0 } else { self.footer().manifest.end().unwrap_or_default() };
+        let mut out = Output::create(&path, mode, at + FOOTER_SIZE)?;
+        if at > 0 {
+            let mut unsigned = self.whole_file()?.take(at);
+            let mut buffer = vec![0; CHUNK];
+            loop {
+                match unsigned.read(&mut buffer).map_err(BundleError::io("read", &path))? {
+                    0 => break,
+                    got => out.write(&buffer[..got])?,
                 }
-                out.write(&footer)?;
-                out.commit()?;
             }
-            Err(error) => return Err(io("write")(error)),
         }
+        out.write(&footer)?;
+        out.commit()?;
         Self::open(self.path())
     }
 

@@ -8,90 +8,53 @@ use crate::host::{Command, FileMeta, Host, NewFile};
 use super::error::DeliverError;
 use super::repository::ID;
 
-/// Shell functions that take folders of runs away: `sweep FOLDER` for one run's folder.
-///
-/// A package manager may still be at work there, started by a run that was killed. One that is past the point where
-/// it can be stopped (it holds the lock of the rpm database) is left alone, folder and all, and named on standard
-/// output; the next run finds it ended. Any other is ended, and so are gpg's helpers, which outlive who called them.
-macro_rules! sweep {
-    () => {
-        r#"
-holds_lock() {
-    for file in /var/lib/dnf/rpmdb_lock.pid /var/run/yum.pid; do
-        read -r holder 2>/dev/null <"$file" && [ "$holder" = "$1" ] && return 0
-    done
-    while read -r _ _ _ kind holder place _; do
-        [ "$kind" = WRITE ] && [ "$holder" = "$1" ] || continue
-        for file in /var/lib/rpm/.rpm.lock /usr/lib/sysimage/rpm/.rpm.lock; do
-            [ "${place##*:}" = "$(stat -c %i "$file" 2>/dev/null)" ] && return 0
-        done
-    done </proc/locks
-    return 1
-}
-end_process() {
-    kill "$1" 2>/dev/null
-    for pause in 0.01 0.02 0.05 0.1 0.2 0.2 0.2 0.2 0.5 0.5; do
-        kill -0 "$1" 2>/dev/null || return 0
-        sleep $pause 2>/dev/null || sleep 1
-    done
-    kill -9 "$1" 2>/dev/null
-}
-sweep() {
-    for process in /proc/[0-9]*; do
-        [ "${process##*/}" != "$$" ] || continue
-        line=
-        read -r line 2>/dev/null <"$process/cmdline"
-        case $line in *"/${1##*/}/"*) ;; *) continue ;; esac
-        if holds_lock "${process##*/}"; then echo "busy ${process##*/}"; return 1; fi
-        end_process "${process##*/}"
-    done
-    # Who was ended a moment ago may still have written something.
-    rm -rf -- "$1" 2>/dev/null || { sleep 0.1; rm -rf -- "$1"; }
-}
-"#
-    };
-}
-
-/// Makes the run's folders after taking away those of runs that ended without doing so.
+/// `$1` run, `$2` environment: makes the run's folders after taking away those of runs that ended without doing so.
 const PREPARE: &str = concat!(
-    sweep!(),
+    include_str!("sweep.sh"),
     r#"
 umask 077
-for base in /run/sunshine-installer /var/cache/sunshine-installer; do
-    for old in "$base"/*; do
-        [ -d "$old" ] && [ "${old##*/}" != "$1" ] || continue
-        sweep "$old" && echo cleared
-    done
-    mkdir -p -m 0700 "$base/$1" || exit 1
-done
-mkdir -m 0700 -p "/run/sunshine-installer/$1/repos.d"
-"#
+environment=$2
+sweep_dead "$1"
+for base in $bases; do mkdir -p -m 0700 "$base/$1" || exit 1; done
+sign "$1"
+mkdir -m 0700 -p "/run/sunshine-installer/$1/repos.d""#
 );
 
-/// Takes the run's folders away, those of earlier runs that could not be before, and what yum 3 keeps about a
-/// repository elsewhere.
+/// `$1` the repository's name, `$2` environment, `$3` run, or nothing: takes the run's folders away, those of earlier runs that
+/// could not be before, and what yum 3 keeps about a repository elsewhere.
 const CLEAR: &str = concat!(
-    sweep!(),
+    include_str!("sweep.sh"),
     r#"
-for folder in /run/sunshine-installer/* /var/cache/sunshine-installer/*; do
-    [ -d "$folder" ] && sweep "$folder"
-done
+environment=$2
+if [ -n "$3" ]; then
+    for base in $bases; do [ ! -d "$base/$3" ] || sweep "$base/$3"; done
+fi
+sweep_dead "$3"
 rm -rf -- /var/lib/yum/repos/*/*/"$1" /var/lib/yum/repos/*/*/"$1"-*
 rmdir /run/sunshine-installer /var/cache/sunshine-installer 2>/dev/null
-exit 0
-"#
+exit 0"#
 );
+
+/// Stands for no environment: a dry run's folders are its own, and it takes no other away.
+pub(crate) const LOOKING: &str = "-";
 
 /// The folders of one run on one host.
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
     run: String,
+    /// Whose run it is, or [`LOOKING`].
+    environment: String,
 }
 
 impl Site {
     /// Makes them, after clearing what a killed run left.
-    pub(crate) fn prepare(host: &Host, run: &str, note: &mut dyn FnMut(String)) -> Result<Site, DeliverError> {
-        let command = Command::script(PREPARE).arg(run).label("prepare the repository's folders");
+    pub(crate) fn prepare(
+        host: &Host,
+        run: &str,
+        environment: &str,
+        note: &mut dyn FnMut(String),
+    ) -> Result<Site, DeliverError> {
+        let command = Command::script(PREPARE).args([run, environment]).label("prepare the repository's folders");
         let said = host.run_ok(&command)?.text();
         if said.lines().any(|line| line == "cleared") {
             note("removed what an earlier run had left behind".into());
@@ -99,12 +62,21 @@ impl Site {
         for process in said.lines().filter_map(|line| line.strip_prefix("busy ")) {
             note(format!("an earlier run's package manager (process {process}) is still at work"));
         }
-        Ok(Site { run: run.to_owned() })
+        Ok(Site { run: run.to_owned(), environment: environment.to_owned() })
     }
 
-    /// Takes everything away.
-    pub(crate) fn clear(host: &Host) -> Result<(), DeliverError> {
-        let command = Command::script(CLEAR).arg(ID).label("remove the repository's folders");
+    /// Takes everything of this run away.
+    pub(crate) fn clear(&self, host: &Host) -> Result<(), DeliverError> {
+        Self::clear_run(host, &self.environment, &self.run)
+    }
+
+    /// Takes away what dead runs left, on a run of this environment that has no folders itself.
+    pub(crate) fn sweep(host: &Host, environment: &str) -> Result<(), DeliverError> {
+        Self::clear_run(host, environment, "")
+    }
+
+    fn clear_run(host: &Host, environment: &str, run: &str) -> Result<(), DeliverError> {
+        let command = Command::script(CLEAR).args([ID, environment, run]).label("remove the repository's folders");
         host.run_ok(&command)?;
         Ok(())
     }
@@ -146,3 +118,6 @@ impl Site {
         Ok(host.write_files(&files)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,15 @@ pub(super) fn write_private_here(path: &Utf8Path, content: &[u8]) -> std::io::Re
     file.write_all(content)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
-    Ok(())
+    sync_dir(dir)
+}
+
+/// Has the names in a folder on disk: without it a power cut may undo a rename.
+///
+/// # Errors
+/// What the file system says.
+pub(super) fn sync_dir(dir: &Utf8Path) -> std::io::Result<()> {
+    std::fs::File::open(dir)?.sync_all()
 }
 
 /// Makes a folder and those above it with mode 0700, when they are not there.

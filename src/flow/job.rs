@@ -242,7 +242,8 @@ fn work_on(
 
 /// In whose name hosts' change records are written. A dry run writes none, and makes no id.
 fn owner(environment: &Environment, job: &Job) -> Result<Owner, FlowError> {
-    Ok(Owner::of(if job.options.dry_run { environment.name.clone() } else { environment.id()? }))
+    let looking = || Ok(environment.known_id()?.unwrap_or_else(|| environment.name.clone()));
+    Ok(Owner::of(if job.options.dry_run { looking() } else { environment.id() }?))
 }
 
 /// A dry run looks with what the user may read; a run would stop here.

@@ -23,6 +23,7 @@ mod names;
 pub mod networks;
 mod older;
 mod operations;
+mod ownership;
 mod packages;
 pub mod pki;
 #[cfg(test)]

@@ -82,7 +82,9 @@ fn try_one(
     mut note: impl FnMut(String),
 ) -> Result<Transaction, PackageError> {
     let choice = scene.options.repo_route;
-    let mut repo = HostRepo::open(&run_host.host, &run_host.facts, &repository.place, choice, wanted, &mut note)?;
+    let environment = (!scene.options.dry_run).then_some(run_host.owner.environment.as_str());
+    let (host, facts, place) = (&run_host.host, &run_host.facts, &repository.place);
+    let mut repo = HostRepo::open(host, facts, place, choice, wanted, environment, &mut note)?;
     if matches!(repo.route(), Route::Tunnel | Route::Push) {
         note(format!("packages come by route {}", repo.why()));
     }
@@ -100,7 +102,7 @@ pub(super) fn close_repositories(hosts: &RunHosts, events: &Events, forks: usize
         let closed = match repo {
             Some(mut repo) => repo.close(&run_host.host),
             None if dry_run => Ok(()),
-            None => HostRepo::sweep(&run_host.host),
+            None => HostRepo::sweep(&run_host.host, &run_host.owner.environment),
         };
         if let Err(e) = closed {
             let text = format!("the temporary repository could not be removed from this host: {e}");

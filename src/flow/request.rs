@@ -339,6 +339,9 @@ pub struct ClusterReset {
     pub wipe_data: Vec<String>,
     /// All of them.
     pub wipe_all: bool,
+    /// Environments, as hosts' change records call them, whose objects are this one's too; `-` for those that the record's first
+    /// format names none for.
+    pub recorded_by: Vec<String>,
 }
 
 impl ClusterReset {

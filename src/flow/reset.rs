@@ -1,4 +1,5 @@
-//! `cluster reset`: hosts restored to what they were before this product changed them, from the record each of them keeps.
+//! `cluster reset`: hosts restored to what they were before this environment changed them, from the record each of them keeps.
+//! What another environment or a cluster of somebody else has there stays ([`super::ownership`]).
 //!
 //! Without `--wipe-data` etcd's data stays, and with it what the control host keeps of the environment (certificates, names):
 //! the line that made the cluster brings it back with all it held.
@@ -6,15 +7,16 @@
 use std::collections::BTreeSet;
 
 use crate::host::{HostId, Target};
-use crate::plan::{Plan, RunReport, Step};
+use crate::plan::{Level, Plan, RunReport, Step};
 use crate::resource::Undo;
 
 use super::error::FlowError;
+use super::ownership::Share;
 use super::problem::Problem;
 use super::request::ClusterReset;
 use super::scene::{Asked, Flow, Scene, Seen};
 use super::state::Environment;
-use super::{etcd, kubernetes, registry};
+use super::{etcd, kubernetes, ownership, registry};
 
 /// Gives hosts back.
 #[derive(Debug)]
@@ -27,11 +29,40 @@ pub(super) struct Reset {
     etcd: Option<etcd::Cluster>,
     cluster: Option<kubernetes::Cluster>,
     registry: Option<registry::Registry>,
+    /// Hosts on which nothing is undone.
+    left: Vec<HostId>,
 }
 
 impl Reset {
     pub(super) fn new(request: ClusterReset) -> Self {
-        Self { request, targets: Vec::new(), known: BTreeSet::new(), etcd: None, cluster: None, registry: None }
+        Self {
+            request,
+            targets: Vec::new(),
+            known: BTreeSet::new(),
+            etcd: None,
+            cluster: None,
+            registry: None,
+            left: Vec::new(),
+        }
+    }
+
+    /// The steps of one host, of which the environment may undo this.
+    fn steps(&self, host: &HostId, share: &Share, also: Vec<String>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if share.node {
+            let teardown = kubernetes::Teardown { also: also.clone() };
+            steps.push(Step::on(host, "node.teardown", "remove what Kubernetes created", teardown).weight(5));
+        }
+        let token = self.etcd.as_ref().map(|etcd| etcd.token.clone());
+        if let Some(token) = token.clone() {
+            let mark = etcd::MarkData { token };
+            steps.push(Step::on(host, "etcd.mark", "mark etcd's data as this cluster's", mark));
+        }
+        steps.push(Step::on(host, "host.undo", "undo the recorded changes", Undo::All { also }).weight(8));
+        if let Some(token) = token.filter(|_| share.data && self.wipes(host)) {
+            steps.push(Step::on(host, "etcd.wipe", "delete etcd's data", etcd::WipeOwn { token }));
+        }
+        steps
     }
 
     fn wipes(&self, host: &HostId) -> bool {
@@ -82,21 +113,29 @@ impl Flow for Reset {
         self.targets.clone()
     }
 
-    fn plan(&mut self, _: &mut Seen<'_>) -> Result<Plan, FlowError> {
+    fn observe(&mut self, scene: &Scene<'_>, seen: &mut Seen<'_>) -> Result<(), FlowError> {
+        let hosts: Vec<HostId> = self.targets.iter().map(Target::id).collect();
+        ownership::observe(hosts.iter(), &self.request.recorded_by, scene, seen)?;
+        for host in hosts.iter().filter(|host| self.wipes(host)) {
+            if let Some(whose) = seen.share(host).foreign_data {
+                let text = format!("etcd's data here {whose}: it is not deleted");
+                let help = "`cluster reset --wipe-data` of the environment that made it deletes it; where no cluster needs it any \
+                            more: rm -r /var/lib/etcd/default.etcd";
+                scene.events.note(Some(host), Level::Warning, text, Some(help.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    fn plan(&mut self, seen: &mut Seen<'_>) -> Result<Plan, FlowError> {
         let mut plan = Plan::default();
+        self.left.clear();
         for host in self.targets.iter().map(Target::id) {
-            let teardown = Step::on(&host, "node.teardown", "remove what Kubernetes created", kubernetes::Teardown);
-            plan.push(teardown.weight(5));
-            let wipe = if self.wipes(&host) {
-                vec![etcd::DATA_DIR.to_owned(), etcd::MARK.to_owned()]
-            } else {
-                if let Some(etcd) = &self.etcd {
-                    let mark = etcd::MarkData { token: etcd.token.clone() };
-                    plan.push(Step::on(&host, "etcd.mark", "mark etcd's data as this cluster's", mark));
-                }
-                Vec::new()
-            };
-            plan.push(Step::on(&host, "host.undo", "undo the recorded changes", Undo::All { wipe }).weight(8));
+            let share = seen.share(&host);
+            match share.undo.clone() {
+                Some(also) => plan.steps.extend(self.steps(&host, &share, also)),
+                None => self.left.push(host),
+            }
         }
         Ok(plan)
     }
@@ -123,6 +162,10 @@ impl Flow for Reset {
         let images =
             self.registry.iter().map(|r| format!("the registry's images are still in {} of its host(s)", r.storage));
         let mut advice: Vec<String> = images.collect();
+        if !self.left.is_empty() {
+            let left: Vec<&str> = self.left.iter().map(HostId::as_str).collect();
+            advice.push(format!("{}: left as found, for the reason that the warning above names", left.join(", ")));
+        }
         if !wiped {
             advice.extend([
                 "the hosts are as they were; etcd's data is still in /var/lib/etcd, and the line that made the cluster \
@@ -132,8 +175,11 @@ impl Flow for Reset {
             ]);
             return Ok(advice);
         }
-        scene.environment.empty()?;
+        let aside = scene.environment.empty()?;
         advice.push("the hosts are as they were, and the environment is empty".to_owned());
+        advice.extend(
+            aside.map(|path| format!("its authorities and keys are kept in {path}, until you delete that folder")),
+        );
         Ok(advice)
     }
 }

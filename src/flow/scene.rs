@@ -11,6 +11,7 @@ use crate::plan::{Events, Plan, RunHosts, RunReport};
 
 use super::error::FlowError;
 use super::logins::Logins;
+use super::ownership::Share;
 use super::pki::Pki;
 use super::problem::Problem;
 use super::request::RunOptions;
@@ -56,6 +57,8 @@ pub(super) struct Seen<'a> {
     pub delivery: Delivery,
     /// What hosts hold of etcd, of those that were asked.
     pub etcd_found: BTreeMap<HostId, etcd::Found>,
+    /// What of each host may be undone, of those that were asked ([`super::ownership::observe`]).
+    pub shares: BTreeMap<HostId, Share>,
     /// The token of an etcd cluster that begins in this run.
     pub fresh_token: String,
     /// The etcd cluster as an earlier operation of the same job plans it.
@@ -85,12 +88,20 @@ impl<'a> Seen<'a> {
             install,
             delivery,
             etcd_found: BTreeMap::new(),
+            shares: BTreeMap::new(),
             fresh_token: String::new(),
             etcd: None,
             cluster: None,
             registry: None,
             site_registry: None,
         }
+    }
+}
+
+impl Seen<'_> {
+    /// What of this host may be undone: nothing, where it was not asked.
+    pub(super) fn share(&self, host: &HostId) -> Share {
+        self.shares.get(host).cloned().unwrap_or_default()
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::FlowError;
-use super::files::make_private_dir;
+use super::files::{make_private_dir, sync_dir};
 use super::pki::Pki;
 use crate::plan::RunLock;
 use crate::store::{LastRun, Store, StoreError};
@@ -101,25 +101,33 @@ impl Environment {
         Ok(store.keep_record_id(&self.name, &id)?)
     }
 
+    /// The same where it was chosen already; none is made.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn known_id(&self) -> Result<Option<String>, FlowError> {
+        Ok(match &self.store {
+            Some(store) => store.record_id(&self.name)?,
+            None => None,
+        })
+    }
+
     /// Its keys and certificates.
     pub fn pki(&self) -> Pki {
         Pki::new(self.dir.join("pki"), self.look_only)
     }
 
-    /// Forgets the clusters, their hosts and certificates.
+    /// Forgets the clusters, their hosts and certificates. The authorities, without which nobody can change what may still stand, are
+    /// set aside: answers with their folder.
     ///
     /// # Errors
     /// When the store or the folder cannot be changed.
-    pub fn empty(&self) -> Result<(), FlowError> {
+    pub fn empty(&self) -> Result<Option<Utf8PathBuf>, FlowError> {
         for document in OF_CLUSTERS {
             self.forget(document)?;
         }
         self.store()?.forget_logins(&self.name)?;
-        let path = self.dir.join("pki");
-        match std::fs::remove_dir_all(&path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(FlowError::State { path, source }),
-            _ => Ok(()),
-        }
+        set_authorities_aside(&self.dir, &self.name)
     }
 
     /// Reads a document; `None` when this flow never ran in this environment.
@@ -199,10 +207,33 @@ impl From<StoreError> for FlowError {
     }
 }
 
+/// Moves an environment's keys and certificates to `authorities/NAME-TIME` beside the environments, where nothing deletes them.
+/// Answers with that folder; nothing where there are none.
+fn set_authorities_aside(environment: &Utf8Path, name: &str) -> Result<Option<Utf8PathBuf>, FlowError> {
+    let pki = environment.join("pki");
+    let failed = |path: &Utf8Path| {
+        let path = path.to_owned();
+        move |source| FlowError::State { path, source }
+    };
+    if !pki.is_dir() {
+        return Ok(None);
+    }
+    let kept = environment.ancestors().nth(2).unwrap_or(environment).join("authorities");
+    make_private_dir(&kept).map_err(failed(&kept))?;
+    let time = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S");
+    let names = std::iter::once(String::new()).chain((2..).map(|n| format!("-{n}")));
+    let mut free = names.map(|n| kept.join(format!("{name}-{time}{n}"))).filter(|path| !path.exists());
+    let Some(aside) = free.next() else { return Ok(None) };
+    std::fs::rename(&pki, &aside).map_err(failed(&pki))?;
+    sync_dir(&kept).and_then(|()| sync_dir(environment)).map_err(failed(&kept))?;
+    Ok(Some(aside))
+}
+
 /// What came of [`forget_environment`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Forgotten {
-    Gone,
+    /// With the folder that its authorities were set aside in.
+    Gone(Option<Utf8PathBuf>),
     Unknown,
     /// A cluster stands, or EC2 instances do, so it was not forgotten.
     Stands,
@@ -219,8 +250,8 @@ fn stands(environment: &Environment) -> Result<bool, FlowError> {
     Ok(!super::ec2::made(environment)?.is_empty())
 }
 
-/// Removes what is kept of an environment, its certificates too; hosts are not touched. Where a cluster stands, only by
-/// force: without its certificates nobody can change it any more.
+/// Removes what is kept of an environment; hosts are not touched, and its certificates are set aside. Where a cluster stands, only
+/// by force: without its certificates nobody can change it any more.
 ///
 /// # Errors
 /// When a run is working on it, or the folder cannot be removed.
@@ -236,13 +267,47 @@ pub fn forget_environment(root: &Utf8Path, name: &str, force: bool) -> Result<Fo
     }
     // In this order: certificates without a cluster are of no consequence, a cluster without them could not be changed.
     environment.store()?.forget(name)?;
+    let aside = set_authorities_aside(&dir, name)?;
     std::fs::remove_dir_all(&dir).map_err(|source| FlowError::State { path: dir, source })?;
-    Ok(Forgotten::Gone)
+    Ok(Forgotten::Gone(aside))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn authorities_are_set_aside_and_never_deleted() {
+        use crate::flow::pki::Purpose;
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        let mut kept = Vec::new();
+        for force in [None, Some(true), Some(true)] {
+            let environment = Environment::open(root, "e").unwrap();
+            environment.pki().authority(Purpose::Kubernetes).unwrap();
+            let key = std::fs::read(environment.dir.join("pki/kubernetes/ca.key")).unwrap();
+            let aside = match force {
+                None => environment.empty().unwrap(),
+                Some(force) => match forget_environment(root, "e", force).unwrap() {
+                    Forgotten::Gone(aside) => aside,
+                    other => panic!("{other:?}"),
+                },
+            };
+            assert!(!environment.dir.join("pki").exists());
+            kept.push((aside.unwrap(), key));
+        }
+        let mode = |path: &Utf8Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for (aside, key) in &kept {
+            assert!(aside.as_str().contains("/authorities/e-2"), "{aside}");
+            assert_eq!(
+                (&std::fs::read(aside.join("kubernetes/ca.key")).unwrap(), mode(&aside.join("kubernetes/ca.key"))),
+                (key, 0o600)
+            );
+            assert_eq!((mode(aside), mode(&root.join("authorities"))), (0o700, 0o700));
+        }
+        assert_eq!(Environment::open(root, "e").unwrap().empty().unwrap(), None, "there is nothing to keep");
+    }
 
     #[test]
     fn a_dry_run_reads_what_is_kept_and_writes_nothing() {

@@ -25,6 +25,8 @@ pub struct Command {
     as_found: bool,
     /// A script that runs first, its own arguments, and then, or not, the command.
     gate: Option<(&'static str, Vec<String>)>,
+    /// Scripts that run the command, each with its own arguments, the outermost first.
+    around: Vec<(&'static str, Vec<String>)>,
 }
 
 /// What a command finds in its environment, whatever `/etc/environment` and the shell's start files have put there: a proxy of the
@@ -63,6 +65,7 @@ impl Command {
             outlives: false,
             as_found: false,
             gate: None,
+            around: Vec::new(),
         }
     }
 
@@ -143,7 +146,8 @@ impl Command {
 
     /// Goes on to its end when the connection is lost or this program is killed; it has no standard input, and what it
     /// prints comes when it is done. For what must not stop half way: a package manager in its transaction would, at
-    /// the first line that it cannot print.
+    /// the first line that it cannot print. So it is not ended on the host when it takes longer than its time either; whoever
+    /// runs such a command knows when it can be.
     #[must_use]
     pub fn outlives_connection(mut self) -> Self {
         self.outlives = true;
@@ -155,6 +159,14 @@ impl Command {
     #[must_use]
     pub fn behind<const N: usize>(mut self, gate: &'static str, arguments: [&str; N]) -> Self {
         self.gate = Some((gate, arguments.map(str::to_owned).to_vec()));
+        self
+    }
+
+    /// Has a script run this command, with what runs it so far: it finds the command in `"$@"`, behind `arguments` of its own. Unlike one that the command is
+    /// [behind](Self::behind) it has something to do afterwards too, and outlives the connection where the command does.
+    #[must_use]
+    pub fn inside(mut self, script: &'static str, arguments: Vec<String>) -> Self {
+        self.around.insert(0, (script, arguments));
         self
     }
 
@@ -172,15 +184,20 @@ impl Command {
     pub(super) fn line(&self, prefix: &str) -> String {
         let seconds = self.timeout.as_secs().max(1);
         let environment = if self.as_found { "" } else { ENVIRONMENT };
-        let mut line = format!("{prefix}{environment}timeout -k 5 {seconds}");
-        let gate = self.gate.iter().flat_map(|(gate, arguments)| {
-            ["sh", "-c", gate, "sh"].into_iter().chain(arguments.iter().map(String::as_str))
-        });
-        let outlive = self.outlives.then_some(["sh", "-c", OUTLIVE, "sh"]).into_iter().flatten();
-        for word in gate.chain(outlive).chain(self.words.iter().map(String::as_str)) {
-            line.push(' ');
-            line.push_str(&quote(word));
+        let mut line = format!("{prefix}{environment}");
+        if !self.outlives {
+            line.push_str(&format!("timeout -k 5 {seconds} "));
         }
+        let script = |(text, arguments): &'_ (&'static str, Vec<String>)| {
+            ["sh", "-c", text, "sh"].map(str::to_owned).into_iter().chain(arguments.clone()).collect::<Vec<_>>()
+        };
+        let (gate, around) = (self.gate.iter().flat_map(script), self.around.iter().flat_map(script));
+        let outlive = self.outlives.then_some(["sh", "-c", OUTLIVE, "sh"].map(str::to_owned)).into_iter().flatten();
+        for word in gate.chain(outlive).chain(around).chain(self.words.iter().cloned()) {
+            line.push_str(&quote(&word));
+            line.push(' ');
+        }
+        line.truncate(line.trim_end().len());
         line
     }
 }
@@ -351,6 +368,19 @@ mod tests {
         let through = Command::new("printf").arg("%s").arg("it's").behind(r#"echo "$1"; shift; exec "$@""#, ["a b"]);
         assert_eq!(run(&through), "a b\nit's");
         assert_eq!(run(&Command::new("false").behind("echo shut; exit 0", [])), "shut\n");
+    }
+
+    #[test]
+    fn a_script_around_a_command_has_the_last_word() {
+        let around = Command::new("printf")
+            .arg("%s")
+            .arg("it's")
+            .inside("echo \"$1\"; shift; \"$@\"; echo .", vec!["a b".into()]);
+        assert_eq!(run(&around), "a b\nit's.\n");
+        assert_eq!(
+            run(&around.behind(r#"echo "$1"; shift; exec "$@""#, ["first"]).outlives_connection()),
+            "first\na b\nit's.\n"
+        );
     }
 
     #[test]

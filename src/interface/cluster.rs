@@ -219,6 +219,9 @@ pub(crate) struct ResetArgs {
     /// Delete etcd's data too: of these hosts, or of all
     #[arg(long, value_name = "HOST", num_args = 0..)]
     wipe_data: Option<Vec<String>>,
+    /// Undo also what this environment recorded, as where its control host is lost
+    #[arg(long, value_name = "ID", requires = "hosts")]
+    recorded_by: Vec<String>,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -277,6 +280,7 @@ impl ClusterCommand {
                 let intent = Intent::Reset {
                     wipe_data: args.wipe_data.iter().flatten().cloned().collect(),
                     wipe_all: args.wipe_data.as_ref().is_some_and(Vec::is_empty),
+                    recorded_by: args.recorded_by.iter().map(|id| environment_id(id)).collect::<Result<_, _>>()?,
                 };
                 Request { spec: named(&args.hosts, defaults)?, intent }
             }
@@ -299,6 +303,18 @@ impl ClusterCommand {
 }
 
 /// Hosts named for their credentials.
+/// An environment as hosts' change records call it: its name, and more letters of the same kind.
+fn environment_id(text: &str) -> Result<String, FlowError> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if (1..=128).contains(&text.len()) && text.bytes().all(is_plain) {
+        return Ok(text.to_owned());
+    }
+    Err(FlowError::request_with_help(
+        format!("--recorded-by {text:?}: no environment is called so in a host's change record"),
+        "the message that left a host alone names the environment, such as default-0123456789abcdef",
+    ))
+}
+
 fn named(hosts: &[String], defaults: &TargetDefaults) -> Result<ClusterSpec, FlowError> {
     let mut spec = ClusterSpec::default();
     spec.name(targets(hosts, defaults)?)?;

@@ -13,6 +13,7 @@ use super::error::PackageError;
 use super::installed::look_for_lock;
 use super::manager::Manager;
 use super::package_run::{Run, patiently};
+use super::transaction::Transaction;
 use super::wanted::InstallOptions;
 
 /// Seconds that an answer is waited for: longer than the slowest host of a run takes for its own trial.
@@ -109,16 +110,18 @@ impl Held {
         (run.status == HELD).then(|| Self { folder: folder.to_owned() })
     }
 
-    /// Has it done, once nobody holds the package manager's lock; `None` when nothing came of it. `keys` are addresses of the
+    /// Has `transaction` done, which is what it came to, once nobody holds the package manager's lock; `None` when nothing came of it. `keys` are addresses of the
     /// keys that its packages are checked with.
     pub(super) fn go(
         self,
         host: &Host,
         keys: &[String],
+        transaction: &Transaction,
         options: &InstallOptions,
         note: &mut dyn FnMut(String),
     ) -> Result<Option<Run>, PackageError> {
         let command = Command::script(GO).arg(self.folder).args(keys).label("dnf continues the transaction");
+        let command = options.recorded(command.outlives_connection(), transaction);
         let run = patiently(host, Manager::Dnf, &command.timeout(options.timeout), options.lock_wait, note)?;
         Ok((run.status != GONE).then_some(run))
     }

@@ -14,7 +14,7 @@ use crate::deliver::offer::Offer;
 use crate::deliver::push;
 use crate::deliver::repository::Repository;
 use crate::deliver::server::Place;
-use crate::deliver::site::Site;
+use crate::deliver::site::{LOOKING, Site};
 use crate::deliver::{Route, RouteChoice};
 use crate::host::{Command, Facts, Forward, Host};
 
@@ -74,7 +74,8 @@ pub struct Installed {
 }
 
 impl HostRepo {
-    /// Finds the way, and has the host's package manager read the metadata by it.
+    /// Finds the way, and has the host's package manager read the metadata by it. `environment` is whose run this is; a dry run's is
+    /// none, and it takes away nothing that others left.
     ///
     /// # Errors
     /// [`PackageError::NoRoute`] when none of the ways allowed works.
@@ -84,11 +85,12 @@ impl HostRepo {
         place: &Place,
         choice: RouteChoice,
         wanted: &[Wanted],
+        environment: Option<&str>,
         note: &mut dyn FnMut(String),
     ) -> Result<HostRepo, PackageError> {
         let (place, offer) = (place.clone(), Offer::new(&place.stock, &facts.platform));
         let manager = manager(host, facts)?;
-        let site = Site::prepare(host, &place.stock.run, note)?;
+        let site = Site::prepare(host, &place.stock.run, environment.unwrap_or(LOOKING), note)?;
         let mut repo = HostRepo {
             place,
             offer,
@@ -138,15 +140,15 @@ impl HostRepo {
         why
     }
 
-    /// Takes off a host what a killed run left there, on a run that itself needs no repository.
-    pub fn sweep(host: &Host) -> Result<(), PackageError> {
-        Ok(Site::clear(host)?)
+    /// Takes off a host what dead runs left there, on a run of this environment that itself needs no repository.
+    pub fn sweep(host: &Host, environment: &str) -> Result<(), PackageError> {
+        Ok(Site::sweep(host, environment)?)
     }
 
     /// Takes everything of this run off the host; nothing can be installed through it any more.
     pub fn close(&mut self, host: &Host) -> Result<(), PackageError> {
         if !self.closed {
-            Site::clear(host)?;
+            self.site.clear(host)?;
             self.closed = true;
             self.forward = None;
         }

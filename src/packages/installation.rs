@@ -51,6 +51,7 @@ impl HostRepo {
         &mut self,
         host: &Host,
         orders: &Orders,
+        tried: &Transaction,
         gpgcheck: bool,
         options: &InstallOptions,
         note: &mut dyn FnMut(String),
@@ -58,7 +59,7 @@ impl HostRepo {
         let keys = if gpgcheck { self.rpm_key_addresses() } else { Vec::new() };
         match (self.held.take(), &self.last) {
             (Some(held), Some((last, _))) if last == orders && held.gpgcheck == gpgcheck => {
-                held.transaction.go(host, &keys, options, note)
+                held.transaction.go(host, &keys, tried, options, note)
             }
             (Some(held), _) => held.transaction.give_up(host).map(|()| None),
             (None, _) => Ok(None),
@@ -97,11 +98,12 @@ impl HostRepo {
                 if self.route == Route::Push {
                     self.upload_packages(host, tried)?;
                 }
-                let run = match self.run_held(host, orders, decision.gpgcheck, options, note)? {
+                let run = match self.run_held(host, orders, tried, decision.gpgcheck, options, note)? {
                     Some(run) => run,
                     None => {
                         let ours = self.ours(decision.gpgcheck);
                         let command = self.manager.ours(action, specs, &ours, false, options.timeout);
+                        let command = options.guarded(command, tried);
                         package_run::unlocked(host, self.manager, &command, options.lock_wait, note)?
                     }
                 };
@@ -133,7 +135,9 @@ impl HostRepo {
         options: &InstallOptions,
         note: &mut dyn FnMut(String),
     ) -> Result<Vec<RpmId>, PackageError> {
-        let command = self.manager.own(&orders.own, false, options.timeout);
+        let tried = self.try_own(host, orders, options)?;
+        self.refuse_problems(host, &orders.own, &tried)?;
+        let command = options.guarded(self.manager.own(&orders.own, false, options.timeout), &tried);
         let run = package_run::unlocked(host, self.manager, &command, options.lock_wait, note)?;
         if run.ok() {
             return Ok(self.manager.transaction(&run.text).changed().cloned().collect());

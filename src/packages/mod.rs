@@ -22,4 +22,4 @@ mod wanted;
 pub use error::PackageError;
 pub use hostrepo::{HostRepo, Installed};
 pub use transaction::Transaction;
-pub use wanted::{InstallOptions, Wanted};
+pub use wanted::{InstallOptions, Recorder, Wanted};

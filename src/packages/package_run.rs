@@ -11,6 +11,18 @@ use super::manager::Manager;
 use super::problem::Verdict;
 use super::transaction::Transaction;
 
+const LIMIT: &str = include_str!("limit.sh");
+/// What it says of a transaction that it waited for.
+const OVERTIME: &str = "over its time, and in its transaction: waited for";
+/// How much longer than it may take a transaction is waited for; it goes on when that is over, too.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// A transaction's command, ended when it takes longer than `limit`, unless it is past the point where it can be.
+pub(super) fn limited(command: Command, limit: Duration) -> Command {
+    let seconds = limit.as_secs().max(1).to_string();
+    command.inside(LIMIT, vec![seconds]).timeout(limit.saturating_add(LONGEST))
+}
+
 /// How often a lock is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -104,7 +116,11 @@ pub(super) fn unlocked(
     lock_wait: Duration,
     note: &mut dyn FnMut(String),
 ) -> Result<Run, PackageError> {
-    patiently(host, manager, &installed::unless_locked(command.clone()), lock_wait, note)
+    let run = patiently(host, manager, &installed::unless_locked(command.clone()), lock_wait, note)?;
+    if run.errors.contains(OVERTIME) {
+        note("the package manager took longer than it may, in its transaction: its end was waited for".to_owned());
+    }
+    Ok(run)
 }
 
 /// As [`unlocked`], for a command that looks for the lock itself.
@@ -125,5 +141,41 @@ pub(super) fn patiently(
         } else {
             patience.wait(host, "another package manager", note)?;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Output;
+
+    use super::*;
+
+    /// A package manager that takes its time, then says that it is done; rpm's lock is in `dir`, and it may hold it.
+    fn run(dir: &std::path::Path, limit: &str, holds: bool, seconds: &str) -> Output {
+        let lock = dir.join(".rpm.lock");
+        std::fs::write(&lock, "").unwrap();
+        let script = LIMIT.replace("/var/lib/rpm/.rpm.lock", lock.to_str().unwrap());
+        let take = if holds {
+            "import fcntl, sys, time\nf = open(sys.argv[1], 'w')\nfcntl.lockf(f, fcntl.LOCK_EX)\n"
+        } else {
+            "import sys, time\n"
+        };
+        let program = format!("{take}time.sleep({seconds})\nprint('done')");
+        let python = ["python3", "-c", &program, lock.to_str().unwrap()];
+        std::process::Command::new("/bin/sh").args(["-c", &script, "sh", limit]).args(python).output().unwrap()
+    }
+
+    #[test]
+    fn what_takes_too_long_is_ended_but_never_in_its_transaction() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
+        let ended = run(dir.path(), "1", false, "600");
+        assert!(!ended.status.success() && text(&ended).is_empty(), "{ended:?}");
+        assert!(String::from_utf8_lossy(&ended.stderr).contains("ended after 1 s"), "{ended:?}");
+        let in_transaction = run(dir.path(), "1", true, "4");
+        assert_eq!(text(&in_transaction), "done\n");
+        assert!(String::from_utf8_lossy(&in_transaction.stderr).contains("in its transaction"), "{in_transaction:?}");
+        let in_time = run(dir.path(), "60", false, "0");
+        assert!(in_time.status.success() && text(&in_time) == "done\n" && in_time.stderr.is_empty(), "{in_time:?}");
     }
 }

@@ -140,7 +140,7 @@ impl HostRepo {
         note: &mut dyn FnMut(String),
     ) -> Result<(), PackageError> {
         self.upload(host, transaction)?;
-        let command = self.rpm(transaction, false).timeout(options.timeout);
+        let command = options.guarded(self.rpm(transaction, false), transaction);
         let run = package_run::unlocked(host, self.manager(), &command, options.lock_wait, note)?;
         if run.ok() { Ok(()) } else { Err(run.failed(host, &self.offer.stock)) }
     }

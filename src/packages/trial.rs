@@ -138,7 +138,12 @@ impl HostRepo {
         package_run::unlocked(host, self.manager, &command, options.lock_wait, note)
     }
 
-    fn try_own(&self, host: &Host, orders: &Orders, options: &InstallOptions) -> Result<Transaction, PackageError> {
+    pub(super) fn try_own(
+        &self,
+        host: &Host,
+        orders: &Orders,
+        options: &InstallOptions,
+    ) -> Result<Transaction, PackageError> {
         let command = self.manager.own(&orders.own, true, options.timeout);
         let run = package_run::unlocked(host, self.manager, &command, options.lock_wait, &mut |_| ())?;
         match run.trial(self.manager) {

@@ -9,7 +9,10 @@ use payload::RpmId;
 
 use super::error::PackageError;
 use super::evr;
+use super::package_run::limited;
+use super::transaction::Transaction;
 use crate::deliver::offer::Offer;
+use crate::host::Command;
 
 /// One package wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +59,14 @@ impl Wanted {
     }
 }
 
+/// A script that runs each transaction on the host, so as to know what it brings. It finds the transaction's command in `"$@"`, behind
+/// its own arguments, a pair NAME.ARCH VERSION for each package that comes new, and `--`.
+#[derive(Debug, Clone)]
+pub struct Recorder {
+    pub script: &'static str,
+    pub arguments: Vec<String>,
+}
+
 /// How to install.
 #[derive(Debug, Clone)]
 pub struct InstallOptions {
@@ -69,6 +80,27 @@ pub struct InstallOptions {
     pub lock_wait: Duration,
     /// How long one run of the package manager may take.
     pub timeout: Duration,
+    /// What keeps a record of packages that come.
+    pub recorder: Option<Recorder>,
+}
+
+impl InstallOptions {
+    /// A transaction's command, ended in time where it can be, in the script that records what it brings.
+    pub(super) fn guarded(&self, command: Command, transaction: &Transaction) -> Command {
+        self.recorded(limited(command, self.timeout), transaction)
+    }
+
+    /// A command that does a transaction, in the script that records what that brings.
+    pub(super) fn recorded(&self, command: Command, transaction: &Transaction) -> Command {
+        let Some(recorder) = &self.recorder else { return command };
+        let new = transaction.install.iter().flat_map(|id| {
+            let (name, version) =
+                (format!("{}.{}", id.name, id.arch), format!("{}:{}-{}", id.epoch, id.version, id.release));
+            [name, version]
+        });
+        let arguments = recorder.arguments.iter().cloned().chain(new).chain(["--".to_owned()]).collect();
+        command.inside(recorder.script, arguments)
+    }
 }
 
 impl Default for InstallOptions {
@@ -79,6 +111,7 @@ impl Default for InstallOptions {
             hold: false,
             lock_wait: Duration::from_secs(300),
             timeout: Duration::from_secs(1800),
+            recorder: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::fcntl::{Flock, FlockArg};
@@ -30,9 +30,20 @@ impl RunLock {
     pub fn take(dir: &Utf8Path, environment: &str) -> Result<Self, LockError> {
         let path = dir.join("lock");
         let io = |source| LockError::Io { path: path.clone(), source };
-        let mut options = std::fs::OpenOptions::new();
-        let mut file =
-            options.create(true).truncate(false).read(true).write(true).mode(0o600).open(&path).map_err(io)?;
+        loop {
+            let mut options = std::fs::OpenOptions::new();
+            let file =
+                options.create(true).truncate(false).read(true).write(true).mode(0o600).open(&path).map_err(io)?;
+            if let Some(lock) = Self::take_opened(file, &path, environment)? {
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// `None` where the file is not the one of that name any more: whoever had the lock has forgotten the environment, file and all,
+    /// and the next one to come locks another file.
+    fn take_opened(mut file: File, path: &Utf8Path, environment: &str) -> Result<Option<Self>, LockError> {
+        let io = |source| LockError::Io { path: path.to_owned(), source };
         let mut owner = String::new();
         file.read_to_string(&mut owner).map_err(io)?;
         let mut lock = lock_file(file).map_err(|errno| match errno {
@@ -41,11 +52,15 @@ impl RunLock {
             }
             other => io(other.into()),
         })?;
+        let locked = lock.metadata().map_err(io)?;
+        if !std::fs::metadata(path).is_ok_and(|named| (named.dev(), named.ino()) == (locked.dev(), locked.ino())) {
+            return Ok(None);
+        }
         lock.set_len(0).map_err(io)?;
         lock.rewind().map_err(io)?;
         let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S");
         writeln!(lock, "process {}, started {now}", std::process::id()).map_err(io)?;
-        Ok(Self { _lock: lock })
+        Ok(Some(Self { _lock: lock }))
     }
 
     /// Whether some process works on the environment whose folder is `dir`.
@@ -98,5 +113,20 @@ mod tests {
         drop(first);
         assert!(!RunLock::is_held(&dir).unwrap());
         RunLock::take(&dir, "e").unwrap();
+    }
+
+    #[test]
+    fn the_lock_of_an_environment_that_was_forgotten_is_none() {
+        let (_keep, dir) = dir();
+        let path = dir.join("lock");
+        let held = RunLock::take(&dir, "e").unwrap();
+        // Opened while it was there; the holder removes it and ends.
+        let opened = File::options().read(true).write(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        drop(held);
+        assert!(RunLock::take_opened(opened, &path, "e").unwrap().is_none());
+        // Another one's by now.
+        let _other = RunLock::take(&dir, "e").unwrap();
+        assert!(RunLock::take(&dir, "e").is_err());
     }
 }

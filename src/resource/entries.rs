@@ -17,8 +17,12 @@ pub(super) const ENTRIES: Kind = Kind {
   if [ -h "$1" ] || [ ! -d "$1" ]; then return 0; fi
   ls -A -- "$1" | while IFS= read -r e; do
     case $2 in */"$e"/*) continue;; esac
-    rpm -qf -- "$1/$e" >/dev/null 2>&1 || rm -rf -- "$1/$e"
+    rpm -qf -- "$1/$e" >/dev/null 2>&1 || delete_tree "$1/$e" || echo "$e" >"$d/undeleted"
   done
+  [ -e "$d/undeleted" ] || return 0
+  rm -f "$d/undeleted"
+  failed "$1 holds what cannot be deleted"
+  return 1
 }
 "#,
     alone: Some(|path| format!("remove from {path} what came since the cluster was made")),

@@ -86,7 +86,6 @@ done"#
 
 /// What an earlier run opened in another zone than today's is closed there: the record has one zone for a port.
 const OPEN: &str = concat!(
-    include_str!("record/read.sh"),
     include_str!("record/forget.sh"),
     close_port!(),
     "address=$1; shift\n",

@@ -24,10 +24,7 @@ ini='/^[[:space:]]*\[/ {main = /^[[:space:]]*\[main\]/; on = 0}
 excluded() { # FILE: what it excludes, a word a line
   awk "$ini"' on {sub(/^(exclude|excludepkgs)[[:space:]]*=/, ""); gsub(/[[:space:],]+/, "\n"); print}' "$1" | grep . || :
 }
-edit() { # FILE PROGRAM: the file as awk makes it
-  cp -p -- "$1" "$1.sunshine-new" && awk "$ini$2" "$1" >"$1.sunshine-new" &&
-    sync -- "$1.sunshine-new" && mv -fT -- "$1.sunshine-new" "$1"
-}
+edit() { rewrite "$1" awk "$ini$2"; } # FILE PROGRAM: the file as awk makes it
 "#
     };
 }
@@ -75,6 +72,7 @@ for p; do printf '%s\n' "$there" | grep -qxF -- "$p" || printf '%s\n' "$p"; done
 /// As [`LOOK`]: behind the last word of the last such value, or in a line of its own.
 const SET: &str = concat!(
     "set -eu\n",
+    include_str!("rewrite.sh"),
     excludes!(),
     r#"c=$(conf)
 [ -n "$c" ] || exit 0

@@ -58,7 +58,7 @@ const KEEP: &str = dirs!(
     r#"mkdir -p "$d/backup"
 for p; do
   shift
-  recorded file "$p" && continue
+  ! recorded file "$p" || { note file "$p" -; continue; }
   note_dirs "${p%/*}"
   if [ -e "$p" ]; then
     b=$d/backup/$(printf %s "$p" | sha256sum | cut -d' ' -f1)

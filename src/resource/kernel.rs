@@ -28,7 +28,10 @@ pub(super) const MODULE: Kind = Kind {
 pub(super) const SWAP: Kind = Kind {
     name: "swap",
     plural: "swap device(s)",
-    undo: r#"begin_swap() { sed -i 's/^#sunshine-installer# //' /etc/fstab; }
+    undo: r#"begin_swap() {
+  ! grep -qs '^#sunshine-installer# ' /etc/fstab || rewrite /etc/fstab sed 's/^#sunshine-installer# //' ||
+    failed "swap in /etc/fstab cannot be named again"
+}
 undo_swap() {
   grep -q "^$1[[:space:]]" /proc/swaps || swapon "$1" 2>/dev/null || failed "swap $1 cannot be switched on again"
 }
@@ -106,6 +109,7 @@ swap_units | sed 's/^/keep swap off when the host starts: /'"#
 /// As [`LOOK`]: makes it so.
 const SET: &str = concat!(
     "set -eu\n",
+    include_str!("rewrite.sh"),
     swap_units!(),
     r#"swap=$1; shift
 while [ "$1" != -- ]; do
@@ -121,9 +125,14 @@ done
 [ "$swap" = off ] || exit 0
 awk 'NR>1 {print $1}' /proc/swaps | while read -r s; do note swap "$s" on; done
 if [ "$(awk 'NR>1' /proc/swaps | wc -l)" != 0 ]; then
+  # First of all: a run that is killed here has swap that is on to tell the next one.
+  if grep -qs '^[^#].*[[:space:]]swap[[:space:]]' /etc/fstab; then
+    # As it was, for whoever has to look.
+    mkdir -p "$d/backup"
+    [ -e "$d/backup/fstab" ] || { cp -a /etc/fstab "$d/backup/fstab.new" && mv -fT "$d/backup/fstab.new" "$d/backup/fstab"; }
+    rewrite /etc/fstab sed '/^[^#].*[[:space:]]swap[[:space:]]/s/^/#sunshine-installer# /'
+  fi
   swapoff -a
-  sed -i.sunshine-new '/^[^#].*[[:space:]]swap[[:space:]]/s/^/#sunshine-installer# /' /etc/fstab
-  rm -f /etc/fstab.sunshine-new
   # The units of its lines go.
   systemctl daemon-reload
 fi
@@ -262,6 +271,31 @@ esac"#;
             assert_eq!(sorted(&after.remove(0)), sorted(&before[0]));
             assert_eq!(after, before[1..]);
             assert!(trial.undo(&["all"]).ok);
+        });
+    }
+
+    #[test]
+    fn fstab_is_changed_whole_or_not_at_all_and_kept_as_it_was() {
+        use std::os::unix::fs::PermissionsExt;
+        Trial::each(|trial| {
+            kernel(trial);
+            let (fstab, mode) =
+                (trial.at("fstab"), |path: &str| std::fs::metadata(path).unwrap().permissions().mode() & 0o777);
+            std::fs::set_permissions(&fstab, std::fs::Permissions::from_mode(0o640)).unwrap();
+            // On a disk that is full nothing is put in its place.
+            let before = trial.read("fstab");
+            trial.program("sed", "head -c 5; exit 4");
+            assert!(!trial.change(SET, &wanted()).ok);
+            assert_eq!((trial.read("fstab"), trial.there("fstab.sunshine-new")), (before.clone(), false));
+            std::fs::remove_file(trial.at("bin/sed")).unwrap();
+            assert!(trial.change(SET, &wanted()).ok);
+            assert!(trial.read("fstab").contains("#sunshine-installer# /swap") && mode(&fstab) == 0o640);
+            assert_eq!(
+                (trial.read("state/backup/fstab"), mode(&trial.at("state/backup/fstab"))),
+                (before.clone(), 0o640)
+            );
+            assert!(trial.undo(&["all"]).ok);
+            assert_eq!((trial.read("fstab"), mode(&fstab)), (before, 0o640));
         });
     }
 

@@ -34,7 +34,7 @@ pub use kernel::{Brings, Kernel, Module};
 pub use link::Link;
 pub use only_files::OnlyFiles;
 pub use packages::{Packages, RepositoryOff};
-pub use record::{READS_RECORD, RECORD_DIR, Record, RecordLine};
+pub use record::{DELETES, NOBODYS, READS_RECORD, RECORD_DIR, Record, RecordLine};
 pub use selinux::SeBool;
 pub use undo::{Undo, lost};
 pub use unit::{Reads, Unit};

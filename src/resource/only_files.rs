@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use crate::host::Host;
 use crate::plan::{Check, Cx, Made, Owned, StepError, Work};
 
 use super::files::Files;
 use super::kept::FILE;
-use super::record::Record;
+use super::record::{NOBODYS, Record};
 use super::undo::Undo;
 
 /// These files, and within these folders no other that this product has written. Files of the site stay.
@@ -36,9 +35,12 @@ impl OnlyFiles {
         unwanted.chain(leftover.map(|path| FILE.owned(path))).collect()
     }
 
-    fn undo(&self, host: &Host) -> Result<Option<Undo>, StepError> {
-        let leftover = self.leftover(&Record::read(host)?);
-        Ok((!leftover.is_empty()).then_some(Undo::Some(leftover)))
+    /// Of this environment, and of a version that did not write down for whom it worked.
+    fn undo(&self, cx: &Cx<'_>) -> Result<Option<Undo>, StepError> {
+        let also = vec![NOBODYS.to_owned()];
+        let environments = [&[cx.owner()?.environment.clone()], also.as_slice()].concat();
+        let owned = self.leftover(&Record::read(cx.host()?)?.of(&environments));
+        Ok((!owned.is_empty()).then_some(Undo::Some { owned, also }))
     }
 }
 
@@ -48,7 +50,7 @@ impl Work for OnlyFiles {
             Check::Satisfied => Vec::new(),
             Check::Needed(changes) => changes,
         };
-        if let Some(undo) = self.undo(cx.host()?)?
+        if let Some(undo) = self.undo(cx)?
             && let Check::Needed(more) = undo.check(cx)?
         {
             changes.extend(more);
@@ -57,7 +59,7 @@ impl Work for OnlyFiles {
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        if let Some(undo) = self.undo(cx.host()?)? {
+        if let Some(undo) = self.undo(cx)? {
             undo.apply(cx)?;
         }
         self.files.apply(cx)

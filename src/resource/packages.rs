@@ -1,32 +1,53 @@
 //! Packages installed on a host, through the temporary repository or, for what the bundle lacks, the host's own.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use crate::host::{Command, Host};
-use crate::packages::{InstallOptions, Wanted};
-use crate::plan::{Check, Cx, StepError, Work};
+use crate::packages::{InstallOptions, Recorder, Wanted};
+use crate::plan::{Check, Cx, Owner, StepError, Work};
 
 use super::kind::Kind;
-use super::record::recording;
+use super::record::{WRITES, line_of};
 
 /// A package, by NAME.ARCH: `-`. They go in one transaction, since they need each other; and never with a role alone,
-/// since nobody knows what else has come to need them.
+/// since nobody knows what else has come to need them. Those that the packages of another environment need become its own.
 pub(super) const PACKAGE: Kind = Kind {
     name: "package",
     plural: "package(s)",
-    undo: r#"packages=
+    undo: concat!(
+        include_str!("transaction.sh"),
+        r#"end_killed_transactions
+packages=
 undo_package() {
   rpm -q --quiet -- "$1" 2>/dev/null || return 0
   packages="$packages $1"
   return 1
 }
+# shellcheck disable=SC2086 # names of packages hold no space
 end_package() {
+  [ -z "$still" ] || { failed "a package manager of an earlier run (process $still) is still at work: wait until it has ended"; return; }
   [ -n "$packages" ] || return 0
-  # shellcheck disable=SC2086 # names of packages hold no space
-  said=$(rpm -e -- $packages 2>&1) || failed "packages that were installed here cannot be removed: $said"
+  said=$(rpm -e -- $packages 2>&1) || {
+    heir=$(O=$ours awk -F'\t' "$of_ours"' more && $1 != "format" && !mine() {print $(NF - 2) FS $(NF - 1); exit}' "$d/record")
+    if [ -n "$heir" ]; then remove_singly; else failed "packages that were installed here cannot be removed: $said"; fi
+  }
   for p in $packages; do rpm -q --quiet -- "$p" 2>/dev/null || forget package "$p"; done
 }
-"#,
+remove_singly() {
+  removed=yes
+  while [ -n "$removed" ]; do
+    removed=
+    for p in $packages; do
+      ! rpm -q --quiet -- "$p" 2>/dev/null || ! rpm -e -- "$p" 2>/dev/null || removed=yes
+    done
+  done
+  for p in $packages; do
+    ! rpm -q --quiet -- "$p" 2>/dev/null || { (owner=$heir; note package "$p" -); forget package "$p"; }
+  done
+}
+"#
+    ),
     alone: None,
 };
 
@@ -39,17 +60,34 @@ pub struct Packages {
 
 const LOOK: &str = r#"rpm -q --qf '%{NAME}\t%{EPOCHNUM}:%{VERSION}-%{RELEASE}\t%{ARCH}\n' -- "$@" 2>/dev/null | grep "$(printf '\t')" || :"#;
 
-/// Before a transaction: which packages are there. A list that a killed run left is older, and stays.
-const BEFORE: &str = r#"set -eu
-[ -e "$d/packages.before" ] || {
-  rpm -qa --qf '%{NAME}.%{ARCH}\n' | sort -u >"$d/packages.before.new.$$"
-  mv "$d/packages.before.new.$$" "$d/packages.before"
-}"#;
+/// Around a transaction: `WANTED`, names with blanks between them, then what comes new as pairs NAME.ARCH VERSION, `--`, and the
+/// transaction's command. What of the names is another environment's is this one's too from now on.
+const AROUND: &str = concat!(
+    include_str!("transaction.sh"),
+    r#"end_killed_transactions
+wanted=$1
+shift
+names package | while IFS= read -r p; do
+  case " $wanted " in *" ${p%.*} "*) note package "$p" -;; esac
+done
+pending=$d/packages.pending.$$
+plan_transaction "$pending" "$@"
+while [ "$1" != -- ]; do shift; done
+shift
+# Packages' own scripts write what is not only root's.
+umask 022
+"$@"
+s=$?
+umask 077
+end_transaction "$pending"
+exit $s"#
+);
 
-/// After it: what is new goes into the record.
-const AFTER: &str = r#"set -eu
-rpm -qa --qf '%{NAME}.%{ARCH}\n' | sort -u | comm -13 "$d/packages.before" - | while IFS= read -r p; do note package "$p" -; done
-rm -f "$d/packages.before""#;
+/// The script around a transaction, and its first argument.
+fn around(owner: &Owner) -> (&'static str, String) {
+    static SCRIPT: LazyLock<String> = LazyLock::new(|| [WRITES, AROUND].concat());
+    (&SCRIPT, line_of(owner))
+}
 
 impl Packages {
     /// What is missing, in words; empty when all is there.
@@ -96,11 +134,11 @@ impl Work for Packages {
         let repo = slot
             .as_mut()
             .ok_or_else(|| StepError::failed("a package went missing between the first look at the host and now"))?;
-        run_host.host.run_ok(&recording(&run_host.owner, BEFORE).label("list the packages that are there"))?;
-        let installed = repo.install(&run_host.host, &self.wanted, &self.options, &mut |line| cx.note(line));
-        // Also after a failed transaction: whatever of it did get installed is ours to take back.
-        run_host.host.run_ok(&recording(&run_host.owner, AFTER).label("record the packages that came"))?;
-        installed?;
+        let (script, owner) = around(&run_host.owner);
+        let wanted: Vec<&str> = self.wanted.iter().map(Wanted::name).collect();
+        let recorder = Recorder { script, arguments: vec![owner, wanted.join(" ")] };
+        let options = InstallOptions { recorder: Some(recorder), ..self.options.clone() };
+        repo.install(&run_host.host, &self.wanted, &options, &mut |line| cx.note(line))?;
         Ok(())
     }
 
@@ -133,38 +171,158 @@ mod tests {
     use super::*;
     use crate::resource::trial::Trial;
 
-    /// rpm, with the packages that are in `rpms`.
+    /// rpm, with the packages that are in `rpms`, lines NAME ARCH VERSION TIME; their transaction is of that time too. `needed` holds
+    /// those that stay, being needed by others.
     const RPM: &str = r#"case $1 in
-  -qa) cat "${at}rpms";;
-  -q) grep -qxF -- "$4" "${at}rpms";;
+  -q)
+    if [ "$2" = --quiet ]; then
+      while read -r name arch rest; do [ "$4" != "$name.$arch" ] || exit 0; done <"${at}rpms"
+      exit 1
+    fi
+    format=$3
+    shift 4
+    for p; do
+      while read -r name arch version time; do
+        [ "$p" = "$name.$arch" ] || [ "$p" = "$name" ] || continue
+        case $format in
+        *INSTALLTID*) printf '%s.%s\t%s\t%s\t%s\n' "$name" "$arch" "$version" "$time" "$time";;
+        %{NAME}.%{ARCH}*) printf '%s.%s\t\n' "$name" "$arch";;
+        *) printf '%s\t%s\n' "$name" "$arch";;
+        esac
+      done <"${at}rpms"
+    done;;
   -e) shift 2
-    [ ! -e "${at}needed" ] || { echo "error: a.noarch is needed by x" >&2; exit 1; }
-    for p; do sed -i "/^$p$/d" "${at}rpms"; done;;
+    for p; do
+      ! grep -qsxF -- "$p" "${at}needed" || { echo "error: $p is needed by (installed) x" >&2; exit 1; }
+    done
+    for p; do
+      while read -r name arch rest; do [ "$p" = "$name.$arch" ] || echo "$name $arch $rest"; done <"${at}rpms" >"${at}rpms.new"
+      mv "${at}rpms.new" "${at}rpms"
+    done;;
 esac"#;
 
+    /// A package manager that installs what is in `coming`, and does `then`.
+    const DNF: &str = r#"cat "${at}coming" >>"${at}rpms"; umask >"${at}umask"; [ ! -e "${at}then" ] || . "${at}then""#;
+
+    const SCRIPT: &str = AROUND;
+
+    fn prepare(trial: &Trial) {
+        trial.program("rpm", RPM);
+        trial.program("dnf", DNF);
+        trial.write("rpms", "bash x86_64 0:5-1 100\n");
+        trial.write("coming", "a noarch 0:1-1 9000000000\nb x86_64 0:2-1 9000000000\n");
+    }
+
+    const PLAN: [&str; 9] = ["a b", "a.noarch", "0:1-1", "b.x86_64", "0:2-1", "bash.x86_64", "0:5-2", "--", "dnf"];
+
     #[test]
-    fn packages_that_came_are_recorded_and_go_in_one_transaction() {
+    fn packages_that_a_transaction_brings_are_recorded_and_go_in_one() {
         Trial::each(|trial| {
-            trial.program("rpm", RPM);
-            trial.write("rpms", "bash.x86_64\n");
-            assert!(trial.change(BEFORE, &[]).ok);
-            trial.write("rpms", "a.noarch\nb.x86_64\nbash.x86_64\n");
-            // Killed, and started again, before it was recorded.
-            assert!(trial.change(BEFORE, &[]).ok && trial.change(AFTER, &[]).ok);
+            prepare(trial);
+            // Comes while the transaction runs, by somebody else.
+            trial.write("then", "echo site noarch 0:1-1 9000000000 >>\"${at}rpms\"");
+            assert!(trial.change(SCRIPT, &PLAN).ok);
             assert_eq!(trial.recorded(), ["package a.noarch -", "package b.x86_64 -"]);
+            assert_eq!(trial.read("umask").trim_start_matches('0'), "22\n");
             assert!(!trial.undo(&["some", "file", "/none"]).said.contains("package"));
             assert_eq!(trial.recorded().len(), 2);
 
-            trial.write("needed", "");
+            trial.write("needed", "a.noarch\n");
             let ran = trial.undo(&["all"]);
-            assert!(!ran.ok && ran.said.contains("cannot be removed: error: a.noarch is needed by x"), "{ran:?}");
+            assert!(!ran.ok && ran.said.contains("cannot be removed: error: a.noarch is needed by"), "{ran:?}");
             assert_eq!(trial.recorded().len(), 2);
 
             std::fs::remove_file(trial.at("needed")).unwrap();
             trial.calls();
             assert!(trial.undo(&["all"]).ok);
             assert!(trial.calls().contains("rpm -e -- b.x86_64 a.noarch"));
-            assert_eq!((trial.read("rpms").as_str(), trial.there("state")), ("bash.x86_64\n", false));
+            assert_eq!(trial.read("rpms"), "bash x86_64 0:5-1 100\nsite noarch 0:1-1 9000000000\n");
+            assert!(!trial.there("state"));
+        });
+    }
+
+    #[test]
+    fn a_transaction_that_fails_leaves_a_record_of_what_came() {
+        Trial::each(|trial| {
+            prepare(trial);
+            trial.write("coming", "b x86_64 0:2-1 9000000000\n");
+            trial.write("then", "exit 7");
+            assert!(!trial.change(SCRIPT, &PLAN).ok);
+            assert_eq!(trial.recorded(), ["package b.x86_64 -"]);
+        });
+    }
+
+    #[test]
+    fn what_the_site_installs_after_a_kill_is_never_taken_for_ours() {
+        // Killed before, in, and behind the transaction; `came` is what of it is there afterwards.
+        let kill = "kill -KILL $PPID";
+        for (then, coming, came) in [
+            (kill, "", &[][..]),
+            (kill, "b x86_64 0:2-1 9000000000\n", &["b.x86_64"][..]),
+            (kill, "a noarch 0:1-1 9000000000\nb x86_64 0:2-1 9000000000\n", &["a.noarch", "b.x86_64"]),
+        ] {
+            Trial::each(|trial| {
+                prepare(trial);
+                trial.write("coming", coming);
+                trial.write("then", then);
+                assert!(!trial.change(SCRIPT, &PLAN).ok);
+                // The site installs one that the plan does not name, and one that it names, later.
+                let rpms = trial.read("rpms");
+                let named = if came.contains(&"a.noarch") { "" } else { "a noarch 0:1-1 9000000500\n" };
+                let named = if came.is_empty() { "a noarch 0:9-9 9000000500\n" } else { named };
+                trial.write("rpms", &format!("{rpms}vim x86_64 0:8-1 9000000400\n{named}"));
+                trial.write("coming", "");
+                std::fs::remove_file(trial.at("then")).unwrap();
+                assert!(trial.change(SCRIPT, &["", "--", "dnf"]).ok);
+                let recorded: Vec<String> = came.iter().map(|p| format!("package {p} -")).collect();
+                assert_eq!(trial.recorded(), recorded, "{coming}");
+                assert!(trial.undo(&["all"]).ok && trial.read("rpms").contains("vim"));
+                assert!(named.is_empty() || trial.read("rpms").contains(named), "{coming}");
+            });
+        }
+    }
+
+    #[test]
+    fn a_list_that_an_earlier_version_left_makes_nothing_ours() {
+        Trial::each(|trial| {
+            prepare(trial);
+            trial.write("state/packages.before", "bash.x86_64\n");
+            trial.write("rpms", "bash x86_64 0:5-1 100\ndocker x86_64 0:1-1 200\n");
+            assert!(trial.change(SCRIPT, &PLAN).ok);
+            assert_eq!(trial.recorded(), ["package a.noarch -", "package b.x86_64 -"]);
+            assert!(!trial.there("state/packages.before"));
+        });
+    }
+
+    #[test]
+    fn what_came_before_the_host_was_started_again_is_ours_and_what_came_after_is_not() {
+        Trial::each(|trial| {
+            prepare(trial);
+            let pending = "00000000-0000-0000-0000-000000000000\t50\te-1\t0.1.0\na.noarch\t0:1-1\nb.x86_64\t0:2-1\n";
+            trial.write("state/packages.pending.1", pending);
+            trial.write("rpms", "a noarch 0:1-1 60\nb x86_64 0:2-1 9000000000\n");
+            assert!(trial.undo(&["some", "file", "/none"]).ok);
+            assert_eq!(trial.recorded(), ["package a.noarch -"]);
+            assert!(!trial.there("state/packages.pending.1"));
+        });
+    }
+
+    #[test]
+    fn a_package_that_another_environment_uses_stays() {
+        Trial::each(|trial| {
+            prepare(trial);
+            assert!(trial.change(SCRIPT, &PLAN).ok);
+            trial.write("coming", "c noarch 0:1-1 9000000001\n");
+            let around = ["a c", "c.noarch", "0:1-1", "--", "dnf"];
+            assert!(trial.change_of("other-2", SCRIPT, &around).ok);
+            // Wanted by name: the first one's end is not the package's.
+            trial.write("needed", "b.x86_64\n");
+            let ran = trial.undo(&["all"]);
+            assert!(ran.ok && ran.said.is_empty(), "{ran:?}");
+            assert_eq!(trial.recorded(), ["package a.noarch -", "package c.noarch -", "package b.x86_64 -"]);
+            std::fs::remove_file(trial.at("needed")).unwrap();
+            assert!(trial.undo_of("other-2", &["all"]).ok);
+            assert_eq!(trial.read("rpms"), "bash x86_64 0:5-1 100\n");
         });
     }
 }

@@ -1,9 +1,12 @@
 //! What was changed on a host, kept on that host, so that it can be undone.
 //!
 //! `/var/lib/sunshine-installer/record` has a line for every object that a run made or altered, written *before* the
-//! object is touched; an altered file's first version lies in `backup/`. A line is written once: what a second run does to
-//! the same object does not matter to how it was before the first. `record/write.sh` is the only writer, `record/forget.sh`
-//! takes out what is undone, and `record/read.sh` is what other scripts read it with.
+//! object is touched; an altered file's first version lies in `backup/`. A line is written once by each environment: what a
+//! second run does to the same object does not matter to how it was before the first. `record/write.sh` is the only writer,
+//! `record/forget.sh` takes out what is undone, and `record/read.sh` is what other scripts read it with.
+//!
+//! Several environments may have objects on one host. What one of them undoes are the objects of its own lines; where another
+//! has a line of the same object, with the same BEFORE, only the line goes, and whoever is last restores the object.
 //!
 //! Format 2: a line `format<TAB>2<TAB>-`, then `KIND<TAB>NAME<TAB>BEFORE<TAB>ENVIRONMENT<TAB>VERSION<TAB>DIGEST`, where DIGEST is the
 //! first 16 hex digits of the sha256 of everything before its tab. Lines above the first are of format 1, which had
@@ -30,15 +33,28 @@ pub const RECORD_DIR: &str = folder!();
 pub const READS_RECORD: &str = concat!("d=", folder!(), "\n", include_str!("record/read.sh"));
 
 /// The head of a script that writes it.
-pub(super) const WRITES: &str = concat!("d=", folder!(), "\n", include_str!("record/write.sh"));
+pub(super) const WRITES: &str =
+    concat!("d=", folder!(), "\n", include_str!("record/read.sh"), include_str!("record/write.sh"));
 
 /// What a script that undoes knows beside [`WRITES`].
-pub(super) const UNDOES: &str = concat!(include_str!("record/read.sh"), include_str!("record/forget.sh"));
+pub(super) const UNDOES: &str =
+    concat!(include_str!("record/forget.sh"), include_str!("delete.sh"), include_str!("rewrite.sh"));
+
+/// Gives a script `delete_tree PATH…`, which leaves alone what is mounted below.
+pub const DELETES: &str = include_str!("delete.sh");
+
+/// Stands for the lines of format 1 among the environments whose lines are meant.
+pub const NOBODYS: &str = "-";
 
 /// A script that changes the host: it may call `note KIND NAME BEFORE`, knows the record's folder as `$d`, and its
 /// arguments begin behind the owner's.
 pub(super) fn recording(owner: &Owner, text: &'static str) -> Command {
-    Command::script_with(WRITES, text).arg(format!("{}\t{}", owner.environment, owner.version))
+    Command::script_with(WRITES, text).arg(line_of(owner))
+}
+
+/// The first argument of such a script.
+pub(super) fn line_of(owner: &Owner) -> String {
+    format!("{}\t{}", owner.environment, owner.version)
 }
 
 const DIGEST_DIGITS: usize = 16;
@@ -87,6 +103,16 @@ impl Record {
             }
         }
         record
+    }
+
+    /// The lines of these environments, [`NOBODYS`] among them.
+    #[must_use]
+    pub fn of(mut self, environments: &[String]) -> Self {
+        self.lines.retain(|line| {
+            let environment = line.owner.as_ref().map_or(NOBODYS, |owner| &owner.environment);
+            environments.iter().any(|e| e == environment)
+        });
+        self
     }
 
     /// The names recorded of one kind, newest first: the order to undo them in.
@@ -165,8 +191,31 @@ mod tests {
         run(dir.path(), &Owner::of("e"), "note file /etc/b kept; note file /etc/c -", &[]);
         let record = read(dir.path());
         let names: Vec<_> = record.names("file").map(|l| (l.name.as_str(), l.owner.is_some())).collect();
-        assert_eq!(names, [("/etc/c", true), ("/etc/b", false), ("/etc/a", false)]);
-        assert!(record.damaged.is_empty());
+        assert_eq!(names, [("/etc/c", true), ("/etc/b", true), ("/etc/b", false), ("/etc/a", false)]);
+        assert!(
+            record.damaged.is_empty()
+                && record.names("file").all(|line| line.name != "/etc/b" || line.before == "kept")
+        );
+    }
+
+    #[test]
+    fn each_environment_has_a_line_of_its_own_with_what_was_before_all() {
+        let dir = tempfile::tempdir().unwrap();
+        run(dir.path(), &Owner::of("a-1"), r#"note sysctl rmem "$1"; note unit x disabled/inactive"#, &["1\t2\t3"]);
+        for _ in 0..2 {
+            run(dir.path(), &Owner::of("b-2"), "note sysctl rmem 9; note file /etc/b -", &[]);
+        }
+        let record = read(dir.path());
+        let sysctl: Vec<_> = record.names("sysctl").map(|l| (l.before.as_str(), l.owner.clone().unwrap())).collect();
+        assert_eq!(sysctl, [("1\t2\t3", Owner::of("b-2")), ("1\t2\t3", Owner::of("a-1"))]);
+        let of = |environments: &[&str]| {
+            let environments: Vec<String> = environments.iter().map(|e| (*e).to_owned()).collect();
+            record.clone().of(&environments).lines.iter().map(|l| l.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (of(&["a-1"]), of(&["b-2", NOBODYS])),
+            (vec!["rmem".into(), "x".into()], vec!["rmem".into(), "/etc/b".into()])
+        );
     }
 
     #[test]

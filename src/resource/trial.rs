@@ -27,13 +27,14 @@ const PROGRAMS: [&str; 15] = [
 ];
 
 /// Places of a host that scripts name, and what stands for them here.
-const PLACES: [(&str, &str); 9] = [
+const PLACES: [(&str, &str); 10] = [
     (RECORD_DIR, "state"),
     ("/run/sunshine-installer", "run"),
     ("/etc/fstab", "fstab"),
     ("/etc/dnf/dnf.conf", "dnf.conf"),
     ("/etc/yum.conf", "yum.conf"),
     ("/proc/swaps", "swaps"),
+    ("/proc/self/mountinfo", "mountinfo"),
     ("/proc/modules", "modules"),
     ("/proc/filesystems", "filesystems"),
     ("/proc/sys/net/bridge", "bridge"),
@@ -72,7 +73,7 @@ impl Trial {
         for name in PROGRAMS {
             trial.program(name, "");
         }
-        for name in ["fstab", "modules", "filesystems"] {
+        for name in ["fstab", "modules", "filesystems", "mountinfo"] {
             trial.write(name, "");
         }
         trial.write("swaps", "Filename Type Size Used Priority\n");
@@ -127,9 +128,20 @@ impl Trial {
         self.run(&format!("{WRITES}{text}"), &[&["e-1\t0.1.0"], arguments].concat(), input)
     }
 
-    /// The script that undoes.
+    /// As [`Self::change`], by a run of another environment.
+    pub(super) fn change_of(&self, environment: &str, text: &str, arguments: &[&str]) -> Ran {
+        let owner = format!("{environment}\t0.1.0");
+        self.run(&format!("{WRITES}{text}"), &[&[owner.as_str()], arguments].concat(), "")
+    }
+
+    /// The script that undoes what the trial's own environment did: `all`, or `some` and what.
     pub(super) fn undo(&self, arguments: &[&str]) -> Ran {
-        self.change(undo_script(), arguments)
+        self.undo_of("e-1", arguments)
+    }
+
+    /// The same of other environments.
+    pub(super) fn undo_of(&self, environments: &str, arguments: &[&str]) -> Ran {
+        self.change(undo_script(), &[&arguments[..1], &[environments], &arguments[1..]].concat())
     }
 
     fn run(&self, script: &str, arguments: &[&str], input: &str) -> Ran {

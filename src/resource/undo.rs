@@ -4,40 +4,41 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::host::Command;
 use crate::plan::{Check, Cx, Owned, StepError, Work};
 
 use super::kept::DIR;
 use super::kind::{KINDS, Kind, undo_script};
 use super::record::{RECORD_DIR, Record, recording};
 
-/// How much of the record is undone.
+/// What of the record is undone: of the environment's own lines, and of those that `also` names ([`super::NOBODYS`] among them).
 #[derive(Debug, Clone)]
 pub enum Undo {
-    /// Everything; then the record itself goes.
-    All {
-        /// Folders of data that go too.
-        wipe: Vec<String>,
-    },
+    /// Everything; then the record itself goes, where no other environment has a line in it.
+    All { also: Vec<String> },
     /// Only this, of each kind in this order; packages stay.
-    Some(Vec<Owned>),
+    Some { owned: Vec<Owned>, also: Vec<String> },
 }
 
 impl Undo {
     fn there(&self, record: &Record) -> Vec<String> {
         match self {
-            Self::All { wipe } => {
+            Self::All { .. } => {
                 let counted = |kind: &&Kind| match record.names(kind.name).count() {
                     0 => None,
                     count => Some(format!("undo: {count} {}", kind.plural)),
                 };
                 let mut changes: Vec<String> = KINDS.iter().filter_map(counted).collect();
                 changes.extend(unknown(record));
-                changes.extend(wipe.iter().map(|path| format!("delete {path}")));
                 changes
             }
-            Self::Some(owned) => owned.iter().flat_map(|owned| one(owned, record)).collect(),
+            Self::Some { owned, .. } => owned.iter().flat_map(|owned| one(owned, record)).collect(),
         }
+    }
+
+    /// The environments whose lines are meant.
+    fn environments(&self, cx: &Cx<'_>) -> Result<Vec<String>, StepError> {
+        let (Self::All { also } | Self::Some { also, .. }) = self;
+        Ok(std::iter::once(&cx.owner()?.environment).chain(also).cloned().collect())
     }
 }
 
@@ -73,35 +74,29 @@ pub fn lost(before: Vec<Owned>, after: &[Owned]) -> Vec<Owned> {
 
 impl Work for Undo {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
-        let host = cx.host()?;
-        let record = Record::read(host)?;
+        let record = Record::read(cx.host()?)?;
         for number in &record.damaged {
             cx.note(format!("line {number} of {RECORD_DIR}/record is damaged: it is ignored, and what it named stays"));
         }
-        let mut changes = self.there(&record);
-        if let Self::All { wipe } = self {
-            // Data may be there without a record.
-            let look = Command::script(r#"for p in "$@"; do [ -e "$p" ] && echo "$p"; done; :"#).args(wipe.clone());
-            let there = host.run_ok(&look.label("look for data"))?.text();
-            changes.retain(|c| c.strip_prefix("delete ").is_none_or(|path| there.lines().any(|l| l == path)));
-        }
-        Ok(Check::from_changes(changes))
+        Ok(Check::from_changes(self.there(&record.of(&self.environments(cx)?))))
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         let undo = recording(cx.owner()?, undo_script()).timeout(Duration::from_secs(300));
-        cx.host()?.run_ok(&undo.args(self.arguments()).label("undo the recorded changes"))?;
+        let undo = undo.args(self.arguments(&self.environments(cx)?)).label("undo the recorded changes");
+        cx.host()?.run_ok(&undo)?;
         Ok(())
     }
 }
 
 impl Undo {
     /// The script's.
-    fn arguments(&self) -> Vec<String> {
+    fn arguments(&self, environments: &[String]) -> Vec<String> {
+        let environments = environments.join(" ");
         match self {
-            Self::All { wipe } => [vec!["all".to_owned()], wipe.clone()].concat(),
-            Self::Some(owned) => {
-                let mut words = vec!["some".to_owned()];
+            Self::All { .. } => vec!["all".to_owned(), environments],
+            Self::Some { owned, .. } => {
+                let mut words = vec!["some".to_owned(), environments];
                 let alone = |owned: &&Owned| Kind::find(owned.kind).is_some_and(|kind| kind.alone.is_some());
                 // Folders that were made for its files go with them.
                 let folders = DIR.every();
@@ -129,19 +124,17 @@ mod tests {
     fn everything_is_undone_in_the_order_of_the_kinds_and_the_record_goes() {
         Trial::each(|trial| {
             trial.program("rpm", RPM);
-            let (file, data) = (trial.at("root/file"), trial.at("root/data"));
-            for path in [&file, &data] {
-                std::fs::write(path, "ours").unwrap();
-            }
+            let file = trial.at("root/file");
+            std::fs::write(&file, "ours").unwrap();
             trial.change(
                 r#"note package etcd.x86_64 -; note sysctl a.b 0; note file "$1" -; note unit ours.service disabled/inactive
 note unit theirs.service enabled/active; note image a:1 -; note firewall 1/tcp -; note module overlay -"#,
                 &[&file],
             );
             trial.calls();
-            let ran = trial.undo(&["all", &data]);
+            let ran = trial.undo(&["all"]);
             assert!(ran.ok && ran.said.is_empty(), "{ran:?}");
-            assert!(!trial.there("root/file") && !trial.there("root/data") && !trial.there("state"));
+            assert!(!trial.there("root/file") && !trial.there("state"));
             let calls = trial.calls();
             let mut at = 0;
             for call in [
@@ -230,7 +223,9 @@ note unit b.service disabled/inactive; note swap /dev/x on; note swap /dev/y on;
                 Owned { kind: "swap", name: Owned::EVERY.into() },
                 Owned { kind: "package", name: "p.noarch".into() },
             ];
-            let words = Undo::Some(owned.to_vec()).arguments();
+            let mut words = Undo::Some { owned: owned.to_vec(), also: Vec::new() }.arguments(&["e-1".to_owned()]);
+            // The host that is a folder names the environments itself.
+            words.remove(1);
             let ran = trial.undo(&words.iter().map(String::as_str).collect::<Vec<_>>());
             assert!(ran.ok && ran.said.is_empty(), "{ran:?}");
             let left =
@@ -239,6 +234,41 @@ note unit b.service disabled/inactive; note swap /dev/x on; note swap /dev/y on;
             assert!(!trial.there("root/new") && trial.there("root/kept"));
             let calls = trial.calls();
             assert!(calls.contains("swapon /dev/y") && !calls.contains("never") && !calls.contains("rpm"), "{calls}");
+        });
+    }
+
+    #[test]
+    fn what_another_environment_recorded_stays_as_it_is() {
+        Trial::each(|trial| {
+            let (shared, kept) = (trial.at("root/shared"), trial.at("root/new/kept"));
+            std::fs::create_dir(trial.at("root/new")).unwrap();
+            for path in [&shared, &kept] {
+                std::fs::write(path, "x").unwrap();
+            }
+            trial.change(
+                r#"note dir "$1" -; note file "$2" -; note unit etcd.service disabled/inactive; note swap /dev/x on"#,
+                &[&trial.at("root/new"), &shared],
+            );
+            trial.change_of(
+                "other-2",
+                r#"note file "$1" -; note file "$2" -; note unit kubelet.service disabled/inactive; note swap /dev/x on"#,
+                &[&shared, &kept],
+            );
+            trial.calls();
+            for _ in 0..2 {
+                let ran = trial.undo(&["all"]);
+                assert!(ran.ok && ran.said.is_empty(), "{ran:?}");
+                let calls = trial.calls();
+                assert!(!calls.contains("kubelet") && !calls.contains("swapon"), "{calls}");
+                assert!(trial.there("root/shared") && trial.there("root/new/kept"));
+                let names = trial.recorded();
+                let left = [format!("file {shared} -"), format!("file {kept} -")];
+                assert_eq!(names[..2], left);
+                assert_eq!(names[2..], ["unit kubelet.service disabled/inactive", "swap /dev/x on"]);
+            }
+            // Who is last restores it.
+            assert!(trial.undo_of("other-2", &["all"]).ok && !trial.there("root/shared") && !trial.there("state"));
+            assert!(trial.calls().contains("swapon /dev/x"));
         });
     }
 
@@ -255,7 +285,7 @@ note unit b.service disabled/inactive; note swap /dev/x on; note swap /dev/y on;
             assert_eq!(trial.recorded(), ["mount /data -"]);
             let record = Record::parse(&trial.read("state/record"));
             assert_eq!(
-                Undo::All { wipe: Vec::new() }.there(&record),
+                Undo::All { also: Vec::new() }.there(&record),
                 ["keep mount /data, which this version cannot undo; 0.1.0 recorded it"]
             );
             assert!(!trial.undo(&["all"]).ok && trial.recorded() == ["mount /data -"]);
@@ -269,7 +299,10 @@ note unit b.service disabled/inactive; note swap /dev/x on; note swap /dev/y on;
             let damaged = trial.read("state/record").replace("a.service", "c.service");
             trial.write("state/record", &format!("sysctl\tx.y\t1\t2\n{damaged}"));
             trial.calls();
-            assert!(trial.undo(&["some", "unit", "c.service", "sysctl", "x.y", "unit", "b.service"]).ok);
+            let words = ["some", "unit", "c.service", "sysctl", "x.y", "unit", "b.service"];
+            assert!(trial.undo(&words).ok && !trial.calls().contains("sysctl"), "nobody said whose the first line is");
+            assert!(trial.change("note unit b.service disabled/inactive", &[]).ok);
+            assert!(trial.undo_of("e-1 -", &words).ok);
             let calls = trial.calls();
             assert!(calls.contains("stop -- b.service") && !calls.contains("c.service"), "{calls}");
             assert!(calls.contains("sysctl -qw x.y=1\t2"), "{calls}");
@@ -280,11 +313,11 @@ note unit b.service disabled/inactive; note swap /dev/x on; note swap /dev/y on;
     #[test]
     fn what_is_undone_is_counted_in_words() {
         let record = Record::parse("file\t/a\t-\nfile\t/b\t-\ndir\t/c\t-\nunit\ta.service\tx/y\nsebool\tb\toff\n");
-        let all = Undo::All { wipe: vec!["/data".into()] };
-        let said =
-            ["undo: 1 unit(s)", "undo: 2 file(s)", "undo: 1 folder(s)", "undo: 1 SELinux boolean(s)", "delete /data"];
+        let all = Undo::All { also: Vec::new() };
+        let said = ["undo: 1 unit(s)", "undo: 2 file(s)", "undo: 1 folder(s)", "undo: 1 SELinux boolean(s)"];
         assert_eq!(all.there(&record), said);
-        let some = Undo::Some(vec![FILE.every(), UNIT.owned("a.service"), UNIT.owned("b.service")]);
+        let owned = vec![FILE.every(), UNIT.owned("a.service"), UNIT.owned("b.service")];
+        let some = Undo::Some { owned, also: Vec::new() };
         assert_eq!(some.there(&record), ["restore /b", "restore /a", "stop and disable a.service"]);
     }
 

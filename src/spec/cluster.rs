@@ -115,6 +115,8 @@ pub enum Intent {
         /// Addresses of hosts whose etcd data goes too.
         wipe_data: Vec<String>,
         wipe_all: bool,
+        /// Environments whose objects go as if they were this one's.
+        recorded_by: Vec<String>,
     },
 }
 

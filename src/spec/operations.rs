@@ -38,10 +38,11 @@ pub fn operations(request: &Request) -> Vec<Operation> {
         }],
         Intent::Renew => vec![Operation::CertsRenew(spec.named())],
         Intent::SyncImages => vec![Operation::ImagesSync(spec.named())],
-        Intent::Reset { wipe_data, wipe_all } => vec![Operation::ClusterReset(ClusterReset {
+        Intent::Reset { wipe_data, wipe_all, recorded_by } => vec![Operation::ClusterReset(ClusterReset {
             hosts: spec.named(),
             wipe_data: wipe_data.clone(),
             wipe_all: *wipe_all,
+            recorded_by: recorded_by.clone(),
         })],
     }
 }

@@ -11,6 +11,7 @@ mod kubeadm;
 mod members;
 mod registry;
 mod reset;
+mod shared_host;
 mod site_registry;
 
 use std::time::{Duration, Instant};

@@ -93,6 +93,29 @@ fn etcd_killed_at_any_step_is_completed_by_the_same_line() {
     }
 }
 
+/// The host completes a transaction whose run was killed, or does not begin it: either way its record names what came by it, and
+/// nothing that came by others.
+#[test]
+fn what_the_site_installs_after_a_killed_installation_outlives_a_reset() {
+    if !Lab::here() {
+        return;
+    }
+    let site = Site::with(&["etcd"]);
+    let lab = Lab::up(1);
+    let hosts = targets(&lab);
+    let line = contract_line(&hosts, &[]);
+    assert!(kill_at(&site, &lab, &line, "10.8.14.200/etcd.install"), "the installation began");
+    lab.host(0).exec("timeout 20 sh -c 'until rpm -q etcd && ! pgrep -x dnf; do sleep 0.2; done'");
+    let rpms = Lab::rpms(&["extras"]).into_iter().filter(|path| path.to_string_lossy().contains("docker-registry"));
+    lab.host(0).install(&rpms.collect::<Vec<_>>());
+    site.run(&lab, &line).expect_ok();
+    let record = lab.host(0).sh("cat /var/lib/sunshine-installer/record");
+    assert!(record.contains("package\tetcd.x86_64\t-\t") && !record.contains("docker-registry"), "{record}");
+    site.run(&lab, &["cluster", "reset", "--yes", "--wipe-data", "--host", &hosts[0]]).expect_ok();
+    assert_eq!(lab.host(0).exec("rpm -q etcd").code, Some(1), "etcd came by the product");
+    lab.host(0).sh("rpm -q docker-registry && ! ls -d /var/lib/sunshine-installer");
+}
+
 /// The steps that an addition to a cluster with data has beside those: none of them may cost the data, and no member may
 /// be added twice.
 #[test]

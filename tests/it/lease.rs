@@ -26,7 +26,10 @@ fn a_host_that_another_run_works_on_is_refused_and_that_run_goes_on() {
     // It stands still, however long the other one takes to be sure.
     kill(process, Signal::SIGSTOP).expect("stopping it");
     let refused = other.run(&lab, &line);
+    // A dry run looks whoever is at work, and leaves that one's folders and package manager alone.
+    let looked = other.run(&lab, &[&line[..], &["--dry-run"]].concat());
     kill(process, Signal::SIGCONT).expect("continuing it");
+    looked.expect_ok();
     assert_eq!(refused.code, Some(1), "{}", refused.stderr);
     let words = "another run is working on this host: environment default-";
     assert!(refused.stderr.contains(words), "{}", refused.stderr);

@@ -18,11 +18,12 @@ mod status;
 mod verify;
 
 pub(crate) use client::{health, version};
-pub(crate) use config::{DATA_DIR, authority, client_keys};
+pub(crate) use config::{authority, client_keys};
 pub use converge::Converge;
 pub(crate) use plan::answers;
 pub(crate) use preflight::member_address;
-pub(crate) use probe::{Found, MARK, MarkData, PROBE};
+pub(crate) use probe::{Found, MarkData, PROBE};
 pub use remove::Remove;
 pub use state::{CLIENT_PORT, Cluster, Joining, Member};
 pub use status::{MemberStatus, Status, status};
+pub(crate) use verify::WipeOwn;

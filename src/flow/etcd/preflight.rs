@@ -130,13 +130,20 @@ fn check_host(host: &RunHost, request: &EtcdCreate, known: Option<&Cluster>) -> 
 
 fn check_data(name: &HostId, found: &Found, request: &EtcdCreate, known: Option<&Cluster>) -> Option<Problem> {
     let ours = found.is_of(known.map(|c| c.token.as_str()));
-    if !found.has_data || ours || request.wipes(name) {
+    if !found.has_data || ours || request.wipes(name) && !found.running {
         return None;
     }
     let whose = match &found.token {
         Some(token) => format!("of another cluster (token {token:?})"),
         None => "that this environment did not make".to_owned(),
     };
+    if request.wipes(name) {
+        return Some(Problem::error(
+            name,
+            format!("etcd runs here with data {whose}: --wipe-data deletes none that is in use"),
+            "take that member out with the environment that made it, or stop it for good (systemctl disable --now etcd)",
+        ));
+    }
     Some(Problem::error(
         name,
         format!("{} holds etcd data {whose}", super::config::DATA_DIR),
@@ -214,5 +221,10 @@ mod tests {
         assert!(problem.text.contains("theirs") && problem.help.unwrap().contains("--wipe-data h"));
         request.wipe_data.push("h".into());
         assert_eq!(check_data(&"h".into(), &found, &request, None), None);
+        // Not that of a member at work.
+        let at_work = Found { running: true, ..found };
+        let problem = check_data(&"h".into(), &at_work, &request, None).unwrap();
+        assert!(problem.text.contains("etcd runs here") && problem.text.contains("theirs"), "{problem:?}");
+        assert_eq!(check_data(&"h".into(), &Found { has_data: false, ..at_work }, &request, None), None);
     }
 }

@@ -31,7 +31,7 @@ if [ -z "$t" ] && read -r mark inode 2>/dev/null </var/lib/etcd/.sunshine-token 
 [ -z "$t" ] || printf 'token %s\n' "$t""#;
 
 /// The mark by which data left behind by a reset is known again.
-pub(crate) const MARK: &str = "/var/lib/etcd/.sunshine-token";
+pub(super) const MARK: &str = "/var/lib/etcd/.sunshine-token";
 
 /// Data that stays on a host after everything else was restored is marked with its cluster's token.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ const MARK_DATA: &str = r#"inode=$(stat -c %i /var/lib/etcd/default.etcd/member 
 grep -qs "ETCD_INITIAL_CLUSTER_TOKEN=\"$1\"" /etc/etcd/etcd.conf || exit 0
 [ "$(cat "$2" 2>/dev/null)" = "$1 $inode" ] && exit 0
 [ "$3" = do ] || exit 1
-printf '%s %s\n' "$1" "$inode" >"$2""#;
+printf '%s %s\n' "$1" "$inode" >"$2.new" && { sync -- "$2.new" 2>/dev/null || sync; } && mv -fT -- "$2.new" "$2""#;
 
 impl MarkData {
     fn command(&self, what: &str) -> Command {
@@ -65,7 +65,7 @@ impl Work for MarkData {
 }
 
 impl Found {
-    pub(super) fn on(host: &Host) -> Result<Self, HostError> {
+    pub(crate) fn on(host: &Host) -> Result<Self, HostError> {
         Ok(Self::parse(&host.run_ok(&Command::script(LOOK))?.text()))
     }
 
@@ -83,7 +83,7 @@ impl Found {
     }
 
     /// There is data, and it belongs to the cluster with this token.
-    pub(super) fn is_of(&self, token: Option<&str>) -> bool {
+    pub(crate) fn is_of(&self, token: Option<&str>) -> bool {
         self.has_data && self.token.is_some() && self.token.as_deref() == token
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::flow::error::FlowError;
 use crate::flow::kubernetes;
+use crate::flow::ownership;
 use crate::flow::problem::Problem;
 use crate::flow::registry::Registry;
 use crate::flow::request::EtcdChange;
@@ -18,6 +19,7 @@ use crate::resource::{Undo, lost};
 use super::client::{Client, EtcdError};
 use super::config::DATA_DIR;
 use super::plan::owned;
+use super::probe::{Found, MARK, MarkData};
 use super::state::Cluster;
 use super::status::no_cluster;
 
@@ -48,13 +50,14 @@ impl Remove {
         rest
     }
 
-    /// What is removed from a host: everything when nothing else of ours runs there.
-    fn undo(&self, known: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Undo {
-        if self.in_use.contains(host) {
-            Undo::Some(lost(owned(known, host, facts, seen), &[]))
+    /// What is removed from a host: everything when nothing else of ours runs there; nothing where the host is left alone.
+    fn undo(&self, known: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Option<Undo> {
+        let also = seen.share(host).undo?;
+        Some(if self.in_use.contains(host) {
+            Undo::Some { owned: lost(owned(known, host, facts, seen), &[]), also }
         } else {
-            Undo::All { wipe: Vec::new() }
-        }
+            Undo::All { also }
+        })
     }
 }
 
@@ -132,6 +135,11 @@ impl Flow for Remove {
         Ok(quorum.err().map(|gave_up| gave_up.error).into_iter().collect())
     }
 
+    fn observe(&mut self, scene: &Scene<'_>, seen: &mut Seen<'_>) -> Result<(), FlowError> {
+        let hosts: Vec<HostId> = self.leaving().into_iter().map(Target::id).collect();
+        ownership::observe(hosts.iter(), &[], scene, seen)
+    }
+
     fn plan(&mut self, seen: &mut Seen<'_>) -> Result<Plan, FlowError> {
         let mut plan = Plan::default();
         let Some(known) = &self.known else { return Ok(plan) };
@@ -146,10 +154,13 @@ impl Flow for Remove {
             let step = Step::control(&format!("etcd.leave.{host}"), title, leave).weight(2);
             let left = step.id.clone();
             plan.push(step);
-            if let Some(facts) = seen.facts.get(&host).copied() {
-                let undo = self.undo(known, &host, facts, seen);
-                plan.push(Step::on(&host, "etcd.undo", "undo the recorded changes", undo).after([left]).weight(4));
-                plan.push(Step::on(&host, "etcd.aside", "set the member's data aside", SetAside));
+            let facts = seen.facts.get(&host).copied();
+            if let Some(undo) = facts.and_then(|facts| self.undo(known, &host, facts, seen)) {
+                let token = known.token.clone();
+                let mark = MarkData { token: token.clone() };
+                plan.push(Step::on(&host, "etcd.mark", "mark etcd's data as this cluster's", mark).after([left]));
+                plan.push(Step::on(&host, "etcd.undo", "undo the recorded changes", undo).weight(4));
+                plan.push(Step::on(&host, "etcd.aside", "set the member's data aside", SetAside { token }));
             }
         }
         Ok(plan)
@@ -211,17 +222,21 @@ impl Work for Leave {
 
 /// A removed member's data can never be used by its cluster again; in its place it would stop a new member from starting.
 #[derive(Debug)]
-struct SetAside;
+struct SetAside {
+    token: String,
+}
+
+/// `$1` folder, `$2` mark.
+const SET_ASIDE: &str = r#"mv -T -- "$1" "${1%/*}/removed-$(date +%Y%m%d-%H%M%S)" && rm -f -- "$2""#;
 
 impl Work for SetAside {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
-        let there =
-            cx.host()?.run(&Command::script(r#"[ -e "$1" ]"#).arg(DATA_DIR).label("look for etcd's data"))?.ok();
+        let there = Found::on(cx.host()?)?.is_of(Some(&self.token));
         Ok(if there { Check::Needed(vec![format!("rename {DATA_DIR}")]) } else { Check::Satisfied })
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        let aside = Command::script(r#"mv -- "$1" "${1%/*}/removed-$(date +%Y%m%d-%H%M%S)""#).arg(DATA_DIR);
+        let aside = Command::script(SET_ASIDE).args([DATA_DIR, MARK]);
         cx.host()?.run_ok(&aside.label("set etcd's data aside"))?;
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::flow::retry::{self, Patience};
 use crate::host::Command;
 use crate::plan::{Check, Cx, StepError, Work};
-use crate::resource::Reads;
+use crate::resource::{DELETES, Reads};
 
 use super::etcdctl::etcdctl;
 use super::probe::Found;
@@ -98,7 +98,7 @@ pub(super) struct Wipe {
 
 const WIPE: &str = r#"set -eu
 systemctl stop etcd 2>/dev/null || :
-rm -rf -- /var/lib/etcd/default.etcd"#;
+delete_tree /var/lib/etcd/default.etcd"#;
 
 impl Work for Wipe {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
@@ -110,7 +110,45 @@ impl Work for Wipe {
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        cx.host()?.run_ok(&Command::script(WIPE).label("delete etcd's old data"))?;
+        cx.host()?.run_ok(&Command::script_with(DELETES, WIPE).label("delete etcd's old data"))?;
+        Ok(())
+    }
+}
+
+/// A cluster's own data is deleted, behind everything else that was its member's: the mark tells whose it is ([`super::MarkData`]).
+#[derive(Debug)]
+pub(crate) struct WipeOwn {
+    pub token: String,
+}
+
+/// `$1` token, `$2` look or `do`. A package that went has left its folder, which was not empty.
+const WIPE_OWN: &str = r#"set -eu
+data=/var/lib/etcd/default.etcd mark=/var/lib/etcd/.sunshine-token
+inode=$(stat -c %i $data/member 2>/dev/null) || exit 0
+[ "$(cat $mark 2>/dev/null)" = "$1 $inode" ] || exit 0
+if [ "$2" = look ]; then echo $data; exit 0; fi
+! systemctl is-active --quiet etcd || { echo 'etcd runs: its data is not deleted' >&2; exit 1; }
+delete_tree $data
+rm -f -- $mark
+rpm -qf -- /var/lib/etcd >/dev/null 2>&1 || rmdir -- /var/lib/etcd 2>/dev/null || :"#;
+
+impl WipeOwn {
+    fn command(&self, what: &str) -> Command {
+        let wipe = Command::script_with(DELETES, WIPE_OWN).args([self.token.as_str(), what]);
+        wipe.timeout(Duration::from_secs(300)).label("delete etcd's data")
+    }
+}
+
+impl Work for WipeOwn {
+    fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
+        // A dry run, and a run before this step's turn, find the data by its configuration.
+        let marked = cx.host()?.run_ok(&self.command("look"))?.text();
+        let there = !marked.is_empty() || cx.wants_detail() && Found::on(cx.host()?)?.is_of(Some(&self.token));
+        Ok(if there { Check::Needed(vec![format!("delete {}", super::config::DATA_DIR)]) } else { Check::Satisfied })
+    }
+
+    fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
+        cx.host()?.run_ok(&self.command("do"))?;
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
+use crate::flow::ownership;
 use crate::flow::problem::Problem;
 use crate::flow::registry::{Registries, Site};
 use crate::flow::request::ClusterRemove;
@@ -69,14 +70,16 @@ impl Remove {
         rest
     }
 
-    /// What is removed from one host: everything when it keeps no role, else what none of its other roles has.
-    fn undo(&self, known: &Cluster, rest: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Undo {
+    /// What is removed from one host: everything when it keeps no role, else what none of its other roles has; nothing where it
+    /// is left alone.
+    fn undo(&self, known: &Cluster, rest: &Cluster, host: &HostId, facts: &Facts, seen: &Seen<'_>) -> Option<Undo> {
+        let also = seen.share(host).undo?;
         let keeps_role = rest.control_plane.contains_key(host) || rest.workers.contains_key(host);
         let is_registry = self.registries.own.as_ref().is_some_and(|registry| registry.hosts.contains_key(host));
         if !keeps_role && !is_registry && !self.members.iter().any(|m| m == host) {
-            return Undo::All { wipe: Vec::new() };
+            return Some(Undo::All { also });
         }
-        Undo::Some(lost(owned(known, host, facts, seen), &owned(rest, host, facts, seen)))
+        Some(Undo::Some { owned: lost(owned(known, host, facts, seen), &owned(rest, host, facts, seen)), also })
     }
 
     /// What the API knows the host as, where it leaves as a node: pods of the control plane make one of it too.
@@ -101,20 +104,22 @@ impl Remove {
             };
             plan.push(Step::control(&format!("drain.{host}"), format!("drain node {}", drain.node), drain).weight(10));
         }
-        if let Some(facts) = facts {
-            if node.is_some() {
-                let stop = Step::on(host, "node.teardown", "remove what Kubernetes created", Teardown);
-                plan.push(stop.after([drained]).weight(5));
-            }
-            let undo = self.undo(known, &access.cluster, host, facts, seen);
+        let share = seen.share(host);
+        let teardown = share.undo.filter(|_| facts.is_some() && node.is_some() && share.node);
+        let is_torn_down = teardown.is_some();
+        if let Some(also) = teardown {
+            let stop = Step::on(host, "node.teardown", "remove what Kubernetes created", Teardown { also });
+            plan.push(stop.after([drained]).weight(5));
+        }
+        if let Some(undo) = facts.and_then(|facts| self.undo(known, &access.cluster, host, facts, seen)) {
             plan.push(Step::on(host, "host.undo", "undo the recorded changes", undo).weight(8));
         }
         if let Some(node) = node {
             let delete = DeleteNode { access: Arc::clone(access), node: node.name.clone() };
             let title = format!("delete node {}", delete.node);
             let step = Step::control(&format!("delete.{host}"), title, delete);
-            // A host that is gone for good is not torn down.
-            plan.push(step.after(facts.map(|_| StepId::on(host, "node.teardown"))));
+            // A host that is gone for good, or is another's by now, is not torn down.
+            plan.push(step.after(is_torn_down.then(|| StepId::on(host, "node.teardown"))));
         }
     }
 }
@@ -170,6 +175,11 @@ impl Flow for Remove {
 
     fn when_dead(&self) -> Option<&'static str> {
         (!self.request.force).then_some("a host that is gone for good is removed with --force")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, seen: &mut Seen<'_>) -> Result<(), FlowError> {
+        let hosts: Vec<HostId> = self.leaving().into_iter().map(Target::id).collect();
+        ownership::observe(hosts.iter(), &[], scene, seen)
     }
 
     fn plan(&mut self, seen: &mut Seen<'_>) -> Result<Plan, FlowError> {

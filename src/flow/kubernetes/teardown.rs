@@ -1,28 +1,46 @@
 //! What Kubernetes made on a host while it ran is taken away: before the record's objects are restored, for it needs
 //! the programs that go with them.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::host::Command;
 use crate::plan::{Check, Cx, StepError, Work};
-use crate::resource::READS_RECORD;
+use crate::resource::{DELETES, READS_RECORD};
 
-const TEARDOWN: &str = include_str!("teardown.sh");
-
-/// No pod, mount, rule or interface of Kubernetes is left.
+/// No pod, mount, rule or interface of Kubernetes is left, on a host whose node is the environment's own.
 #[derive(Debug)]
-pub(crate) struct Teardown;
+pub(crate) struct Teardown {
+    /// Environments whose lines in the change record count beside the environment's own.
+    pub also: Vec<String>,
+}
+
+fn script() -> &'static str {
+    static SCRIPT: LazyLock<String> = LazyLock::new(|| [READS_RECORD, DELETES, include_str!("teardown.sh")].concat());
+    &SCRIPT
+}
+
+impl Teardown {
+    fn command(&self, cx: &Cx<'_>, what: &str) -> Result<Command, StepError> {
+        let environments: Vec<&str> =
+            std::iter::once(&cx.owner()?.environment).chain(&self.also).map(String::as_str).collect();
+        Ok(Command::script(script()).args([what, &environments.join(" ")]))
+    }
+}
 
 impl Work for Teardown {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
-        let look = Command::script_with(READS_RECORD, TEARDOWN).arg("look").label("look for what Kubernetes made");
+        let look = self.command(cx, "look")?.label("look for what Kubernetes made");
         let text = cx.host()?.run_ok(&look)?.text();
         Ok(Check::from_changes(text.lines().map(str::to_owned).collect()))
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        let take = Command::script_with(READS_RECORD, TEARDOWN).arg("do").label("remove what Kubernetes created");
+        let take = self.command(cx, "do")?.label("remove what Kubernetes created");
         cx.host()?.run_ok(&take.timeout(Duration::from_secs(180)))?;
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 # Takes away what Kubernetes made on this host while it ran: pods, mounts, rules, interfaces, the kubelet's own folder.
-# $1 look | do
+# Only on a host whose node is the environment's own. $1 look | do, $2 the environments whose lines in the change record count.
+ours=$2
 recorded() { names "$1" | grep -qxF "$2"; }
-docker_is_ours() { is_ours docker; }
+docker_is_ours() { is_ours docker || is_ours docker-ce || is_ours moby-engine; }
 containerd_is_ours() { is_ours containerd; }
 kubeadm_made() { command -v kubeadm >/dev/null 2>&1 && [ -e /etc/kubernetes/kubelet.conf ]; }
 pods() {
@@ -19,10 +20,18 @@ chains='KUBE-|CNI-|cni0|sunshine'
 docker_is_ours && chains="$chains|DOCKER|docker0"
 rules() { for f in iptables ip6tables; do $f-save 2>/dev/null | grep -E -- "$chains"; done; }
 nft_tables() { command -v nft >/dev/null 2>&1 && nft list tables 2>/dev/null | grep -E '^table ((ip|ip6) kube-proxy|ip flannel-ipv4|ip6 flannel-ipv6)$'; }
-mounts() { awk '$2 ~ "^/var/lib/kubelet/" || $2 ~ "^/run/docker/netns/" || $2 ~ "^/var/lib/docker/" || $2 ~ "^/run/containerd/" || $2 ~ "^(/var)?/run/netns/cni-" {print $2}' /proc/self/mounts | sort -r; }
-# Such a folder may be a package's, or a file system of its own: what is in it goes.
+# Those of a runtime that was there before are its containers'.
+places='^/var/lib/kubelet/|^(/var)?/run/netns/cni-'
+! docker_is_ours || places="$places|^/run/docker/|^/var/lib/docker/|^/run/containerd/"
+! containerd_is_ours || places="$places|^/run/containerd/|^/var/lib/containerd/"
+mounts() { P=$places awk '$5 ~ ENVIRON["P"] {print $5}' /proc/self/mountinfo | sort -r; }
+# Names have their blanks as \040.
+unmount() { mounts | while IFS= read -r m; do umount -l "$(printf %b "$m")" 2>/dev/null; done; }
+# Such a folder may be a package's, or a file system of its own: what is in it goes. Where something in it is mounted still, since
+# it could not be unmounted, this ends with its name.
 content() { find "$1" -mindepth 1 -maxdepth 1 ! -name lost+found 2>/dev/null; }
-ours() { for p in /var/lib/kubelet /var/lib/cni /var/lib/dockershim /var/run/kubernetes; do [ -z "$(content "$p")" ] || echo "$p"; done; }
+empty() { content "$1" | while IFS= read -r p; do delete_tree "$p" || exit 1; done || exit 1; }
+leftover() { for p in /var/lib/kubelet /var/lib/cni /var/lib/dockershim /var/run/kubernetes; do [ -z "$(content "$p")" ] || echo "$p"; done; }
 
 if [ "$1" = look ]; then
   ! kubeadm_made || echo 'remove what kubeadm created'
@@ -30,7 +39,7 @@ if [ "$1" = look ]; then
   [ -z "$(rules)$(nft_tables)" ] || echo "remove the packet filter's rules of Kubernetes"
   [ ! -s "$d/trusted" ] || echo "let firewalld trust the cluster no more"
   for l in cni0 flannel.1 flannel-v6.1; do ip link show "$l" >/dev/null 2>&1 && echo "remove interface $l"; done
-  [ -z "$(ours)" ] || ours | sed 's/^/empty /'
+  leftover | sed 's/^/empty /'
   exit 0
 fi
 
@@ -38,8 +47,11 @@ set -u
 # The API's address goes to another host while the API still answers here.
 systemctl stop sunshine-vip 2>/dev/null
 # What kubeadm wrote goes by kubeadm; etcd is not its own and stays. With a kubeconfig it would ask the API first, for a minute
-# where that does not answer any more.
+# where that does not answer any more. It deletes across what it could not unmount.
 if kubeadm_made; then
+  systemctl stop kubelet 2>/dev/null
+  unmount
+  for p in /var/lib/kubelet/*; do no_mount "$p" || exit 1; done
   kubeadm reset -f --kubeconfig /run/sunshine-installer/none --cri-socket unix:///run/containerd/containerd.sock >/dev/null 2>&1
   rmdir /etc/kubernetes/pki/etcd /etc/kubernetes/pki /etc/kubernetes/tmp /etc/kubernetes 2>/dev/null
 fi
@@ -51,7 +63,7 @@ recorded unit flanneld.service && systemctl stop flanneld 2>/dev/null
 command -v kube-proxy >/dev/null 2>&1 && timeout 30 kube-proxy --cleanup >/dev/null 2>&1
 if docker_is_ours; then systemctl stop docker.socket docker 2>/dev/null; fi
 if containerd_is_ours; then systemctl stop containerd 2>/dev/null; pkill -KILL -f '^/usr/bin/containerd-shim' 2>/dev/null; fi
-mounts | while IFS= read -r m; do umount -l "$m" 2>/dev/null; done
+unmount
 for f in iptables ip6tables; do
   for t in nat filter mangle raw; do
     $f-save -t $t 2>/dev/null | grep -qE -- "$chains" || continue
@@ -64,15 +76,15 @@ for l in $(ip -o link | awk -F': ' '{print $2}' | sed 's/@.*//' | grep -E '^(cni
 rm -f /run/netns/cni-*
 if docker_is_ours || containerd_is_ours; then
   ip link delete docker0 2>/dev/null
-  for p in /var/lib/docker /var/lib/containerd; do content "$p"; done | while IFS= read -r p; do rm -rf -- "$p"; done
-  rm -rf /run/docker /run/containerd /var/run/docker.sock
+  for p in /var/lib/docker /var/lib/containerd; do empty "$p"; done
+  delete_tree /run/docker /run/containerd /run/docker.sock || exit 1
   rm -f /etc/docker/key.json
   rmdir /opt/containerd/bin /opt/containerd/lib /opt/containerd 2>/dev/null
   rmdir /etc/cni/net.d /etc/cni 2>/dev/null
 fi
-if is_ours chrony; then systemctl stop chronyd 2>/dev/null; rm -rf /var/lib/chrony/*; fi
-recorded dir /root/.kube && rm -rf /root/.kube/cache
-for p in $(ours); do content "$p"; done | while IFS= read -r p; do rm -rf -- "$p"; done
+if is_ours chrony; then systemctl stop chronyd 2>/dev/null; empty /var/lib/chrony; fi
+! recorded dir /root/.kube || delete_tree /root/.kube/cache || exit 1
+for p in $(leftover); do empty "$p"; done
 rmdir /var/lib/docker /var/lib/containerd /var/lib/kubelet /var/lib/cni /var/lib/dockershim 2>/dev/null
 # The kubelet makes it for volume plugins.
 rmdir -p /usr/libexec/kubernetes/kubelet-plugins/volume/exec 2>/dev/null

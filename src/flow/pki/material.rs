@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use camino::Utf8PathBuf;
+use sha2::{Digest, Sha256};
 
 use crate::host::Secret;
 use crate::plan::{Check, Cx, Made, StepError, Work};
@@ -60,6 +61,13 @@ impl Pki {
     /// The file with that authority's certificate, once it has been made.
     pub fn authority_file(&self, purpose: Purpose) -> Utf8PathBuf {
         self.dir.join(purpose.folder()).join("ca.crt")
+    }
+
+    /// The sha256 of that authority's certificate, in hexadecimal digits, once it has been made.
+    pub fn fingerprint(&self, purpose: Purpose) -> Option<String> {
+        let pem = std::fs::read(self.authority_file(purpose)).ok()?;
+        let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).ok()?;
+        Some(hex::encode(Sha256::digest(&pem.contents)))
     }
 
     fn open(&self, purpose: Purpose) -> Result<Option<Authority>, PkiError> {

@@ -15,6 +15,7 @@ use super::super::constructed::bundle_of;
 use super::super::etcd::Found;
 use super::super::job::make_plan;
 use super::super::operations::checked_flows;
+use super::super::ownership::Share;
 use super::super::request::{Operation, RunOptions};
 use super::super::scene::{Asked, Seen};
 use super::super::state::Environment;
@@ -135,6 +136,9 @@ impl Site {
         let mut seen = Seen::new(&environment, self.bundle.as_ref(), self.facts.iter().collect(), install, delivery);
         let found = |host: &HostId| (host.clone(), self.found.get(host).cloned().unwrap_or_default());
         seen.etcd_found = self.facts.keys().map(found).collect();
+        // Everything there is the environment's own.
+        let share = Share { node: true, undo: Some(Vec::new()), data: true, foreign_data: None };
+        seen.shares = self.facts.keys().map(|host| (host.clone(), share.clone())).collect();
         TOKEN.clone_into(&mut seen.fresh_token);
         make_plan(&mut flows, &mut seen)
     }

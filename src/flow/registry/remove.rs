@@ -6,7 +6,7 @@ use crate::flow::error::FlowError;
 use crate::flow::problem::Problem;
 use crate::flow::request::RegistryRemove;
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
-use crate::flow::{etcd, kubernetes};
+use crate::flow::{etcd, kubernetes, ownership};
 use crate::host::{HostId, Target};
 use crate::plan::{Plan, RunReport, Step};
 use crate::resource::{Undo, lost};
@@ -64,15 +64,21 @@ impl Flow for Remove {
         (!self.request.force).then_some("a host that is gone for good is removed with --force")
     }
 
+    fn observe(&mut self, scene: &Scene<'_>, seen: &mut Seen<'_>) -> Result<(), FlowError> {
+        let hosts: Vec<HostId> = self.leaving().into_iter().map(Target::id).collect();
+        ownership::observe(hosts.iter(), &[], scene, seen)
+    }
+
     fn plan(&mut self, seen: &mut Seen<'_>) -> Result<Plan, FlowError> {
         let mut plan = Plan::default();
         let Some(known) = &self.known else { return Ok(plan) };
         for host in self.leaving().into_iter().map(Target::id) {
             let Some(facts) = seen.facts.get(&host).copied() else { continue };
+            let Some(also) = seen.share(&host).undo else { continue };
             let undo = if self.in_use.contains(&host) {
-                Undo::Some(lost(owned(known, &host, facts, seen), &[]))
+                Undo::Some { owned: lost(owned(known, &host, facts, seen), &[]), also }
             } else {
-                Undo::All { wipe: Vec::new() }
+                Undo::All { also }
             };
             plan.push(Step::on(&host, "registry.undo", "undo the recorded changes", undo).weight(4));
         }

@@ -215,13 +215,15 @@ pub(crate) async fn forget(api: &Arc<RestApi>, id: String, query: Option<&str>) 
         // An environment that only has a name has no folder.
         let listed = runner.store.forget(&name)?;
         runner.forget_login(&name);
-        Ok(if listed { Forgotten::Gone } else { forgotten })
+        Ok(if listed && forgotten == Forgotten::Unknown { Forgotten::Gone(None) } else { forgotten })
     });
     let forgotten = forgotten.await;
     api.recent.changed();
     match forgotten.unwrap_or_else(|| Err(Refusal::Failed("the program is ending".to_owned()))) {
-        Ok(Forgotten::Gone) => {
-            json(StatusCode::OK, &Message::done(format!("environment {id} is forgotten; its hosts were not touched")))
+        Ok(Forgotten::Gone(aside)) => {
+            let aside = aside.map(|path| format!("; its authorities and keys are kept in {path}")).unwrap_or_default();
+            let text = format!("environment {id} is forgotten; its hosts were not touched{aside}");
+            json(StatusCode::OK, &Message::done(text))
         }
         Ok(Forgotten::Unknown) => unknown(0, &id),
         Ok(Forgotten::Stands) => no(

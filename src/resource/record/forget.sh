@@ -11,9 +11,10 @@ set_damaged_aside() {
   done <"$d/record" >"$d/record.new.$$"
   if [ -n "$damaged" ]; then mv -fT "$d/record.new.$$" "$d/record"; else rm -f "$d/record.new.$$"; fi
 }
-# forget KIND NAME: once it is undone.
+# forget KIND NAME: once it is undone; the lines of $ours.
 forget() {
-  K=$1 N=$2 awk -F'\t' '!($1 == ENVIRON["K"] && $2 == ENVIRON["N"])' "$d/record" >"$d/record.new.$$" &&
+  O=$ours K=$1 N=$2 awk -F'\t' "$of_ours"'
+    !($1 == ENVIRON["K"] && $2 == ENVIRON["N"] && mine())' "$d/record" >"$d/record.new.$$" &&
     mv -fT "$d/record.new.$$" "$d/record"
 }
 set_damaged_aside

@@ -1,5 +1,5 @@
-# The head of every script that changes a host: the only writer of its change record, whose folder is $d (see record.rs for
-# the format).
+# Behind read.sh, the head of every script that changes a host: the only writer of its change record, whose folder is $d (see
+# record.rs for the format).
 # $1 names the owner, ENVIRONMENT TAB VERSION; it is shifted away.
 # Files on the way to their name end in the shell's number, here and elsewhere: the script of a run that was killed may still
 # be at work.
@@ -25,9 +25,13 @@ record_open() {
   fi
 }
 recorded() { K=$1 N=$2 awk -F'\t' '$1 == ENVIRON["K"] && $2 == ENVIRON["N"] {found = 1; exit} END {exit !found}' "$d/record"; }
-# note KIND NAME BEFORE: recorded once, before the object is touched.
+# note KIND NAME BEFORE: recorded once by each environment, before the object is touched. What it was before the first of them
+# touched it is what it was before all.
 note() {
-  recorded "$1" "$2" && return 0
+  case $(ours=${owner%%"$t"*} && whose "$1" "$2") in
+  ours*) return 0;;
+  theirs) set -- "$1" "$2" "$(before "$1" "$2")";;
+  esac
   set -- "$1$t$2$t$3$t$owner"
   printf '%s\t%s\n' "$1" "$(sum "$1")" >>"$d/record"
 }

@@ -177,7 +177,9 @@ impl Part {
         wanted: &[Wanted],
     ) -> Result<HostRepo, PackageError> {
         let notes = &mut self.notes;
-        HostRepo::open(&self.host, &self.facts, server.place(), choice, wanted, &mut |note| notes.push(note))
+        let environment = Some("parts-0123456789abcdef");
+        let note = &mut |note| notes.push(note);
+        HostRepo::open(&self.host, &self.facts, server.place(), choice, wanted, environment, note)
     }
 
     pub(crate) fn install(

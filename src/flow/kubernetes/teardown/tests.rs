@@ -1,0 +1,101 @@
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::script;
+
+/// Runs the script with the host's folders in `dir`, and with programs that only write down how they are called.
+fn run(dir: &Path, what: &str, environments: &str) -> Output {
+    let bin = dir.join("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    for program in [
+        "systemctl",
+        "iptables-save",
+        "ip6tables-save",
+        "nft",
+        "ip",
+        "umount",
+        "docker",
+        "ctr",
+        "kubeadm",
+        "kube-proxy",
+        "pkill",
+    ] {
+        let path = bin.join(program);
+        std::fs::write(&path, format!("#!/bin/sh\necho {program} \"$@\" >>{}/calls\n", dir.display())).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut text = script().replace("/proc/self/mountinfo", &format!("{}/mountinfo", dir.display()));
+    for place in ["/var/lib/", "/var/run/", "/etc/", "/run/", "/root/", "/opt/", "/usr/libexec", "/usr/local/sbin"] {
+        text = text.replace(place, &format!("{}{place}", dir.display()));
+    }
+    // Of a path that was replaced twice only the outer folder counts.
+    text = text.replace(&format!("/var{}/run/", dir.display()), "/var/run/");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    Command::new("/bin/sh").args(["-c", &text, "sh", what, environments]).env("PATH", path).output().unwrap()
+}
+
+fn host(record: &str, files: &[&str]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("var/lib/sunshine-installer");
+    std::fs::create_dir_all(&state).unwrap();
+    std::fs::write(state.join("record"), format!("format\t2\t-\n{record}")).unwrap();
+    std::fs::write(dir.path().join("mountinfo"), "").unwrap();
+    for file in files {
+        let path = dir.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "").unwrap();
+    }
+    dir
+}
+
+const DOCKER: &str = "package\tdocker.x86_64\t-\ta-1\t0.1.0\t0\n";
+const FILES: [&str; 3] = ["var/lib/kubelet/pods/x", "var/lib/docker/overlay2/x", "var/lib/cni/x"];
+
+fn left(dir: &Path) -> BTreeSet<&'static str> {
+    FILES.into_iter().filter(|file| dir.join(file).exists()).collect()
+}
+
+#[test]
+fn what_kubernetes_made_goes_and_docker_s_folder_only_where_docker_is_ours() {
+    for (environments, stays) in [("a-1", vec![]), ("b-2", vec![FILES[1]]), ("b-2 a-1", vec![])] {
+        let dir = host(DOCKER, &FILES);
+        let looked = run(dir.path(), "look", environments);
+        assert!(String::from_utf8_lossy(&looked.stdout).contains("/var/lib/kubelet"), "{looked:?}");
+        let output = run(dir.path(), "do", environments);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(left(dir.path()), stays.into_iter().collect(), "{environments}");
+    }
+}
+
+#[test]
+fn what_is_mounted_still_ends_it_with_its_name() {
+    let dir = host(DOCKER, &FILES);
+    let mount = dir.path().join("var/lib/kubelet/pods/x\\040y/volumes/nfs");
+    std::fs::write(dir.path().join("mountinfo"), format!("36 35 98:0 / {} rw - nfs4 h:/x rw\n", mount.display()))
+        .unwrap();
+    let output = run(dir.path(), "do", "a-1");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && said.contains("pods/x y/volumes/nfs") && said.contains("unmount it"),
+        "{output:?}"
+    );
+    assert!(dir.path().join(FILES[0]).exists());
+    let calls = std::fs::read_to_string(dir.path().join("calls")).unwrap();
+    assert!(calls.contains("umount -l") && calls.contains("pods/x y/volumes/nfs"), "{calls}");
+}
+
+#[test]
+fn kubeadm_deletes_nothing_across_a_mount() {
+    let dir = host("", &["etc/kubernetes/kubelet.conf", FILES[0]]);
+    let mount = dir.path().join("var/lib/kubelet/pods");
+    std::fs::write(dir.path().join("mountinfo"), format!("36 35 98:0 / {} rw - ext4 /dev/x rw\n", mount.display()))
+        .unwrap();
+    assert!(!run(dir.path(), "do", "a-1").status.success());
+    let calls = std::fs::read_to_string(dir.path().join("calls")).unwrap();
+    assert!(calls.contains("systemctl stop kubelet") && !calls.contains("kubeadm reset"), "{calls}");
+    std::fs::write(dir.path().join("mountinfo"), "").unwrap();
+    assert!(run(dir.path(), "do", "a-1").status.success());
+    assert!(std::fs::read_to_string(dir.path().join("calls")).unwrap().contains("kubeadm reset"));
+}
