@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -18,16 +18,25 @@ use ssh2::Session;
 use super::auth::{self, LoginError};
 use super::error::HostError;
 use super::exec::{Streams, Wire, WireError};
+use super::fence;
 use super::id::HostId;
 use super::known_hosts::{self, HostKeyPolicy};
 use super::pace;
-use super::shell::{Command, Output, tail};
+use super::secret::Secret;
+use super::shell::{Command, Output, in_terminal};
 use super::target::Target;
+use super::text::{one_line, tail};
+use super::watchdog;
 
 /// Lines of standard error that an error carries.
 const ERROR_LINES: usize = 15;
 /// Unanswered data for this long means that the peer is gone, in milliseconds (`TCP_USER_TIMEOUT`, tcp(7)).
 const PEER_GONE_MS: u32 = 30_000;
+/// A login has several questions: all together may take as many times what each may.
+const LOGIN_WAITS: u32 = 4;
+/// A host that boots is waited for so long, and asked again so often.
+const BOOTING: Duration = Duration::from_secs(120);
+const BOOTING_PAUSE: Duration = Duration::from_secs(3);
 
 /// Told of every command: host, command, exit status when there is one, time.
 pub type Watch = Arc<dyn Fn(&str, &Command, Option<i32>, Duration) + Send + Sync>;
@@ -72,10 +81,12 @@ enum Root {
     Already,
     /// They do not: [`Connect::look_only`].
     Never,
-    /// sudo asks for nothing.
-    Sudo,
-    /// sudo reads this from standard input, before the command's own input.
-    SudoPassword(super::secret::Secret),
+    Sudo {
+        /// What sudo reads from standard input, before the command's own input; it asks for nothing without.
+        password: Option<Secret>,
+        /// It wants a terminal (`Defaults requiretty`, sudoers(5)).
+        terminal: bool,
+    },
 }
 
 /// One connected host.
@@ -223,12 +234,17 @@ impl Host {
     ) -> Result<Output, HostError> {
         let begun = Instant::now();
         let (prefix, password) = match &self.root {
-            Root::Sudo if command.as_root => ("sudo -n -- ", String::new()),
+            Root::Sudo { password: None, .. } if command.as_root => ("sudo -n -- ", String::new()),
             // -k: a remembered login would leave the password unread, for the command to find in its input.
-            Root::SudoPassword(secret) if command.as_root => ("sudo -k -S -p '' -- ", format!("{}\n", secret.expose())),
+            Root::Sudo { password: Some(secret), .. } if command.as_root => {
+                ("sudo -k -S -p '' -- ", format!("{}\n", secret.expose()))
+            }
             _ => ("", String::new()),
         };
-        let line = command.line(prefix);
+        let mut line = command.line(prefix);
+        if command.terminal || matches!(self.root, Root::Sudo { terminal: true, .. } if command.as_root) {
+            line = in_terminal(&line);
+        }
         // The host's own `timeout` answers first; this is for a host that does not answer at all.
         let deadline = begun + command.timeout + Duration::from_secs(8);
         let mut stderr = Vec::new();
@@ -242,8 +258,9 @@ impl Host {
                 }
                 other => other,
             };
-            let mut streams = Streams { first: password.into_bytes(), stdin, out, err: &mut stderr, stall };
-            channel.and_then(|channel| wire.exec(channel, &line, &mut streams, deadline))
+            let most = command.most_output;
+            let mut streams = Streams { first: password.into_bytes(), stdin, out, err: &mut stderr, stall, most };
+            channel.and_then(|channel| wire.exec(channel, fence::ship(&line), &mut streams, deadline))
         };
         let took = begun.elapsed();
         if let Some(watch) = &self.connect.watch {
@@ -256,6 +273,14 @@ impl Host {
             Err(WireError::Timeout) => Err(self.timed_out(command)),
             Err(WireError::Stalled(after)) => {
                 Err(HostError::Timeout { host: self.name.clone(), command: command.to_string(), after })
+            }
+            Err(WireError::TooMuch(came)) => {
+                let (host, command, most) = (self.name.clone(), command.to_string(), command.most_output);
+                Err(HostError::TooMuch { host, command, came, most })
+            }
+            Err(WireError::NotRun(status, said)) => {
+                let (host, user) = (self.name.clone(), self.target.user.clone());
+                Err(HostError::NotRun { host, user, status, said: tail(&said, ERROR_LINES) })
             }
             Err(WireError::Lost(why)) => {
                 Err(HostError::Lost { host: self.name.clone(), command: command.to_string(), why })
@@ -294,22 +319,40 @@ impl Host {
 
     fn find_root(&self) -> Result<Root, HostError> {
         // Without -k a login that sudo remembers would look like one that needs no password.
-        let free = self.run(&Command::script("sudo -k -n true").as_user())?;
+        let ask = Command::script("sudo -k -n true").as_user();
+        let mut free = self.run(&ask)?;
+        let mut terminal = false;
+        if !free.ok() && wants_terminal(&free) {
+            terminal = true;
+            free = self.run(&ask.terminal())?;
+        }
         if free.ok() {
-            return Ok(Root::Sudo);
+            return Ok(Root::Sudo { password: None, terminal });
         }
         let auth = &self.target.auth;
         let fail = |why: String| HostError::Sudo { host: self.name.clone(), user: self.target.user.clone(), why };
         let Some(secret) = auth.sudo_password.as_ref().or(auth.password.as_ref()) else {
             return Err(fail(format!("it asks for a password and none is given ({})", tail(&free.stderr, 1))));
         };
-        let input = format!("{}\n", secret.expose());
-        let asked = self.run(&Command::script("sudo -k -S -p '' true").as_user().stdin(input))?;
-        if asked.ok() {
-            return Ok(Root::SudoPassword(secret.clone()));
+        let mut ask = Command::script("sudo -k -S -p '' true").as_user().stdin(format!("{}\n", secret.expose()));
+        if terminal {
+            ask = ask.terminal();
         }
-        Err(fail(tail(&asked.stderr, 2).replace('\n', "; ")))
+        let asked = self.run(&ask)?;
+        if asked.ok() {
+            return Ok(Root::Sudo { password: Some(secret.clone()), terminal });
+        }
+        let mut why = tail(&asked.stderr, 2).replace('\n', "; ");
+        if terminal {
+            why.push_str(" (it wants a terminal, which script(1) of util-linux makes where it is installed)");
+        }
+        Err(fail(why))
     }
+}
+
+/// sudo's own words, in the language that commands run in.
+fn wants_terminal(said: &Output) -> bool {
+    String::from_utf8_lossy(&said.stderr).contains("must have a tty")
 }
 
 fn open(target: &Target, connect: &Connect) -> Result<(Wire, IpAddr), HostError> {
@@ -318,36 +361,77 @@ fn open(target: &Target, connect: &Connect) -> Result<(Wire, IpAddr), HostError>
     Ok((Wire::new(session, tcp), local))
 }
 
-/// Connects and logs in, again when sshd drops the connection because it has too many logins under way. The session is
-/// still a blocking one.
-pub(super) fn log_in(target: &Target, connect: &Connect) -> Result<(Session, TcpStream), HostError> {
+/// Connects and logs in, again when sshd drops the connection because it has too many logins under way, or lets nobody in
+/// because its host still boots. The session is still a blocking one.
+pub(super) fn log_in(target: &Target, connect: &Connect) -> Result<(Session, Arc<TcpStream>), HostError> {
     let host = target.id();
     let mut why = String::new();
-    for tried in 0..pace::TRIES {
+    let (mut tried, mut booting) = (0, None);
+    while tried < pace::TRIES {
         if tried > 0 {
             thread::sleep(pace::back_off(tried - 1));
         }
         let place = pace::place(&target.socket());
         let tcp = dial(target, connect)?;
-        match auth::handshake(&tcp, connect.timeout, &known_hosts::types(&connect.known_hosts, target)) {
-            Ok(session) => {
-                let key = session.host_key().map(|(key, _)| key.to_vec()).unwrap_or_default();
-                known_hosts::check(connect, target, &key)?;
-                match auth::login(&session, target, connect.timeout) {
-                    Err(LoginError::Dropped(lost)) => why = lost,
-                    Err(LoginError::Final(e)) => return Err(e),
-                    Ok(()) => return Ok((session, tcp)),
-                }
-            }
-            Err(e) if auth::is_drop(&e) => why = e.to_string(),
-            Err(e) => return Err(HostError::Unreachable { host, why: format!("SSH handshake: {e}") }),
+        let result = log_in_over(&tcp, target, connect);
+        if result.is_err() {
+            // Nothing that is done with the session from here on may wait for the host.
+            let _ = tcp.shutdown(Shutdown::Both);
         }
-        drop(place);
+        match result {
+            Ok(session) => return Ok((session, tcp)),
+            Err(LoginError::Final(e)) => return Err(e),
+            Err(LoginError::Dropped(lost)) => {
+                tried += 1;
+                why = lost;
+            }
+            Err(LoginError::Booting(text)) => {
+                let since = *booting.get_or_insert_with(|| {
+                    tracing::info!("{host}: waiting until it lets {} in: {}", target.user, one_line(&text));
+                    Instant::now()
+                });
+                if since.elapsed() >= BOOTING {
+                    return Err(HostError::Booting { host, user: target.user.clone(), text, after: BOOTING });
+                }
+                drop(place);
+                thread::sleep(BOOTING_PAUSE);
+            }
+        }
     }
     Err(HostError::Dropped { host, tries: pace::TRIES, why })
 }
 
-fn dial(target: &Target, connect: &Connect) -> Result<TcpStream, HostError> {
+fn log_in_over(tcp: &Arc<TcpStream>, target: &Target, connect: &Connect) -> Result<Session, LoginError> {
+    let host = target.id();
+    let begun = Instant::now();
+    let too_long = |what: &str, after: Duration| {
+        let why = format!("{what}: not done within {} s", after.as_secs());
+        LoginError::Final(HostError::Unreachable { host: host.clone(), why })
+    };
+    let watched = watchdog::watch(tcp, begun + connect.timeout);
+    let session = match auth::handshake(tcp, connect.timeout, &known_hosts::types(&connect.known_hosts, target)) {
+        Ok(session) => session,
+        Err(e) if watched.has_fired() || auth::is_timeout(&e) => {
+            return Err(too_long("SSH handshake", connect.timeout));
+        }
+        Err(e) if auth::is_drop(&e) => return Err(LoginError::Dropped(e.to_string())),
+        Err(e) => {
+            let why = format!("SSH handshake: {e}");
+            return Err(LoginError::Final(HostError::Unreachable { host, why }));
+        }
+    };
+    drop(watched);
+    let key = session.host_key().map(|(key, _)| key.to_vec()).unwrap_or_default();
+    known_hosts::check(connect, target, &key).map_err(LoginError::Final)?;
+    let most = connect.timeout * LOGIN_WAITS;
+    let watched = watchdog::watch(tcp, Instant::now() + most);
+    match auth::login(&session, target, connect.timeout) {
+        Err(_) if watched.has_fired() => Err(too_long("login", most)),
+        result => result.map(|()| session),
+    }
+}
+
+fn dial(target: &Target, connect: &Connect) -> Result<Arc<TcpStream>, HostError> {
     let fail = |why: String| HostError::Unreachable { host: target.id(), why };
     let addresses: Vec<SocketAddr> = match target.address.ip() {
         Some(ip) => vec![SocketAddr::new(ip, target.port)],
@@ -363,7 +447,7 @@ fn dial(target: &Target, connect: &Connect) -> Result<TcpStream, HostError> {
                 // Commands are small packets that each wait for an answer.
                 let _ = tcp.set_nodelay(true);
                 let _ = setsockopt(&tcp.as_fd(), sockopt::TcpUserTimeout, &PEER_GONE_MS);
-                return Ok(tcp);
+                return Ok(Arc::new(tcp));
             }
             Err(e) => why = format!("{address}: {e}"),
         }

@@ -5,11 +5,16 @@ use std::fmt;
 use std::time::Duration;
 
 use super::secret::Secret;
+use super::text::one_line;
 
 /// How long a command may take when it says nothing else.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 /// Longest command that messages show.
 const SHOWN: usize = 400;
+/// The most that a command may print, in bytes: a host that never ends would fill our memory.
+const MOST_OUTPUT: usize = 16 << 20;
+/// What the operator has a host print may be long.
+const MOST_OF_OPERATOR: usize = 32 << 20;
 
 /// A command for a host. It runs as root: through sudo when the login is another user's.
 #[derive(Clone)]
@@ -20,6 +25,10 @@ pub struct Command {
     stdin: Stdin,
     pub(super) timeout: Duration,
     pub(super) as_root: bool,
+    /// The most bytes of output, standard error with it.
+    pub(super) most_output: usize,
+    /// With a controlling terminal.
+    pub(super) terminal: bool,
     outlives: bool,
     /// In the environment that the user of the host has.
     as_found: bool,
@@ -60,6 +69,8 @@ impl Command {
             stdin: Stdin::Empty,
             timeout: DEFAULT_TIMEOUT,
             as_root: true,
+            most_output: MOST_OUTPUT,
+            terminal: false,
             outlives: false,
             as_found: false,
             gate: None,
@@ -86,12 +97,14 @@ impl Command {
         }
     }
 
-    /// What the user typed after `hosts exec … --`: a line for the host's own shell, meant to be interpreted there.
+    /// What the user typed after `hosts exec … --`: a line for the host's own shell, meant to be interpreted there. Messages
+    /// and the log do not show it: it may hold a password (`mysql -pSECRET`), and nobody but its author knows where.
     pub fn user_line(line: &str) -> Self {
         let mut command = Self::new("sh");
         command.words.extend(["-c".to_owned(), line.to_owned()]);
         command.as_found = true;
-        command.label = Some(line.to_owned());
+        command.most_output = MOST_OF_OPERATOR;
+        command.label = Some("the operator's command".to_owned());
         command
     }
 
@@ -141,6 +154,13 @@ impl Command {
         self
     }
 
+    /// With a controlling terminal, as sudo wants it where `requiretty` is set.
+    #[must_use]
+    pub(super) fn terminal(mut self) -> Self {
+        self.terminal = true;
+        self
+    }
+
     /// Goes on to its end when the connection is lost or this program is killed; it has no standard input, and what it
     /// prints comes when it is done. For what must not stop half way: a package manager in its transaction would, at
     /// the first line that it cannot print.
@@ -166,7 +186,7 @@ impl Command {
         }
     }
 
-    /// The line for the login shell: `PREFIX env -i … timeout -k 5 SECONDS 'program' 'arg' …`.
+    /// The line for a POSIX shell: `PREFIX env -i … timeout -k 5 SECONDS 'program' 'arg' …`.
     ///
     /// `timeout` (coreutils) ends the command on the host also when the connection is gone.
     pub(super) fn line(&self, prefix: &str) -> String {
@@ -183,6 +203,13 @@ impl Command {
         }
         line
     }
+}
+
+/// `line` with a controlling terminal, which script(1) makes; what goes in and comes out passes it by, whole.
+pub(super) fn in_terminal(line: &str) -> String {
+    let inner = quote(&format!("{line} <&3 >&4 2>&5 3<&- 4>&- 5>&-"));
+    // It runs its command by $SHELL.
+    format!("SHELL=/bin/sh script -qec {inner} /dev/null 3<&0 4>&1 5>&2 </dev/null >/dev/null 2>&1")
 }
 
 /// Single quotes around all; a single quote itself becomes `'\''` (POSIX shell, 2.2.2).
@@ -237,22 +264,6 @@ impl Output {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).trim_end().to_owned()
     }
-}
-
-/// Control characters as escapes: they must not move a reader's cursor, nor begin a line of a log.
-fn one_line(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
-}
-
-/// The last lines of an output that a person should read, control characters taken out.
-pub(crate) fn tail(bytes: &[u8], lines: usize) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let kept: Vec<String> = text
-        .lines()
-        .map(|l| l.chars().filter(|c| !c.is_control() || *c == '\t').take(SHOWN).collect::<String>())
-        .filter(|l| !l.trim().is_empty())
-        .collect();
-    kept[kept.len().saturating_sub(lines)..].join("\n")
 }
 
 #[cfg(test)]
@@ -351,10 +362,5 @@ mod tests {
         let through = Command::new("printf").arg("%s").arg("it's").behind(r#"echo "$1"; shift; exec "$@""#, ["a b"]);
         assert_eq!(run(&through), "a b\nit's");
         assert_eq!(run(&Command::new("false").behind("echo shut; exit 0", [])), "shut\n");
-    }
-
-    #[test]
-    fn the_tail_has_no_control_characters() {
-        assert_eq!(tail(b"a\n\x1b[31mred\x07\n\n\nlast\n", 2), "[31mred\nlast");
     }
 }
