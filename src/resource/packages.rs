@@ -43,7 +43,7 @@ const LOOK: &str = r#"rpm -q --qf '%{NAME}\t%{EPOCHNUM}:%{VERSION}-%{RELEASE}\t%
 const BEFORE: &str = r#"set -eu
 [ -e "$d/packages.before" ] || {
   rpm -qa --qf '%{NAME}.%{ARCH}\n' | sort -u >"$d/packages.before.new.$$"
-  mv "$d/packages.before.new.$$" "$d/packages.before"
+  mv -fT "$d/packages.before.new.$$" "$d/packages.before"
 }"#;
 
 /// After it: what is new goes into the record.
