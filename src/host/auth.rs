@@ -161,11 +161,7 @@ impl Attempts<'_> {
                     }
                 }
             }
-            let tried_something = self.done.len() > before;
-            // To ask again counts as a failed attempt: only where it may lead on, or explain a key's refusal.
-            let open = Proof::ALL.iter().any(|proof| self.is_open(*proof));
-            let tried_key = self.done.iter().any(|proof| proof.method() == "publickey");
-            if !tried_something || !(open || tried_key) || !self.asks_for_more() {
+            if self.done.len() == before || !self.asks_for_more() {
                 break;
             }
         }
@@ -187,7 +183,7 @@ impl Attempts<'_> {
         self.offered.is_empty() || self.offered.split(',').any(|method| method == proof.method())
     }
 
-    /// Asks sshd again; whether it offers something else than before, as it does when what it was given was accepted.
+    /// Asks sshd again, which counts as one more attempt; whether it offers something else than before, as it does when what it was given was accepted.
     fn asks_for_more(&mut self) -> bool {
         match self.session.auth_methods(&self.target.user) {
             Ok(now) if now != self.offered => {
@@ -300,7 +296,7 @@ impl Attempts<'_> {
             tried => format!("tried: {}", tried.join(", ")),
         };
         if self.wants_more {
-            what.push_str(", which it accepted in part: it wants another proof too");
+            what.push_str("; a part was accepted, and another proof is wanted");
         }
         let offered = if self.offered.is_empty() { "nothing it would say" } else { &self.offered };
         what = format!("{what}; sshd offers: {}", one_line(offered));

@@ -96,6 +96,9 @@ impl HostError {
             Self::Unreachable { .. } => {
                 "is the host up, are address and port right, is sshd running, does a firewall let it through?".into()
             }
+            Self::Auth { tried, .. } if tried.contains("another proof is wanted") => {
+                "its sshd wants several proofs (AuthenticationMethods in sshd_config): give both the key and the password".into()
+            }
             Self::Auth { user, tried, .. } if tried.contains("has expired") || tried.contains("new password") => {
                 expired(user)
             }

@@ -37,5 +37,5 @@ pub use session::{Connect, Host, Watch};
 pub use shell::{Command, Output};
 pub(crate) use target::masked;
 pub use target::{Auth, Target, TargetDefaults, TargetError};
-pub(crate) use text::{harmless, record, tail};
+pub(crate) use text::{harmless, one_line, record, tail};
 pub use transfer::{FileMeta, NewFile};

@@ -34,9 +34,10 @@ const ERROR_LINES: usize = 15;
 const PEER_GONE_MS: u32 = 30_000;
 /// A login has several questions: all together may take as many times what each may.
 const LOGIN_WAITS: u32 = 4;
-/// A host that boots is waited for so long, and asked again so often.
+/// A host that boots is waited for so long. It is asked again after pauses that double between these: its sshd counts each
+/// login as a failed one.
 const BOOTING: Duration = Duration::from_secs(120);
-const BOOTING_PAUSE: Duration = Duration::from_secs(3);
+const BOOTING_PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
 /// Told of every command: host, command, exit status when there is one, time.
 pub type Watch = Arc<dyn Fn(&str, &Command, Option<i32>, Duration) + Send + Sync>;
@@ -366,7 +367,7 @@ fn open(target: &Target, connect: &Connect) -> Result<(Wire, IpAddr), HostError>
 pub(super) fn log_in(target: &Target, connect: &Connect) -> Result<(Session, Arc<TcpStream>), HostError> {
     let host = target.id();
     let mut why = String::new();
-    let (mut tried, mut booting) = (0, None);
+    let (mut tried, mut booting, mut pause) = (0, None, BOOTING_PAUSES.0);
     while tried < pace::TRIES {
         if tried > 0 {
             thread::sleep(pace::back_off(tried - 1));
@@ -394,7 +395,8 @@ pub(super) fn log_in(target: &Target, connect: &Connect) -> Result<(Session, Arc
                     return Err(HostError::Booting { host, user: target.user.clone(), text, after: BOOTING });
                 }
                 drop(place);
-                thread::sleep(BOOTING_PAUSE);
+                thread::sleep(pause);
+                pause = (pause * 2).min(BOOTING_PAUSES.1);
             }
         }
     }

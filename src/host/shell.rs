@@ -321,6 +321,24 @@ mod tests {
     }
 
     #[test]
+    fn what_the_operator_typed_is_shown_nowhere() {
+        let command = Command::user_line("mysql -phunter2 -e 'select 1'");
+        assert!(!format!("{command} {command:?}").contains("hunter2"), "{command}");
+        assert!(command.line("").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_terminal_is_there_for_sudo_and_the_streams_pass_it_by() {
+        let inner = Command::script("tty </dev/tty >/dev/null && test ! -t 1 && cat && echo warned >&2; exit 7");
+        let output = process::Command::new("setsid")
+            .args(["-w", "sh", "-c", "printf 'in\\0put\\r\\n' | { eval \"$1\"; }", "sh", &in_terminal(&inner.line(""))])
+            .output()
+            .unwrap();
+        assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"in\0put\r\n"[..], &b"warned\n"[..]));
+        assert_eq!(output.status.code(), Some(7));
+    }
+
+    #[test]
     fn a_script_with_a_head_runs_both_and_is_called_by_its_own_first_line() {
         let command = Command::script_with("say() { echo \"$1 $2\"; }\nfirst=$1; shift\n", "say \"$first\" \"$1\"")
             .args(["a b", "c"]);

@@ -149,3 +149,37 @@ fn a_tunnel_carries_so_many_connections_and_no_more() {
     theirs.read_exact(&mut [0]).expect("the byte");
     drop(forward);
 }
+
+#[test]
+fn what_hosts_exec_runs_is_in_no_log_and_no_error() {
+    let Some(daemon) = Daemon::start(&[]) else { return };
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: the program's commands are root's");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("log");
+    let run = |line: &str, more: &[&str]| {
+        let output = std::process::Command::new(assert_cmd::cargo::cargo_bin("sunshine-installer"))
+            .args([
+                "hosts",
+                "exec",
+                &daemon.address(),
+                "--ssh-key",
+                daemon.target().auth.key.expect("its key").as_str(),
+            ])
+            .args(more)
+            .arg("--log-dir")
+            .args([log.as_os_str(), "--".as_ref(), line.as_ref()])
+            .env("SUNSHINE_STATE_DIR", folder.path())
+            .output()
+            .expect("the program starts");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let failed = run(": mysql -pgeheim; exit 3", &["-v"]);
+    assert!(failed.contains("exit status 3") && !failed.contains("geheim"), "{failed}");
+    let late = run(": mysql -pgeheim; sleep 30", &["--timeout", "1"]);
+    assert!(late.contains("the operator's command") && !late.contains("geheim"), "{late}");
+    let logged = std::fs::read_to_string(log.join("onekey_deploy.log")).expect("the log");
+    assert!(logged.contains("the operator's command") && !logged.contains("geheim"), "{logged}");
+}
