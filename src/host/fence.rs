@@ -58,10 +58,11 @@ pub(super) fn ship(script: &str) -> Shipped {
 }
 
 /// Letters, digits and what no shell takes for its own between these quotes as they are, `\0OOO` (XCU, printf) for the rest.
+/// For `/` too: whoever looks for the processes that work with a path must find the command, not the shell in front of it.
 fn escaped(script: &str) -> String {
     let mut text = String::with_capacity(script.len() * 3 / 2);
     for byte in script.bytes() {
-        if byte.is_ascii_alphanumeric() || b" -_./:=,+@;()[]{}<>|&*?~#%".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b" -_.:=,+@;()[]{}<>|&*?~#%".contains(&byte) {
             text.push(char::from(byte));
         } else {
             // Writing to a String does not fail.
@@ -225,6 +226,7 @@ mod tests {
     fn what_comes_behind_the_command_is_no_answer_and_its_arguments_are_no_mark() {
         let (out, err, _) = run("sh", "", "tr '\\0' '\\n' </proc/$$/cmdline; trap 'echo la\"\"te' 0", b"").unwrap();
         assert!(out.contains("printf %b") && !out.contains("late") && err.is_empty(), "{out}");
+        assert!(!out.contains("/cmdline"), "a path: {out}");
     }
 
     #[test]
