@@ -1,6 +1,7 @@
 //! Hostile and odd hosts on loopback: a listener that speaks as an sshd only so far, and a real sshd of the test's own user.
 
 #![allow(clippy::expect_used, reason = "a panic is how a test fails")]
+#![allow(clippy::print_stderr, reason = "a test that cannot run here says so")]
 
 mod daemon;
 
