@@ -21,7 +21,8 @@ use ssh2::{BlockDirections, Channel, Listener, Session};
 
 use super::auth;
 use super::error::HostError;
-use super::session::{Host, log_in};
+use super::login::log_in;
+use super::session::Host;
 use super::watchdog;
 
 const CHUNK: usize = 128 * 1024;

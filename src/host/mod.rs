@@ -13,6 +13,7 @@ mod fence;
 mod forward;
 mod id;
 mod known_hosts;
+mod login;
 mod pace;
 mod platform;
 mod pool;
