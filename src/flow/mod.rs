@@ -6,6 +6,7 @@
 #[cfg(feature = "bench")]
 pub mod bench;
 mod certs;
+mod clocks;
 mod connect;
 #[cfg(any(test, feature = "bench"))]
 pub mod constructed;

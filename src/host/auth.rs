@@ -1,7 +1,9 @@
 //! Handshake and login: the key, then an agent's keys, then the password (method `password`, then
-//! `keyboard-interactive`, which many sshds want for the same password; RFC 4252, RFC 4256).
+//! `keyboard-interactive`, which many sshds want for the same password; RFC 4252, RFC 4256). An sshd that wants more than
+//! one (`AuthenticationMethods`) offers other methods once the first was accepted: those are tried in a further round.
 
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ssh2::{ErrorCode, KeyboardInteractivePrompt, MethodType, Prompt, Session};
@@ -9,25 +11,37 @@ use ssh2::{ErrorCode, KeyboardInteractivePrompt, MethodType, Prompt, Session};
 use super::error::HostError;
 use super::secret::Secret;
 use super::target::Target;
+use super::text::{one_line, tail};
 
 /// libssh2's codes for a peer that went away (libssh2.h).
 const SOCKET_CODES: [i32; 6] = [-2, -7, -13, -26, -43, -45];
 const TIMEOUT_CODE: i32 = -9;
+/// sshd wants a new password, in the login itself.
+const EXPIRED_CODE: i32 = -15;
 /// The peer said goodbye (as after `MaxAuthTries` refusals), rather than being lost.
 const GOODBYE_CODE: i32 = -13;
 /// The key was offered and refused. What other codes mean depends on the key's format, but all say that the file is no
 /// usable key or that its passphrase is wrong.
 const KEY_REFUSED_CODES: [i32; 2] = [-18, -19];
+/// As many methods in a row may an sshd want.
+const ROUNDS: usize = 4;
+/// Lines of what sshd says when it lets nobody in.
+const SAID_LINES: usize = 4;
 
 /// Whether an error is a connection that was cut before its time.
 pub(super) fn is_drop(error: &ssh2::Error) -> bool {
     matches!(error.code(), ErrorCode::Session(code) if SOCKET_CODES.contains(&code))
 }
 
+/// Whether a wait of libssh2's was too long.
+pub(super) fn is_timeout(error: &ssh2::Error) -> bool {
+    error.code() == ErrorCode::Session(TIMEOUT_CODE)
+}
+
 /// Makes a session on a connected stream. `timeout` holds for every wait until the login is done. `key_types` are those
 /// that are recorded for the host: it is asked for one of them first, or an sshd that has learnt a new type would look
 /// like another host.
-pub(super) fn handshake(tcp: &TcpStream, timeout: Duration, key_types: &[String]) -> Result<Session, ssh2::Error> {
+pub(super) fn handshake(tcp: &Arc<TcpStream>, timeout: Duration, key_types: &[String]) -> Result<Session, ssh2::Error> {
     let mut session = Session::new()?;
     session.set_timeout(u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
     // An AEAD cipher in hardware first: libssh2's own first choice is several times slower.
@@ -38,7 +52,7 @@ pub(super) fn handshake(tcp: &TcpStream, timeout: Duration, key_types: &[String]
     if !key_types.is_empty() {
         let _ = session.method_pref(MethodType::HostKey, &host_key_methods(key_types));
     }
-    session.set_tcp_stream(tcp.try_clone().map_err(|_| ssh2::Error::from_errno(ErrorCode::Session(-13)))?);
+    session.set_tcp_stream(Arc::clone(tcp));
     session.handshake()?;
     Ok(session)
 }
@@ -70,6 +84,8 @@ fn is_key_fault(error: &ssh2::Error) -> bool {
 pub(super) enum LoginError {
     /// The connection was cut before any proof was refused: another try may do better.
     Dropped(String),
+    /// The host still boots, in its own words: a later try will do better.
+    Booting(String),
     Final(HostError),
 }
 
@@ -82,11 +98,41 @@ pub(super) fn login(session: &Session, target: &Target, timeout: Duration) -> Re
         Err(e) if is_drop(&e) => return Err(LoginError::Dropped(e.to_string())),
         Err(_) => String::new(),
     };
-    let mut attempts = Attempts { session, target, timeout, offered, tried: Vec::new() };
+    let banner = banner(session);
+    let mut attempts =
+        Attempts { session, target, timeout, banner, offered, wants_more: false, done: Vec::new(), tried: Vec::new() };
     match attempts.all() {
         Ok(true) => Ok(()),
-        Ok(false) => Err(LoginError::Final(attempts.refused())),
+        Ok(false) => Err(attempts.refused()),
         Err(e) => Err(e),
+    }
+}
+
+/// What sshd has sent for the user to read.
+fn banner(session: &Session) -> String {
+    session.userauth_banner().ok().flatten().unwrap_or_default().to_owned()
+}
+
+/// What can prove who we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    Key,
+    Agent,
+    Password,
+    /// The password, as the answer to sshd's questions.
+    Interactive,
+}
+
+impl Proof {
+    const ALL: [Self; 4] = [Self::Key, Self::Agent, Self::Password, Self::Interactive];
+
+    /// The method by which it is sent.
+    fn method(self) -> &'static str {
+        match self {
+            Self::Key | Self::Agent => "publickey",
+            Self::Password => "password",
+            Self::Interactive => "keyboard-interactive",
+        }
     }
 }
 
@@ -94,19 +140,71 @@ struct Attempts<'a> {
     session: &'a Session,
     target: &'a Target,
     timeout: Duration,
+    /// sshd's text before the login.
+    banner: String,
     offered: String,
+    /// Something was accepted, and sshd wants another proof beside it.
+    wants_more: bool,
+    done: Vec<Proof>,
     tried: Vec<&'static str>,
 }
 
 impl Attempts<'_> {
     fn all(&mut self) -> Result<bool, LoginError> {
+        for _ in 0..ROUNDS {
+            let before = self.done.len();
+            for proof in Proof::ALL {
+                if self.is_open(proof) && self.offers(proof) {
+                    self.done.push(proof);
+                    if self.attempt(proof)? {
+                        return Ok(true);
+                    }
+                }
+            }
+            if self.done.len() == before || !self.asks_for_more() {
+                break;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether it is there and has not been tried.
+    fn is_open(&self, proof: Proof) -> bool {
         let auth = &self.target.auth;
-        Ok((auth.key.is_some() && self.key()?)
-            || (auth.agent && self.agent()?)
-            || match &auth.password {
-                Some(password) => self.password(password)?,
-                None => false,
-            })
+        let is_there = match proof {
+            Proof::Key => auth.key.is_some(),
+            Proof::Agent => auth.agent,
+            Proof::Password | Proof::Interactive => auth.password.is_some(),
+        };
+        is_there && !self.done.contains(&proof)
+    }
+
+    fn offers(&self, proof: Proof) -> bool {
+        self.offered.is_empty() || self.offered.split(',').any(|method| method == proof.method())
+    }
+
+    /// Asks sshd again, which counts as one more attempt; whether it offers something else than before, as it does when what it was given was accepted.
+    fn asks_for_more(&mut self) -> bool {
+        match self.session.auth_methods(&self.target.user) {
+            Ok(now) if now != self.offered => {
+                now.clone_into(&mut self.offered);
+                self.wants_more = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn attempt(&mut self, proof: Proof) -> Result<bool, LoginError> {
+        match (proof, &self.target.auth.password) {
+            (Proof::Key, _) => self.key(),
+            (Proof::Agent, _) => self.agent(),
+            (Proof::Password, Some(password)) => {
+                self.judge("password", self.session.userauth_password(&self.target.user, password.expose()))
+            }
+            (Proof::Interactive, Some(password)) => self.interactive(password),
+            (_, None) => Ok(false),
+        }
     }
 
     fn key(&mut self) -> Result<bool, LoginError> {
@@ -150,18 +248,12 @@ impl Attempts<'_> {
         Ok(false)
     }
 
-    fn password(&mut self, password: &Secret) -> Result<bool, LoginError> {
-        let offers = |method: &str| self.offered.is_empty() || self.offered.split(',').any(|m| m == method);
-        let (plain, asked) = (offers("password"), offers("keyboard-interactive"));
-        if plain && self.judge("password", self.session.userauth_password(&self.target.user, password.expose()))? {
-            return Ok(true);
-        }
-        let mut answer = Answer(password.expose());
-        Ok(asked
-            && self.judge(
-                "keyboard-interactive",
-                self.session.userauth_keyboard_interactive(&self.target.user, &mut answer),
-            )?)
+    fn interactive(&mut self, password: &Secret) -> Result<bool, LoginError> {
+        let mut answer = Answer { password: password.expose(), wants_new: false };
+        let result = self.session.userauth_keyboard_interactive(&self.target.user, &mut answer);
+        let method =
+            if answer.wants_new { "keyboard-interactive (it asks for a new password)" } else { "keyboard-interactive" };
+        self.judge(method, result)
     }
 
     /// Ok(true): logged in; Ok(false): refused, something else may be tried.
@@ -172,7 +264,7 @@ impl Attempts<'_> {
         }
         match result {
             Ok(()) => Ok(self.session.authenticated()),
-            Err(e) if matches!(e.code(), ErrorCode::Session(TIMEOUT_CODE)) => {
+            Err(e) if is_timeout(&e) => {
                 let (host, after) = (self.target.id(), self.timeout);
                 Err(LoginError::Final(HostError::Timeout { host, command: format!("login by {method}"), after }))
             }
@@ -180,32 +272,63 @@ impl Attempts<'_> {
                 Err(LoginError::Dropped(e.to_string()))
             }
             // sshd hangs up after MaxAuthTries refusals. To come back would only get the user locked out.
-            Err(e) if is_drop(&e) => Err(LoginError::Final(self.refused())),
-            Err(_) => Ok(false),
+            Err(e) if is_drop(&e) => Err(self.refused()),
+            Err(e) => {
+                if e.code() == ErrorCode::Session(EXPIRED_CODE) {
+                    self.tried.push("which has expired");
+                }
+                Ok(false)
+            }
         }
     }
 
-    fn refused(&self) -> HostError {
-        let what = if self.tried.is_empty() {
-            "nothing to try".to_owned()
-        } else {
-            format!("tried: {}", self.tried.join(", "))
+    /// What sshd has said to the user beside its banner: PAM's reason for letting nobody in (pam_nologin(8)). libssh2 reads
+    /// it with the next answer to a question for the methods; the connection may have ended behind it.
+    fn said(&self) -> Option<String> {
+        let _ = self.session.auth_methods(&self.target.user);
+        let said = banner(self.session);
+        (said != self.banner).then(|| tail(said.as_bytes(), SAID_LINES)).filter(|said| !said.is_empty())
+    }
+
+    fn refused(&self) -> LoginError {
+        let mut what = match self.tried.as_slice() {
+            [] => "nothing that it offers can be tried".to_owned(),
+            tried => format!("tried: {}", tried.join(", ")),
         };
-        let offered = if self.offered.is_empty() { "nothing it would say" } else { &self.offered };
-        HostError::Auth {
-            host: self.target.id(),
-            user: self.target.user.clone(),
-            tried: format!("{what}; sshd offers: {offered}"),
+        if self.wants_more {
+            what.push_str("; a part was accepted, and another proof is wanted");
         }
+        let offered = if self.offered.is_empty() { "nothing it would say" } else { &self.offered };
+        what = format!("{what}; sshd offers: {}", one_line(offered));
+        if let Some(said) = self.said() {
+            if is_booting(&said) {
+                return LoginError::Booting(said);
+            }
+            what = format!("{what}; it says: {}", said.replace('\n', " "));
+        }
+        LoginError::Final(HostError::Auth { host: self.target.id(), user: self.target.user.clone(), tried: what })
     }
 }
 
-/// Answers every hidden question with the password; there is nobody to ask the others.
-struct Answer<'a>(&'a str);
+/// systemd's words, in the file by which it keeps users out until it has started enough (systemd-user-sessions.service(8)).
+pub(super) fn is_booting(said: &str) -> bool {
+    said.contains("System is booting up")
+}
+
+/// Answers every hidden question with the password, but for one after a new password; there is nobody to ask the others.
+struct Answer<'a> {
+    password: &'a str,
+    wants_new: bool,
+}
 
 impl KeyboardInteractivePrompt for Answer<'_> {
     fn prompt<'b>(&mut self, _: &str, _: &str, prompts: &[Prompt<'b>]) -> Vec<String> {
-        prompts.iter().map(|p| if p.echo { String::new() } else { self.0.to_owned() }).collect()
+        let mut answer = |prompt: &Prompt<'b>| {
+            let is_new = prompt.text.to_lowercase().contains("new password");
+            self.wants_new |= is_new;
+            if prompt.echo || is_new { String::new() } else { self.password.to_owned() }
+        };
+        prompts.iter().map(&mut answer).collect()
     }
 }
 

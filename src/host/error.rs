@@ -25,6 +25,12 @@ pub enum HostError {
     Sudo { host: HostId, user: String, why: String },
     #[error("{host}: no answer within {} s to: {command}", .after.as_secs())]
     Timeout { host: HostId, command: String, after: Duration },
+    #[error("{host}: {user} is not let in yet, after {} s of waiting: {text}", .after.as_secs())]
+    Booting { host: HostId, user: String, text: String, after: Duration },
+    #[error("{host}: commands are not run for {user}: its login shell ended with exit status {status}{}", indented(.said))]
+    NotRun { host: HostId, user: String, status: i32, said: String },
+    #[error("{host}: {command}: given up after {} MiB of output, {} MiB are allowed", mib(.came), mib(.most))]
+    TooMuch { host: HostId, command: String, came: usize, most: usize },
     #[error("{host}: the connection was lost during: {command} ({why})")]
     Lost { host: HostId, command: String, why: String },
     #[error("{host}: {command}: exit status {status}{}", indented(.stderr))]
@@ -43,10 +49,32 @@ fn indented(text: &str) -> String {
     text.lines().map(|line| format!("\n    {line}")).collect()
 }
 
+fn expired(user: &str) -> String {
+    format!("its password has expired: log in as {user} by hand, set a new one, and run again with that")
+}
+
+/// The words of sshd and PAM.
+fn is_expired(said: &str) -> bool {
+    ["password has expired", "Password change required", "change your password"]
+        .iter()
+        .any(|words| said.contains(words))
+}
+
+fn mib(bytes: &usize) -> usize {
+    bytes.div_ceil(1 << 20)
+}
+
 impl HostError {
     /// The host was not there, or went away: nothing is known to be wrong with it.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Dropped { .. } | Self::Timeout { .. } | Self::Lost { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Dropped { .. }
+                | Self::Booting { .. }
+                | Self::Timeout { .. }
+                | Self::Lost { .. }
+        )
     }
 
     /// The host is there, but does not let us in or does not let us work.
@@ -56,6 +84,7 @@ impl HostError {
             Self::Auth { .. }
                 | Self::Key { .. }
                 | Self::Sudo { .. }
+                | Self::NotRun { .. }
                 | Self::HostKeyChanged { .. }
                 | Self::HostKeyUnknown { .. }
         )
@@ -66,6 +95,12 @@ impl HostError {
         let text = match self {
             Self::Unreachable { .. } => {
                 "is the host up, are address and port right, is sshd running, does a firewall let it through?".into()
+            }
+            Self::Auth { tried, .. } if tried.contains("another proof is wanted") => {
+                "its sshd wants several proofs (AuthenticationMethods in sshd_config): give both the key and the password".into()
+            }
+            Self::Auth { user, tried, .. } if tried.contains("has expired") || tried.contains("new password") => {
+                expired(user)
             }
             Self::Dropped { .. } => "raise MaxStartups in its sshd_config, or lower --forks".into(),
             Self::Auth { tried, .. } if tried.starts_with("tried: key") => {
@@ -89,6 +124,16 @@ impl HostError {
                 "connect once with --host-key accept-new, or put its key into the file".into()
             }
             Self::Sudo { .. } => "give the sudo password with --ssh-sudo-pw-file, or allow the user sudo".into(),
+            Self::Booting { .. } => "wait until the host is up, then run the same command again".into(),
+            Self::NotRun { user, said, .. } if is_expired(said) => expired(user),
+            Self::NotRun { user, .. } => {
+                format!(
+                    "{user} needs a login shell that runs commands: see the last field of its line in /etc/passwd, and ForceCommand in sshd_config"
+                )
+            }
+            Self::TooMuch { .. } => {
+                "have it print less, or into a file there; a host that does this by itself is not in order".into()
+            }
             Self::Timeout { .. } | Self::Lost { .. } => {
                 "when the host is back, run the same command again: it continues from here".into()
             }

@@ -11,6 +11,7 @@ use super::error::HostError;
 use super::platform::platform;
 use super::session::Host;
 use super::shell::Command;
+use super::text::harmless;
 
 /// The facts of one host. What a host does not tell is empty.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -53,6 +54,8 @@ pub struct Facts {
     pub cni_files: Vec<String>,
     /// Seconds that the host's clock is ahead of ours.
     pub clock_offset: f64,
+    /// Seconds by which that may be wrong: half of what the question took.
+    pub clock_doubt: f64,
     /// Free bytes of the file system of a folder.
     pub disk_free: BTreeMap<String, u64>,
     /// Bytes.
@@ -196,6 +199,11 @@ impl Facts {
         self.is_active("firewalld")
     }
 
+    /// Seconds that the host's clock is surely ahead of ours (negative: behind), 0 when it may be right.
+    pub fn clock_wrong_by(&self) -> f64 {
+        (self.clock_offset.abs() - self.clock_doubt).max(0.0).copysign(self.clock_offset)
+    }
+
     pub(super) fn parse(text: &str) -> Self {
         let mut facts = Self::default();
         for line in text.lines() {
@@ -323,6 +331,12 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }
 
+/// The seconds since 1970 that a host says; nothing that is no such number.
+fn clock_of(text: &str) -> Option<f64> {
+    let said = text.lines().find_map(|line| line.strip_prefix("clock\t"))?;
+    said.parse::<f64>().ok().filter(|seconds| seconds.is_finite())
+}
+
 /// An empty input that remembers when it was first asked for, which is when the command had been started: a wait for the
 /// session or for a new connection before that must not count as a difference of clocks.
 struct Stamp(Option<f64>);
@@ -358,13 +372,14 @@ impl Host {
         })?;
         self.succeeded(&command, output)?;
         // The host reads its clock first thing, between its being told to and the arrival of its first line.
-        let clock = sent.0.zip(arrived).map(|(sent, arrived)| f64::midpoint(sent, arrived));
+        let clock = sent.0.zip(arrived);
         let text = String::from_utf8_lossy(&text);
+        let text = harmless(&text);
         let mut facts = Facts::parse(&text);
         facts.reached_at = Some(self.remote_address());
-        let theirs = text.lines().find_map(|l| l.strip_prefix("clock\t")).and_then(|c| c.parse::<f64>().ok());
-        if let (Some(theirs), Some(ours)) = (theirs, clock) {
-            facts.clock_offset = theirs - ours;
+        if let (Some(theirs), Some((sent, arrived))) = (clock_of(&text), clock) {
+            facts.clock_offset = theirs - f64::midpoint(sent, arrived);
+            facts.clock_doubt = (arrived - sent).abs() / 2.0;
         }
         Ok(facts)
     }
@@ -412,6 +427,17 @@ mod tests {
         assert_eq!(facts.pod_interfaces, [interface("cni0", bridge), interface("flannel.1", None)]);
         assert_eq!(facts.announced_on.as_deref(), Some("eth0"), "the other one is no name");
         assert_eq!(facts.listening[0], Listening { port: 2379, process: Some("etcd".into()) });
+    }
+
+    #[test]
+    fn a_clock_that_is_no_number_is_none_and_a_slow_answer_is_no_wrong_clock() {
+        assert_eq!(clock_of("id\tx\nclock\t1700000000.5\n"), Some(1_700_000_000.5));
+        for lie in ["inf", "-inf", "nan", "x", ""] {
+            assert_eq!(clock_of(&format!("clock\t{lie}\n")), None, "{lie}");
+        }
+        let facts = |clock_offset, clock_doubt| Facts { clock_offset, clock_doubt, ..Facts::default() };
+        assert_eq!(facts(-3.0, 0.5).clock_wrong_by(), -2.5);
+        assert_eq!(facts(3.0, 4.0).clock_wrong_by(), 0.0);
     }
 
     #[test]

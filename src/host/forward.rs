@@ -9,20 +9,28 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ssh2::{BlockDirections, Channel, Listener, Session};
 
 use super::auth;
 use super::error::HostError;
-use super::session::{Host, log_in};
+use super::login::log_in;
+use super::session::Host;
+use super::watchdog;
 
 const CHUNK: usize = 128 * 1024;
+/// Connections of one host at once. A package manager or container runtime has about ten; each costs memory and a descriptor
+/// here, and the host may open as many as it likes.
+const MOST_PAIRS: usize = 64;
+/// And as many that wait for one of those to end, or came in one burst; sshd is refused more (libssh2 counts them).
+const MOST_WAITING: u32 = 64;
 /// A packet of nothing this often, in seconds, keeps firewalls from forgetting the connection.
 const KEEPALIVE: u32 = 15;
 /// The longest sleep, in milliseconds, while connections are open: the end of one may have been taken in unseen.
@@ -38,6 +46,7 @@ pub struct Forward {
     port: u16,
     /// Dropped, it wakes the thread to its end.
     end: Option<UnixStream>,
+    tcp: Arc<TcpStream>,
     mover: Option<JoinHandle<()>>,
 }
 
@@ -57,6 +66,8 @@ impl Forward {
 impl Drop for Forward {
     fn drop(&mut self) {
         drop(self.end.take());
+        // A host that never stops sending would keep the thread inside libssh2.
+        let _ = self.tcp.shutdown(Shutdown::Both);
         if let Some(mover) = self.mover.take() {
             let _ = mover.join();
         }
@@ -72,20 +83,23 @@ impl Host {
         let (session, tcp) = log_in(self.target(), self.settings())?;
         let fail = |why: String| HostError::Forward { host: self.name().clone(), why };
         let refused = |e: ssh2::Error| fail(e.to_string());
-        let (listener, port) = session.channel_forward_listen(0, Some("127.0.0.1"), None).map_err(refused)?;
+        let watched = watchdog::watch(&tcp, Instant::now() + self.settings().timeout);
+        let listening = session.channel_forward_listen(0, Some("127.0.0.1"), Some(MOST_WAITING));
+        drop(watched);
+        let (listener, port) = listening.map_err(refused)?;
         session.set_blocking(false);
         session.set_keepalive(false, KEEPALIVE);
         let (end, woken) = UnixStream::pair().map_err(|e| fail(format!("no socket: {e}")))?;
-        let mover = Mover { session, tcp, listener, local, pairs: Vec::new(), woken };
+        let mover = Mover { session, tcp: Arc::clone(&tcp), listener, local, pairs: Vec::new(), woken };
         let mover = thread::Builder::new().name("forward".into()).spawn(move || mover.run());
         let mover = mover.map_err(|e| fail(format!("no thread: {e}")))?;
-        Ok(Forward { port, end: Some(end), mover: Some(mover) })
+        Ok(Forward { port, end: Some(end), tcp, mover: Some(mover) })
     }
 }
 
 struct Mover {
     session: Session,
-    tcp: TcpStream,
+    tcp: Arc<TcpStream>,
     listener: Listener,
     local: SocketAddr,
     pairs: Vec<Pair>,
@@ -130,8 +144,11 @@ impl Mover {
         Some(self.accept()? || moved)
     }
 
-    /// Takes a connection when there is one; `None` when the session is gone.
+    /// Takes a connection when there is one and room for it; `None` when the session is gone.
     fn accept(&mut self) -> Option<bool> {
+        if self.pairs.len() >= MOST_PAIRS {
+            return Some(false);
+        }
         let channel = match self.listener.accept() {
             Ok(channel) => channel,
             Err(e) if e.code() == EAGAIN => return Some(false),

@@ -5,29 +5,25 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::fd::AsFd;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
-use nix::sys::socket::{setsockopt, sockopt};
-use ssh2::Session;
 
-use super::auth::{self, LoginError};
 use super::error::HostError;
 use super::exec::{Streams, Wire, WireError};
+use super::fence;
 use super::id::HostId;
-use super::known_hosts::{self, HostKeyPolicy};
-use super::pace;
-use super::shell::{Command, Output, tail};
+use super::known_hosts::HostKeyPolicy;
+use super::login::log_in;
+use super::secret::Secret;
+use super::shell::{Command, Output, in_terminal};
 use super::target::Target;
+use super::text::tail;
 
 /// Lines of standard error that an error carries.
 const ERROR_LINES: usize = 15;
-/// Unanswered data for this long means that the peer is gone, in milliseconds (`TCP_USER_TIMEOUT`, tcp(7)).
-const PEER_GONE_MS: u32 = 30_000;
 
 /// Told of every command: host, command, exit status when there is one, time.
 pub type Watch = Arc<dyn Fn(&str, &Command, Option<i32>, Duration) + Send + Sync>;
@@ -72,10 +68,12 @@ enum Root {
     Already,
     /// They do not: [`Connect::look_only`].
     Never,
-    /// sudo asks for nothing.
-    Sudo,
-    /// sudo reads this from standard input, before the command's own input.
-    SudoPassword(super::secret::Secret),
+    Sudo {
+        /// What sudo reads from standard input, before the command's own input; it asks for nothing without.
+        password: Option<Secret>,
+        /// It wants a terminal (`Defaults requiretty`, sudoers(5)).
+        terminal: bool,
+    },
 }
 
 /// One connected host.
@@ -230,12 +228,17 @@ impl Host {
     ) -> Result<Output, HostError> {
         let begun = Instant::now();
         let (prefix, password) = match &self.root {
-            Root::Sudo if command.as_root => ("sudo -n -- ", String::new()),
+            Root::Sudo { password: None, .. } if command.as_root => ("sudo -n -- ", String::new()),
             // -k: a remembered login would leave the password unread, for the command to find in its input.
-            Root::SudoPassword(secret) if command.as_root => ("sudo -k -S -p '' -- ", format!("{}\n", secret.expose())),
+            Root::Sudo { password: Some(secret), .. } if command.as_root => {
+                ("sudo -k -S -p '' -- ", format!("{}\n", secret.expose()))
+            }
             _ => ("", String::new()),
         };
-        let line = command.line(prefix);
+        let mut line = command.line(prefix);
+        if command.terminal || matches!(self.root, Root::Sudo { terminal: true, .. } if command.as_root) {
+            line = in_terminal(&line);
+        }
         // The host's own `timeout` answers first; this is for a host that does not answer at all.
         let deadline = begun + command.timeout + Duration::from_secs(8);
         let mut stderr = Vec::new();
@@ -249,8 +252,9 @@ impl Host {
                 }
                 other => other,
             };
-            let mut streams = Streams { first: password.into_bytes(), stdin, out, err: &mut stderr, stall };
-            channel.and_then(|channel| wire.exec(channel, &line, &mut streams, deadline))
+            let most = command.most_output;
+            let mut streams = Streams { first: password.into_bytes(), stdin, out, err: &mut stderr, stall, most };
+            channel.and_then(|channel| wire.exec(channel, fence::ship(&line), &mut streams, deadline))
         };
         let took = begun.elapsed();
         if let Some(watch) = &self.connect.watch {
@@ -263,6 +267,14 @@ impl Host {
             Err(WireError::Timeout) => Err(self.timed_out(command)),
             Err(WireError::Stalled(after)) => {
                 Err(HostError::Timeout { host: self.name.clone(), command: command.to_string(), after })
+            }
+            Err(WireError::TooMuch(came)) => {
+                let (host, command, most) = (self.name.clone(), command.to_string(), command.most_output);
+                Err(HostError::TooMuch { host, command, came, most })
+            }
+            Err(WireError::NotRun(status, said)) => {
+                let (host, user) = (self.name.clone(), self.target.user.clone());
+                Err(HostError::NotRun { host, user, status, said: tail(&said, ERROR_LINES) })
             }
             Err(WireError::Lost(why)) => {
                 Err(HostError::Lost { host: self.name.clone(), command: command.to_string(), why })
@@ -301,22 +313,40 @@ impl Host {
 
     fn find_root(&self) -> Result<Root, HostError> {
         // Without -k a login that sudo remembers would look like one that needs no password.
-        let free = self.run(&Command::script("sudo -k -n true").as_user())?;
+        let ask = Command::script("sudo -k -n true").as_user();
+        let mut free = self.run(&ask)?;
+        let mut terminal = false;
+        if !free.ok() && wants_terminal(&free) {
+            terminal = true;
+            free = self.run(&ask.terminal())?;
+        }
         if free.ok() {
-            return Ok(Root::Sudo);
+            return Ok(Root::Sudo { password: None, terminal });
         }
         let auth = &self.target.auth;
         let fail = |why: String| HostError::Sudo { host: self.name.clone(), user: self.target.user.clone(), why };
         let Some(secret) = auth.sudo_password.as_ref().or(auth.password.as_ref()) else {
             return Err(fail(format!("it asks for a password and none is given ({})", tail(&free.stderr, 1))));
         };
-        let input = format!("{}\n", secret.expose());
-        let asked = self.run(&Command::script("sudo -k -S -p '' true").as_user().stdin(input))?;
-        if asked.ok() {
-            return Ok(Root::SudoPassword(secret.clone()));
+        let mut ask = Command::script("sudo -k -S -p '' true").as_user().stdin(format!("{}\n", secret.expose()));
+        if terminal {
+            ask = ask.terminal();
         }
-        Err(fail(tail(&asked.stderr, 2).replace('\n', "; ")))
+        let asked = self.run(&ask)?;
+        if asked.ok() {
+            return Ok(Root::Sudo { password: Some(secret.clone()), terminal });
+        }
+        let mut why = tail(&asked.stderr, 2).replace('\n', "; ");
+        if terminal {
+            why.push_str(" (it wants a terminal, which script(1) of util-linux makes where it is installed)");
+        }
+        Err(fail(why))
     }
+}
+
+/// sudo's own words, in the language that commands run in.
+fn wants_terminal(said: &Output) -> bool {
+    String::from_utf8_lossy(&said.stderr).contains("must have a tty")
 }
 
 /// The session, and the addresses of both its ends: ours, then the host's.
@@ -324,57 +354,4 @@ fn open(target: &Target, connect: &Connect) -> Result<(Wire, [IpAddr; 2]), HostE
     let (session, tcp) = log_in(target, connect)?;
     let ends = [tcp.local_addr(), tcp.peer_addr()].map(|end| end.map_or(IpAddr::from([127, 0, 0, 1]), |a| a.ip()));
     Ok((Wire::new(session, tcp), ends))
-}
-
-/// Connects and logs in, again when sshd drops the connection because it has too many logins under way. The session is
-/// still a blocking one.
-pub(super) fn log_in(target: &Target, connect: &Connect) -> Result<(Session, TcpStream), HostError> {
-    let host = target.id();
-    let mut why = String::new();
-    for tried in 0..pace::TRIES {
-        if tried > 0 {
-            thread::sleep(pace::back_off(tried - 1));
-        }
-        let place = pace::place(&target.socket());
-        let tcp = dial(target, connect)?;
-        match auth::handshake(&tcp, connect.timeout, &known_hosts::types(&connect.known_hosts, target)) {
-            Ok(session) => {
-                let key = session.host_key().map(|(key, _)| key.to_vec()).unwrap_or_default();
-                known_hosts::check(connect, target, &key)?;
-                match auth::login(&session, target, connect.timeout) {
-                    Err(LoginError::Dropped(lost)) => why = lost,
-                    Err(LoginError::Final(e)) => return Err(e),
-                    Ok(()) => return Ok((session, tcp)),
-                }
-            }
-            Err(e) if auth::is_drop(&e) => why = e.to_string(),
-            Err(e) => return Err(HostError::Unreachable { host, why: format!("SSH handshake: {e}") }),
-        }
-        drop(place);
-    }
-    Err(HostError::Dropped { host, tries: pace::TRIES, why })
-}
-
-fn dial(target: &Target, connect: &Connect) -> Result<TcpStream, HostError> {
-    let fail = |why: String| HostError::Unreachable { host: target.id(), why };
-    let addresses: Vec<SocketAddr> = match target.address.ip() {
-        Some(ip) => vec![SocketAddr::new(ip, target.port)],
-        None => (target.address.to_string(), target.port)
-            .to_socket_addrs()
-            .map_err(|e| fail(format!("its name cannot be resolved: {e}")))?
-            .collect(),
-    };
-    let mut why = "its name has no address".to_owned();
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, connect.timeout) {
-            Ok(tcp) => {
-                // Commands are small packets that each wait for an answer.
-                let _ = tcp.set_nodelay(true);
-                let _ = setsockopt(&tcp.as_fd(), sockopt::TcpUserTimeout, &PEER_GONE_MS);
-                return Ok(tcp);
-            }
-            Err(e) => why = format!("{address}: {e}"),
-        }
-    }
-    Err(fail(why))
 }

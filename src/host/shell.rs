@@ -5,11 +5,16 @@ use std::fmt;
 use std::time::Duration;
 
 use super::secret::Secret;
+use super::text::one_line;
 
 /// How long a command may take when it says nothing else.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 /// Longest command that messages show.
 const SHOWN: usize = 400;
+/// The most that a command may print, in bytes: a host that never ends would fill our memory.
+const MOST_OUTPUT: usize = 16 << 20;
+/// What the operator has a host print may be long.
+const MOST_OF_OPERATOR: usize = 32 << 20;
 
 /// A command for a host. It runs as root: through sudo when the login is another user's.
 #[derive(Clone)]
@@ -20,6 +25,10 @@ pub struct Command {
     stdin: Stdin,
     pub(super) timeout: Duration,
     pub(super) as_root: bool,
+    /// The most bytes of output, standard error with it.
+    pub(super) most_output: usize,
+    /// With a controlling terminal.
+    pub(super) terminal: bool,
     outlives: bool,
     /// In the environment that the user of the host has.
     as_found: bool,
@@ -62,6 +71,8 @@ impl Command {
             stdin: Stdin::Empty,
             timeout: DEFAULT_TIMEOUT,
             as_root: true,
+            most_output: MOST_OUTPUT,
+            terminal: false,
             outlives: false,
             as_found: false,
             gate: None,
@@ -89,12 +100,14 @@ impl Command {
         }
     }
 
-    /// What the user typed after `hosts exec … --`: a line for the host's own shell, meant to be interpreted there.
+    /// What the user typed after `hosts exec … --`: a line for the host's own shell, meant to be interpreted there. Messages
+    /// and the log do not show it: it may hold a password (`mysql -pSECRET`), and nobody but its author knows where.
     pub fn user_line(line: &str) -> Self {
         let mut command = Self::new("sh");
         command.words.extend(["-c".to_owned(), line.to_owned()]);
         command.as_found = true;
-        command.label = Some(line.to_owned());
+        command.most_output = MOST_OF_OPERATOR;
+        command.label = Some("the operator's command".to_owned());
         command
     }
 
@@ -144,6 +157,13 @@ impl Command {
         self
     }
 
+    /// With a controlling terminal, as sudo wants it where `requiretty` is set.
+    #[must_use]
+    pub(super) fn terminal(mut self) -> Self {
+        self.terminal = true;
+        self
+    }
+
     /// Goes on to its end when the connection is lost or this program is killed; it has no standard input, and what it
     /// prints comes when it is done. For what must not stop half way: a package manager in its transaction would, at
     /// the first line that it cannot print. So it is not ended on the host when it takes longer than its time either; whoever
@@ -178,7 +198,7 @@ impl Command {
         }
     }
 
-    /// The line for the login shell: `PREFIX env -i … timeout -k 5 SECONDS 'program' 'arg' …`.
+    /// The line for a POSIX shell: `PREFIX env -i … timeout -k 5 SECONDS 'program' 'arg' …`.
     ///
     /// `timeout` (coreutils) ends the command on the host also when the connection is gone.
     pub(super) fn line(&self, prefix: &str) -> String {
@@ -200,6 +220,13 @@ impl Command {
         line.truncate(line.trim_end().len());
         line
     }
+}
+
+/// `line` with a controlling terminal, which script(1) makes; what goes in and comes out passes it by, whole.
+pub(super) fn in_terminal(line: &str) -> String {
+    let inner = quote(&format!("{line} <&3 >&4 2>&5 3<&- 4>&- 5>&-"));
+    // It runs its command by $SHELL.
+    format!("SHELL=/bin/sh script -qec {inner} /dev/null 3<&0 4>&1 5>&2 </dev/null >/dev/null 2>&1")
 }
 
 /// Single quotes around all; a single quote itself becomes `'\''` (POSIX shell, 2.2.2).
@@ -254,22 +281,6 @@ impl Output {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).trim_end().to_owned()
     }
-}
-
-/// Control characters as escapes: they must not move a reader's cursor, nor begin a line of a log.
-fn one_line(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
-}
-
-/// The last lines of an output that a person should read, control characters taken out.
-pub(crate) fn tail(bytes: &[u8], lines: usize) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let kept: Vec<String> = text
-        .lines()
-        .map(|l| l.chars().filter(|c| !c.is_control() || *c == '\t').take(SHOWN).collect::<String>())
-        .filter(|l| !l.trim().is_empty())
-        .collect();
-    kept[kept.len().saturating_sub(lines)..].join("\n")
 }
 
 #[cfg(test)]
@@ -327,6 +338,24 @@ mod tests {
     }
 
     #[test]
+    fn what_the_operator_typed_is_shown_nowhere() {
+        let command = Command::user_line("mysql -phunter2 -e 'select 1'");
+        assert!(!format!("{command} {command:?}").contains("hunter2"), "{command}");
+        assert!(command.line("").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_terminal_is_there_for_sudo_and_the_streams_pass_it_by() {
+        let inner = Command::script("tty </dev/tty >/dev/null && test ! -t 1 && cat && echo warned >&2; exit 7");
+        let output = process::Command::new("setsid")
+            .args(["-w", "sh", "-c", "printf 'in\\0put\\r\\n' | { eval \"$1\"; }", "sh", &in_terminal(&inner.line(""))])
+            .output()
+            .unwrap();
+        assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"in\0put\r\n"[..], &b"warned\n"[..]));
+        assert_eq!(output.status.code(), Some(7));
+    }
+
+    #[test]
     fn a_script_with_a_head_runs_both_and_is_called_by_its_own_first_line() {
         let command = Command::script_with("say() { echo \"$1 $2\"; }\nfirst=$1; shift\n", "say \"$first\" \"$1\"")
             .args(["a b", "c"]);
@@ -381,10 +410,5 @@ mod tests {
             run(&around.behind(r#"echo "$1"; shift; exec "$@""#, ["first"]).outlives_connection()),
             "first\na b\nit's.\n"
         );
-    }
-
-    #[test]
-    fn the_tail_has_no_control_characters() {
-        assert_eq!(tail(b"a\n\x1b[31mred\x07\n\n\nlast\n", 2), "[31mred\nlast");
     }
 }

@@ -60,6 +60,17 @@ impl Target {
     /// # Errors
     /// Says what is wrong with the text, its password starred.
     pub fn parse(text: &str, defaults: &TargetDefaults) -> Result<Self, TargetError> {
+        if let Some(count) = joined(text) {
+            let reason = format!(
+                "these are {count} hosts joined by commas: write a space between them (a password that looks like \
+                 this comes by --ssh-password-file)"
+            );
+            return Err(TargetError { masked: masked_list(text), reason });
+        }
+        Self::parse_one(text, defaults)
+    }
+
+    fn parse_one(text: &str, defaults: &TargetDefaults) -> Result<Self, TargetError> {
         let fail = |reason: String| TargetError { masked: masked(text), reason };
         let (login, place) = match text.rsplit_once('@') {
             Some((login, place)) => (Some(login), place),
@@ -133,6 +144,22 @@ pub(crate) fn masked(text: &str) -> String {
     }
 }
 
+/// How many hosts a text names that joins them by commas; `None` for one host, whose password may hold commas. Each part is
+/// a host by itself, and all have the same form: with password, with user, or neither.
+fn joined(text: &str) -> Option<usize> {
+    let form = |part: &str| {
+        Target::parse_one(part, &TargetDefaults::default()).ok()?;
+        Some((part.contains('@'), part.rsplit_once('@').is_some_and(|(login, _)| login.contains(':'))))
+    };
+    let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    let first = form(parts.first()?)?;
+    (parts.len() > 1 && parts.iter().all(|part| form(part) == Some(first))).then_some(parts.len())
+}
+
+fn masked_list(text: &str) -> String {
+    text.split(',').map(masked).collect::<Vec<_>>().join(",")
+}
+
 fn split_port(place: &str) -> Result<(Address, Option<u16>), String> {
     if let Some(rest) = place.strip_prefix('[') {
         let (address, after) = rest.split_once(']').ok_or("the bracket of the IPv6 address is not closed")?;
@@ -163,8 +190,9 @@ fn parse_port(text: &str) -> Result<u16, String> {
 }
 
 fn check_user(user: &str) -> Result<(), String> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'\\' | b'$');
-    if user.is_empty() || user.starts_with('-') || !user.bytes().all(plain) {
+    // With a directory service a user may be `DOMAIN\user` or `user@domain`.
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'\\' | b'$' | b'@');
+    if user.is_empty() || user.starts_with(['-', '@']) || user.ends_with('@') || !user.bytes().all(plain) {
         return Err(format!("{user:?} is not a user name"));
     }
     Ok(())
@@ -190,6 +218,38 @@ mod tests {
         assert_eq!(parse("a:b:c@d@host").unwrap().auth.password.unwrap().expose(), "b:c@d");
         assert_eq!(parse("10.0.0.1:2222").unwrap().to_string(), "root@10.0.0.1:2222");
         assert_eq!(parse("fe80::1").unwrap().to_string(), "root@fe80::1");
+    }
+
+    #[test]
+    fn a_users_name_may_have_a_domain() {
+        let target = parse("user@corp.local:p@w:x@10.8.14.200:2222").unwrap();
+        assert_eq!((target.user.as_str(), target.port), ("user@corp.local", 2222));
+        assert_eq!(target.auth.password.unwrap().expose(), "p@w:x");
+        assert_eq!(parse("user@corp.local@node-1").unwrap().user, "user@corp.local");
+        for bad in ["@corp.local:x@h", "user@:x@h", "@@h"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hosts_joined_by_commas_are_told_from_a_password_with_commas() {
+        for list in [
+            "root:secret@10.8.14.200,root:secret@10.8.14.201",
+            "a:secret@h1:2222,b:se:cret@h2,c:secret@[fe80::1]",
+            "10.8.14.200,10.8.14.201",
+            "maint@10.8.14.200, maint@10.8.14.201",
+        ] {
+            let error = parse(list).unwrap_err().to_string();
+            assert!(error.contains("hosts joined by commas") && !error.contains("cret"), "{error}");
+        }
+        for (text, password) in [
+            ("root:a,b@10.8.14.200", "a,b"),
+            ("root:1,2@10.8.14.200", "1,2"),
+            ("root:a@b,c@10.8.14.200", "a@b,c"),
+            ("root:,@10.8.14.200", ","),
+        ] {
+            assert_eq!(parse(text).unwrap().auth.password.unwrap().expose(), password, "{text}");
+        }
     }
 
     #[test]

@@ -74,7 +74,7 @@ to_disk() {
 }
 in_place() {
   n=$#
-  while [ $n -gt 0 ]; do mv -f -- "$1" "$2"; set -- "$@" "$2"; shift 2; n=$((n - 2)); done
+  while [ $n -gt 0 ]; do mv -fT -- "$1" "$2"; set -- "$@" "$2"; shift 2; n=$((n - 2)); done
   if command -v restorecon >/dev/null 2>&1; then restorecon -F -- "$@" 2>/dev/null || :; fi
 }
 to_disk "$@"

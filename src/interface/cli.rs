@@ -23,8 +23,8 @@ use super::registry::{self, RegistryCommand};
 use super::repo::{self, RepoCommand};
 use super::terminal::{self, Manner};
 use super::{
-    accepts, argv, ask, cluster_file, cluster_replace, cluster_show, deploy, hosts, legacy, log, man, serve, start,
-    support,
+    accepts, argv, ask, cluster_file, cluster_replace, cluster_show, core_dump, deploy, hosts, legacy, log, man, serve,
+    start, support,
 };
 
 /// Turns bare RHEL-family hosts into an etcd and Kubernetes cluster where there is no internet.
@@ -193,6 +193,7 @@ impl Source {
 /// Runs the program with these arguments.
 pub fn main(args: Vec<OsString>) -> ExitCode {
     argv::hide_passwords(&args);
+    core_dump::forbid();
     let exit = match legacy::words(&args) {
         Some(words) => legacy::run(words),
         None => today(args),

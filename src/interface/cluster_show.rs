@@ -7,6 +7,7 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use crate::flow::{Environment, FlowError, etcd, kubernetes, registry, state_dir};
+use crate::host::one_line;
 
 use super::cli::Global;
 use super::exit::Exit;
@@ -63,14 +64,14 @@ pub(crate) fn status(global: &Global) -> Result<Exit, FlowError> {
         let mut parts = table(&["COMPONENT", "STATUS", "MESSAGE"]);
         for (name, c) in &status.components {
             let (word, said) = if c.healthy { ("Healthy", &c.message) } else { ("Unhealthy", &c.error) };
-            parts.add_row([name.as_str(), word, said]);
+            parts.add_row([name.as_str(), word, &one_line(said)]);
         }
         terminal::print(&format!("{parts}\n"));
         if let Some(registry) = &registry {
             terminal::print(&format!("\n{}", registry_own::status_text(registry)));
         }
         for (name, n) in status.nodes.iter().filter(|(_, n)| !n.message.is_empty()) {
-            terminal::print(&format!("\n{name}: {}\n", n.message));
+            terminal::print(&format!("\n{name}: {}\n", one_line(&n.message)));
         }
         for (name, n) in status.nodes.iter().filter(|(_, n)| !n.drift.is_empty()) {
             terminal::print(&format!("\n{name}: {}; it was updated by other means\n", n.drift.join("; ")));

@@ -10,6 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::flow::user_state_dir;
+use crate::host::record;
 use crate::plan::{Event, Level, Listener, Outcome};
 
 const DIR: &str = "/var/log/onekey_deploy";
@@ -161,8 +162,12 @@ impl<'a> MakeWriter<'a> for Writer {
 struct Line<'a>(&'a Mutex<Rotated>);
 
 impl Write for Line<'_> {
+    /// Takes one record, whole: what a host has said in it can neither begin another one nor steer the terminal of whoever
+    /// reads the log.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        let text = String::from_utf8_lossy(bytes);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(record(&text).as_bytes())?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -173,6 +178,23 @@ impl Write for Line<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_host_says_begins_no_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(dir.path()).unwrap();
+        let writer = Writer(Mutex::new(Rotated::open(path).unwrap()));
+        let subscriber = tracing_subscriber::fmt().with_writer(writer).with_ansi(false).without_time().finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let said = "no\nERROR sunshine: 10.8.14.201: forged\r\u{1b}[1A";
+            tracing::warn!("10.8.14.200: {said}");
+            tracing::info!("next");
+        });
+        let text = std::fs::read_to_string(path.join(FILE)).unwrap();
+        let begun: Vec<&str> = text.lines().filter(|line| !line.starts_with("    | ")).collect();
+        assert!(begun.len() == 2 && begun[0].ends_with("10.8.14.200: no") && begun[1].ends_with("next"), "{text}");
+        assert!(!text.contains(['\u{1b}', '\r']), "{text:?}");
+    }
 
     #[test]
     fn a_full_file_is_put_aside_and_all_are_private() {

@@ -1,10 +1,9 @@
-//! `registry serve`: an archive of images as a read-only registry. Options flow in; it returns on SIGINT or SIGTERM.
+//! `registry serve`: an archive of images as a read-only registry. Options flow in; it returns on SIGINT, SIGTERM or SIGHUP.
 
 use std::net::SocketAddr;
 
 use camino::Utf8PathBuf;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::deliver::{ArchiveServer, DeliverError};
 use crate::flow::FlowError;
@@ -12,6 +11,7 @@ use crate::flow::FlowError;
 use super::cli::Global;
 use super::exit::Exit;
 use super::rest::Tls;
+use super::signals::Ending;
 use super::terminal::Terminal;
 
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ pub(crate) struct ServeArgs {
     tls_key: Option<Utf8PathBuf>,
 }
 
-/// Serves until SIGINT or SIGTERM.
+/// Serves until SIGINT, SIGTERM or SIGHUP.
 pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, FlowError> {
     let tls = match (&args.tls_cert, &args.tls_key) {
         (Some(cert), Some(key)) => Some(Tls::read(cert, key)?.config()),
@@ -50,14 +50,11 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, FlowError> 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(wait)?;
     let _inside = runtime.enter();
     // Listened for before anything is said: whoever reads it may end the program at once.
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(wait)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(wait)?;
+    let mut ending = Ending::listen().map_err(wait)?;
     let server = ArchiveServer::start(&args.images, args.listen, tls).map_err(|e| failed(&e))?;
     let terminal = Terminal::new(global.manner());
     terminal.tell(&format!("serving {} image(s) on {scheme}://{}", server.images(), server.address()));
-    runtime.block_on(async {
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-    });
+    runtime.block_on(ending.wait());
     Ok(Exit::Done)
 }
 

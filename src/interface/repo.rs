@@ -7,9 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use payload::{Bundle, BundleError};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::deliver::{DeliverError, Server};
+
+use super::signals::Ending;
 
 /// What to do with the repository.
 #[derive(Clone, Debug, Subcommand)]
@@ -94,8 +95,7 @@ pub fn run(command: &RepoCommand, out: &mut dyn Write) -> Result<(), RepoCommand
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io("wait for the end"))?;
     let _inside = runtime.enter();
     // Listened for before anything is printed: whoever reads the file may end the program at once.
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(io("wait for the end"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(io("wait for the end"))?;
+    let mut ending = Ending::listen().map_err(io("wait for the end"))?;
     let server = Server::start(bundle, &args.rpms, args.listen)?;
     let shown = shown_address(server.addr().ip());
     let text = server.repo_file(shown)?;
@@ -107,12 +107,7 @@ pub fn run(command: &RepoCommand, out: &mut dyn Write) -> Result<(), RepoCommand
     }
     out.write_all(head.as_bytes()).and_then(|()| out.write_all(text.as_bytes())).map_err(io("print the .repo file"))?;
     out.flush().map_err(io("print the .repo file"))?;
-    runtime.block_on(async {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    });
+    runtime.block_on(ending.wait());
     Ok(())
 }
 

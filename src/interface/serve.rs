@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::flow::{FlowError, state_dir};
 use crate::store::vault::Vault;
@@ -13,6 +12,7 @@ use crate::store::vault::Vault;
 use super::cli::{Global, Source, open_log};
 use super::exit::Exit;
 use super::rest::{Auth, Memory, Recent, RestApi, Runner, Tls, serve};
+use super::signals::Ending;
 use super::terminal::{Terminal, Voice};
 
 /// The port that the contract's users call.
@@ -83,8 +83,7 @@ async fn listen_until_told(
     terminal: &Terminal,
 ) -> Result<(), FlowError> {
     let wait = |e: std::io::Error| failed("wait for signals", &e);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(wait)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(wait)?;
+    let mut ending = Ending::listen().map_err(wait)?;
     let listener =
         tokio::net::TcpListener::bind(address).await.map_err(|e| failed(&format!("listen on {address}"), &e))?;
     let bound = listener.local_addr().map_err(|e| failed("listen", &e))?;
@@ -93,13 +92,12 @@ async fn listen_until_told(
     tracing::info!("listening on {scheme}://{bound}");
     let runner = Arc::clone(&api.runner);
     tokio::spawn(serve(listener, tls, api));
-    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+    ending.wait().await;
     terminal.voice().warn("ending: running tasks are brought to a safe point first; once more ends at once");
     tracing::info!("ending");
     tokio::select! {
         () = runner.stop() => {}
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        () = ending.wait() => {}
     }
     runner.forget_logins();
     Ok(())

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
 use payload::Bundle;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::flow::request::{Job, Operation};
 use crate::flow::{FlowError, Setup, run_job, state_dir};
@@ -16,6 +15,7 @@ use super::exit::{self, Exit};
 use super::log;
 use super::login;
 use super::record;
+use super::signals::Ending;
 use super::terminal::{Manner, Terminal};
 
 /// Runs a job to its end and reports how it went.
@@ -117,12 +117,10 @@ pub(crate) fn on_signals(interrupt: Arc<Interrupt>, terminal: &Terminal) {
     let watch = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
-            let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-                return;
-            };
+            let Ok(mut ending) = Ending::listen() else { return };
             let _ = ready.send(());
             for time in 1.. {
-                tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
+                ending.wait().await;
                 if time > 1 {
                     std::process::exit(130);
                 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::signal::unix::{SignalKind, signal};
+use super::signals::Ending;
 
 /// From now on SIGINT, SIGTERM and SIGHUP remove what is being written and end the process with exit code 130.
 ///
@@ -27,14 +27,8 @@ pub(super) fn remove_on_signals() -> io::Result<()> {
 
 /// Returns with the first of the signals; `ready` hears when it listens.
 async fn any_signal(ready: &std::sync::mpsc::Sender<io::Result<()>>) -> io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    let mut ending = Ending::listen()?;
     ready.send(Ok(())).unwrap_or_default();
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
-    }
+    ending.wait().await;
     Ok(())
 }

@@ -40,7 +40,7 @@ echo $$ >"$d/pid"
 while timeout "$wait" head -c 2 -- "$d/answer"; do :; done <>"$d/answer" | {
     umask 022
     "$@" >"$d/out" 2>"$d/err"
-    echo $? >"$d/status.new"; mv -- "$d/status.new" "$d/status"
+    echo $? >"$d/status.new"; mv -fT -- "$d/status.new" "$d/status"
     # Nobody reads any more: whoever still waits for an answer ends by the next.
     exec <&-; [ ! -p "$d/answer" ] || printf "n\n" 1<>"$d/answer"
 }' "$d" "$wait" "$@" </dev/null >/dev/null 2>&1 &

@@ -37,7 +37,7 @@ impl RunHost {
 /// The hosts of a run.
 pub type RunHosts = BTreeMap<HostId, RunHost>;
 
-/// Set by SIGINT, SIGTERM or a REST listener that ends: no further step starts.
+/// Set by SIGINT, SIGTERM, SIGHUP or a REST listener that ends: no further step starts.
 #[derive(Debug, Default)]
 pub struct Interrupt(AtomicBool);
 

@@ -13,7 +13,7 @@ tab=$(printf '\t')
 environment=${who%%"$tab"*}
 boot=$(cat /proc/sys/kernel/random/boot_id)
 seconds() { read -r up _ </proc/uptime; echo "${up%%.*}"; }
-beat() { printf '%s\t%s\t%s\n' "$boot" "$(seconds)" "$who" >"$d/lease.$$" && mv -f "$d/lease.$$" "$d/lease"; }
+beat() { printf '%s\t%s\t%s\n' "$boot" "$(seconds)" "$who" >"$d/lease.$$" && mv -fT "$d/lease.$$" "$d/lease"; }
 # Sets `holder` and `silent`; fails when nobody holds it.
 read_lease() {
   holder= silent=

@@ -66,11 +66,11 @@ rm -f -- "$new"
 ctr -n k8s.io images export ${arch:+--platform "linux/$arch"} "$new" "$@" >/dev/null
 sync -- "$new" 2>/dev/null || sync
 rm -f -- "$list"
-mv -f -- "$new" "$archive"
+mv -fT -- "$new" "$archive"
 # Before the first run of it there is no such unit.
 ! systemctl -q is-active -- "$unit" || systemctl restart -- "$unit"
 { stat -c %s -- "$archive"; cat -- "$list.new"; } >"$list.all"
-mv -f -- "$list.all" "$list"
+mv -fT -- "$list.all" "$list"
 sync -- "$list" "${archive%/*}" 2>/dev/null || sync"#
 );
 

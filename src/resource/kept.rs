@@ -15,7 +15,7 @@ pub(super) const FILE: Kind = Kind {
     b=$d/backup/$(printf %s "$1" | sha256sum | cut -d' ' -f1)
     # Without it the file is restored already.
     [ -e "$b" ] || return 0
-    { cp -a "$b" "$1.sunshine-back" && mv -f "$1.sunshine-back" "$1"; } || {
+    { cp -a "$b" "$1.sunshine-back" && mv -fT "$1.sunshine-back" "$1"; } || {
       failed "$1: its first version cannot be restored"
       return 1
     }
@@ -62,7 +62,7 @@ for p; do
   note_dirs "${p%/*}"
   if [ -e "$p" ]; then
     b=$d/backup/$(printf %s "$p" | sha256sum | cut -d' ' -f1)
-    cp -a "$p" "$b.new.$$"; mv -f "$b.new.$$" "$b"; set -- "$@" "$b"; note file "$p" kept
+    cp -a "$p" "$b.new.$$"; mv -fT "$b.new.$$" "$b"; set -- "$@" "$b"; note file "$p" kept
   else
     note file "$p" -
   fi

@@ -123,7 +123,7 @@ systemctl $3 $verb -- "$1" || {
 }
 [ -n "$2" ] || exit 0
 printf '%s\n' "$2" >"$d/started/$1.new.$$"
-mv -f "$d/started/$1.new.$$" "$d/started/$1""#
+mv -fT "$d/started/$1.new.$$" "$d/started/$1""#
 );
 
 impl Work for Unit {

@@ -59,6 +59,13 @@ fn etcd_on_hosts_of_three_kinds_and_a_second_run_changes_nothing() {
     let first = site.run(&lab, &line).expect_ok();
     assert!(first.stdout.contains("10.8.14.202"), "{}", first.stdout);
     assert_healthy(&lab, 3);
+    // Options count before what root's login shell says, and no version warns of a variable.
+    let options = "--endpoints https://127.0.0.1:2379 --cacert /etc/etcd/pki/ca.crt --cert /etc/etcd/pki/root.crt \
+                   --key=/etc/etcd/pki/root.key endpoint health";
+    for words in [options, "endpoint health"] {
+        let said = etcdctl(lab.host(0), words);
+        assert!(said.contains("is healthy") && !said.contains("ETCDCTL_"), "{said}");
+    }
 
     etcdctl(lab.host(2), "put kept value");
     let before: Vec<String> = lab.hosts().iter().map(at_rest).collect();

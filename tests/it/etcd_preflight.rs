@@ -37,6 +37,7 @@ fn every_problem_of_every_host_is_told_at_once_and_nothing_is_changed() {
         "10.8.14.201: has the same hostname as 10.8.14.200: host0",
         "10.8.14.201: has the same machine-id as 10.8.14.200",
         "10.8.14.202: its clock differs by 90.",
+        "10.8.14.202: its clock is 1 min ",
         "10.8.14.203: /var/lib/etcd/default.etcd holds etcd data that this environment did not make",
         "MiB free for /var/lib/etcd, 512 MiB are needed",
         "10.8.14.204: nosudo cannot become root with sudo",

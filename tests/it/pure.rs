@@ -9,3 +9,4 @@ pub(crate) mod ec2;
 mod modules;
 mod repo;
 mod rest;
+mod ssh;

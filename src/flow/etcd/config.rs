@@ -90,19 +90,17 @@ fn etcd_owned(mut file: FileSpec) -> FileSpec {
 
 /// What makes `etcdctl` work in root's login shell without typing certificates.
 pub(super) fn login_files(cluster: &Cluster, member: &Member, keys: Option<&MemberKeys>) -> Files {
-    let mut profile = String::from("# etcdctl for root, by sunshine-installer\nif [ \"$(id -u)\" = 0 ]; then\n");
-    let mut export = |name: &str, value: &str| profile.push_str(&format!("  export {name}={value}\n"));
-    export("ETCDCTL_API", "3");
-    export("ETCDCTL_ENDPOINTS", &cluster.client_url(member.address));
+    let pki = if keys.is_some() { PKI } else { "" };
+    let profile = include_str!("profile.sh").replacen("ENDPOINTS", &cluster.client_url(member.address), 1).replacen(
+        "pki=PKI",
+        &format!("pki={pki}"),
+        1,
+    );
     let mut files = Vec::new();
     if let Some(keys) = keys {
-        export("ETCDCTL_CACERT", &format!("{PKI}/ca.crt"));
-        export("ETCDCTL_CERT", &format!("{PKI}/root.crt"));
-        export("ETCDCTL_KEY", &format!("{PKI}/root.key"));
         files.push(FileSpec::made(format!("{PKI}/root.crt"), keys.client.cert()));
         files.push(FileSpec::secret(format!("{PKI}/root.key"), keys.client.key(), "root"));
     }
-    profile.push_str("fi\n");
     files.push(FileSpec::text("/etc/profile.d/sunshine-etcd.sh", profile));
     Files(files)
 }
@@ -202,5 +200,46 @@ mod tests {
         let files = login_files(&cluster, &member, None);
         let Content::Bytes(profile) = &files.0[0].content else { panic!("{files:?}") };
         insta::assert_snapshot!("etcd_profile", String::from_utf8_lossy(profile));
+    }
+
+    /// What an `etcdctl` of this version is called with in root's login shell, and finds in its environment.
+    fn called(version: &str, line: &str) -> String {
+        let (cluster, member) = cluster(true);
+        let profile = include_str!("profile.sh")
+            .replacen("ENDPOINTS", &cluster.client_url(member.address), 1)
+            .replacen("pki=PKI", "pki=/pki", 1)
+            // Whoever runs this test.
+            .replacen("$(id -u)", "0", 1);
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("etcdctl");
+        let text = format!(
+            "#!/bin/sh\n[ \"$*\" != --version ] || {{ {version}; }}\nenv | grep ^ETCDCTL_ | sort | tr '\\n' ' '; echo \"$@\"\n"
+        );
+        std::fs::write(&program, text).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let output = std::process::Command::new("/bin/sh")
+            .args(["-c", &format!("{profile}\n{line}")])
+            .env("PATH", format!("{}:/usr/bin:/bin", dir.path().display()))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn options_and_the_environment_override_what_roots_login_shell_says() {
+        const NEW: &str = "echo 'Error: unknown flag: --version' >&2; exit 1";
+        const OLD: &str = "printf 'etcdctl version: 3.2.18\\nAPI version: 2\\n'; exit";
+        let tls = "ETCDCTL_CACERT=/pki/ca.crt ETCDCTL_CERT=/pki/root.crt";
+        let (key, ends) = ("ETCDCTL_KEY=/pki/root.key", "ETCDCTL_ENDPOINTS=https://10.8.14.200:2379");
+        assert_eq!(called(NEW, "etcdctl member list"), format!("{tls} {ends} {key} member list"));
+        assert_eq!(called(OLD, "etcdctl get x"), format!("ETCDCTL_API=3 {tls} {ends} {key} get x"));
+        let all = "--endpoints https://a:1 --cacert=/c --cert /d --key=/e get x";
+        assert_eq!(called(NEW, &format!("etcdctl {all}")), all);
+        assert_eq!(called(NEW, "etcdctl put -- --key x"), format!("{tls} {ends} {key} put -- --key x"));
+        assert_eq!(
+            called(OLD, "ETCDCTL_API=2 ETCDCTL_ENDPOINTS=http://b etcdctl ls"),
+            format!("ETCDCTL_API=2 {tls} ETCDCTL_ENDPOINTS=http://b {key} ls")
+        );
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::flow::clocks;
 use crate::flow::error::FlowError;
 use crate::flow::names::{self, Reserved};
 use crate::flow::problem::Problem;
@@ -107,6 +108,7 @@ impl Flow for Converge {
     fn preflight(&self, scene: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
         let mut problems = names::check(&self.request.members, &Reserved::usual(), scene)?;
         problems.extend(check_hosts(&self.request, self.known.as_ref(), scene));
+        problems.extend(clocks::check(scene.hosts));
         Ok(problems)
     }
 

@@ -90,7 +90,7 @@ fn check_clocks(members: &[(&Target, &RunHost)]) -> Vec<Problem> {
         return Vec::new();
     };
     let difference = fast.facts.clock_offset - slow.facts.clock_offset;
-    if difference <= MAX_CLOCK_DIFFERENCE {
+    if difference - fast.facts.clock_doubt - slow.facts.clock_doubt <= MAX_CLOCK_DIFFERENCE {
         return Vec::new();
     }
     // The one further from the control host's own clock is the likelier culprit.

@@ -35,7 +35,7 @@ end=$(( $(date +%s) + $3 ))
 tries=0 dial=250
 # A client that was refused once, since etcd does not listen yet, waits for a second before it asks again: many short tries
 # find it sooner. A host too slow for those gets longer ones.
-until etcdctl --command-timeout=2s --dial-timeout=${dial}ms endpoint health >/dev/null 2>&1; do
+until said=$(etcdctl --command-timeout=2s --dial-timeout=${dial}ms endpoint health 2>&1); do
   tries=$((tries + 1))
   [ $tries -lt 20 ] || dial=2000
   if systemctl is-failed --quiet etcd; then
@@ -43,7 +43,7 @@ until etcdctl --command-timeout=2s --dial-timeout=${dial}ms endpoint health >/de
     journalctl -u etcd -n 12 --no-pager -o cat >&2; exit 70
   fi
   if [ "$(date +%s)" -ge "$end" ]; then
-    echo "etcd does not become healthy; its last lines:" >&2
+    printf 'etcd does not become healthy; etcdctl says:\n%s\nits last lines:\n' "$said" >&2
     journalctl -u etcd -n 12 --no-pager -o cat >&2; exit 70
   fi
   sleep 0.05
@@ -56,7 +56,7 @@ read=$(etcdctl get --print-value-only "$key")
 etcdctl del "$key" >/dev/null
 trap - EXIT
 [ "$read" = "$value" ] || { echo "wrote $value, read $read" >&2; exit 70; }
-printf '%s\n' "$2" >"$d/etcd.answered.new.$$"; mv "$d/etcd.answered.new.$$" "$d/etcd.answered""#
+printf '%s\n' "$2" >"$d/etcd.answered.new.$$"; mv -fT "$d/etcd.answered.new.$$" "$d/etcd.answered""#
 );
 
 impl Work for Answers {

@@ -8,6 +8,7 @@ use payload::Bundle;
 
 use crate::deliver::Delivery;
 
+use crate::flow::clocks;
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
 use crate::flow::job::stop_at_problems;
@@ -335,6 +336,7 @@ impl Flow for Converge {
         problems.extend(names::check(&self.targets(), &preflight::reserved(&cluster), scene)?);
         problems.extend(families::check_hosts(&self.placed(), &cluster, scene));
         problems.extend(preflight::check_address(&self.targets(), &cluster, scene));
+        problems.extend(clocks::check(scene.hosts));
         problems.extend(self.check_space(scene));
         problems.extend(self.check_kept_registry(scene));
         problems.extend(self.check_proxy_mode(&cluster, minor, &facts));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::flow::clocks;
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
 use crate::flow::names::{self, Reserved};
@@ -176,6 +177,7 @@ impl Flow for Converge {
         let hosts = ids.iter().filter_map(|host| scene.hosts.get(host));
         let mut problems = names::check(&self.hosts, &Reserved::usual(), scene)?;
         problems.extend(hosts.flat_map(|host| self.check_host(host, scene)));
+        problems.extend(clocks::check(scene.hosts));
         Ok(problems)
     }
 

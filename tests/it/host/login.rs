@@ -204,3 +204,64 @@ fn host_in_fips_mode_is_logged_in_to_with_what_its_sshd_allows() {
         }
     });
 }
+
+#[test]
+fn host_logins_that_are_odd_work_or_say_what_to_do() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(&folder);
+    let host = lab.host(0);
+    let key = Utf8PathBuf::from_path_buf(folder.path().join("key")).unwrap();
+    Output::of(process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", key.as_str()]))
+        .expect_ok();
+    let public = std::fs::read_to_string(format!("{key}.pub")).unwrap();
+    host.sh(&format!("mkdir -p -m 700 /root/.ssh; echo '{}' >/root/.ssh/authorized_keys", public.trim()));
+    host.sh("echo 'sudouser:a-pass-word' | chpasswd");
+    let both = |password: &str| {
+        let mut target = login(host, "root", password);
+        target.auth.key = Some(key.clone());
+        target
+    };
+    inside(&lab, || {
+        for order in ["publickey,password", "password,publickey"] {
+            host.sshd(&[&format!("AuthenticationMethods {order}")]);
+            assert_eq!(connect(&both("111111"), &settings).run_ok(&whoami()).unwrap().text(), "root", "{order}");
+        }
+        let error = refused(&login(host, "root", "111111"), &settings);
+        assert!(error.help().is_some_and(|help| help.contains("AuthenticationMethods")), "{error}");
+        host.sshd(&[]);
+
+        host.sh("echo 'Defaults requiretty' >/etc/sudoers.d/terminal");
+        let session = connect(&login(host, "sudouser", "a-pass-word"), &settings);
+        let echoed = session.run_ok(&Command::new("cat").stdin("one\r\n\0three")).unwrap();
+        assert_eq!((echoed.stdout.as_slice(), echoed.stderr.len()), (&b"one\r\n\0three"[..], 0));
+        assert_eq!(session.run(&Command::script("exit 7")).unwrap().status, 7);
+        host.sh("rm /etc/sudoers.d/terminal");
+
+        // Start files that print, and shells with a syntax of their own where the host has them.
+        host.sh("echo 'echo Welcome; echo odd >&2' >>~sudouser/.bashrc");
+        for shell in ["bash", "tcsh", "fish"] {
+            if host.exec(&format!("usermod -s $(command -v {shell}) sudouser")).code == Some(0) {
+                let session = connect(&login(host, "sudouser", "a-pass-word"), &settings);
+                let said = session.run_ok(&Command::script("printf '%s|' \"$@\"").args(["it's", "a\\b", "!x", "1\n2"]));
+                assert_eq!(said.unwrap().text(), "it's|a\\b|!x|1\n2|", "{shell}");
+                assert_eq!(session.facts(&[]).unwrap().hostname, host.sh("hostname"), "{shell}");
+            }
+        }
+        host.sh("usermod -s /bin/bash sudouser");
+
+        // As systemd does it while a host boots (systemd-user-sessions.service(8)).
+        host.sh("echo 'System is booting up. See pam_nologin(8).' >/run/nologin");
+        host.sh("systemd-run -q --no-block sh -c 'sleep 3; rm /run/nologin'");
+        let session = connect(&login(host, "sudouser", "a-pass-word"), &settings);
+        assert_eq!(session.run_ok(&whoami()).unwrap().text(), "root");
+
+        host.sh("chage -d 0 sudouser");
+        let error = refused(&login(host, "sudouser", "a-pass-word"), &settings);
+        assert!(error.is_auth() && error.to_string().contains("expired"), "{error}");
+        assert!(error.help().is_some_and(|help| help.contains("set a new one")), "{error}");
+    });
+}

@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "helpers of tests: a panic is how a test fails")]
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
@@ -207,13 +207,46 @@ fn ps_shows_stars() {
         let mut child = busy(&dir, &[line, &sudo].concat());
         let (accepted, _) = mute.0.accept().expect("it connects");
         let shown = ps(child.id());
-        let rest = std::fs::read(format!("/proc/{}/environ", child.id())).expect("its environment");
+        let rest = std::fs::read(format!("/proc/{}/environ", child.id()));
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).expect("its limits");
         child.kill().expect("it is still there");
         child.wait().expect("it ends");
         drop(accepted);
         assert!(shown.contains("root:*********@127.0.0.1:") && shown.contains("--ssh-sudo-pw ********"), "{shown}");
+        // Its memory is nobody's but root's, and goes into no core dump.
+        let rest = rest.unwrap_or_else(|error| {
+            assert!(error.kind() == ErrorKind::PermissionDenied && !nix::unistd::geteuid().is_root(), "{error}");
+            Vec::new()
+        });
         assert!(!shown.contains("geheim") && !text(&rest).contains("geheim"), "{shown}");
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap_or_default();
+        assert!(core.split_whitespace().filter(|word| *word == "0").count() == 2, "{limits}");
     }
+}
+
+#[test]
+fn a_closed_terminal_interrupts_as_the_other_signals_do() {
+    let status = std::fs::read_to_string("/proc/self/status").expect("its status");
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or_default();
+    if u64::from_str_radix(ignored.trim(), 16).expect("a mask") & 1 == 1 {
+        eprintln!("SKIPPED: these tests were started to outlive their terminal, and so is what they start");
+        return;
+    }
+    let mute = Mute::new();
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut child = busy(&dir, &["etcd", "create", "--host", &mute.host()]);
+    let accepted = mute.0.accept().expect("it connects");
+    let mut said = BufReader::new(child.stderr.take().expect("its standard error"));
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
+    kill(pid, Signal::SIGHUP).expect("it is there");
+    let mut line = String::new();
+    while !line.contains("interrupted") {
+        line.clear();
+        assert!(said.read_line(&mut line).expect("a line") > 0, "it ended without a word");
+    }
+    kill(pid, Signal::SIGTERM).expect("it is there");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    drop(accepted);
 }
 
 #[test]

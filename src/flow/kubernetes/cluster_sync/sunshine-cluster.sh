@@ -63,7 +63,7 @@ firewalld() { # $1: who is to be trusted, a source a line
   comm -23 "$run/trust" "$run/there" >"$run/new"
   sort -u "$told" | comm -23 - "$run/trust" >"$run/gone"
   tell_firewalld remove <"$run/gone"
-  sort -u "$told" "$run/new" | comm -12 - "$run/trust" >"$told.new" && mv -f "$told.new" "$told"
+  sort -u "$told" "$run/new" | comm -12 - "$run/trust" >"$told.new" && mv -fT "$told.new" "$told"
   tell_firewalld add <"$run/new"
 }
 trusted() { printf '%s\n' "$pods"; awk '$1 == "master" || $1 == "node" {print $3} $1 == "address" {print $2}' "$list"; }
@@ -113,7 +113,7 @@ END
     }' "$list"
   } >"$run/haproxy.new"
   if cmp -s "$run/haproxy.new" "$run/haproxy.cfg"; then rm -f "$run/haproxy.new"; return 1; fi
-  mv -f "$run/haproxy.new" "$run/haproxy.cfg"
+  mv -fT "$run/haproxy.new" "$run/haproxy.cfg"
 }
 
 # Fails when the configuration was what it should be already. The address stays where it is, and goes within a second from a
@@ -144,7 +144,7 @@ address() {
       print "}"
     }' "$run/own" "$list" >"$run/keepalived.new"
   if cmp -s "$run/keepalived.new" "$run/keepalived.conf"; then rm -f "$run/keepalived.new"; return 1; fi
-  mv -f "$run/keepalived.new" "$run/keepalived.conf"
+  mv -fT "$run/keepalived.new" "$run/keepalived.conf"
 }
 
 # Also when this host has got its own address, or its interface another name, after the unit was started.
@@ -157,7 +157,7 @@ hold() (
 # A whole list came: kept, so that it also holds after a restart with no API to ask.
 take() {
   grep -q '^master ' "$run/list" || return 0
-  cmp -s "$run/list" "$list" || { cp "$run/list" "$list.new" && chmod 0644 "$list.new" && mv -f "$list.new" "$list"; }
+  cmp -s "$run/list" "$list" || { cp "$run/list" "$list.new" && chmod 0644 "$list.new" && mv -fT "$list.new" "$list"; }
   apply
   if systemctl is-enabled -q sunshine-api 2>/dev/null && balance; then systemctl restart --no-block sunshine-api; fi
   hold

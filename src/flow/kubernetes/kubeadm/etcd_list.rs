@@ -128,7 +128,7 @@ new=/etc/kubernetes/.kube-apiserver.yaml.$$
 trap 'rm -f "$new"' EXIT
 list=$1 awk 'match($0, /^ *- --etcd-servers=/) {print substr($0, 1, RLENGTH) ENVIRON["list"]; next} {print}' "$m" >"$new"
 sync "$new" 2>/dev/null || :
-mv -f "$new" "$m""#;
+mv -fT "$new" "$m""#;
 
 impl ApiServer {
     /// What of it is not so yet, and whether the manifest is.
