@@ -33,6 +33,8 @@ pub struct Auth {
     pub agent: bool,
     /// For sudo, when the user is not root; without it the login password is tried.
     pub sudo_password: Option<Secret>,
+    /// One of the passwords was kept from an earlier run: it goes only to a host that shows a key which is recorded for it.
+    pub kept: bool,
 }
 
 /// What a host's text leaves open.
@@ -91,9 +93,10 @@ impl Target {
         self.port == other.port && self.address == other.address
     }
 
-    /// The same user, port and credentials, so the same login.
+    /// The same user, port and credentials, so the same login, wherever its passwords come from.
     pub fn same_login(&self, other: &Self) -> bool {
-        self == other
+        let auth = Auth { kept: other.auth.kept, ..self.auth.clone() };
+        Self { auth, ..self.clone() } == *other
     }
 
     /// Takes the passwords of the login among `kept` that is this very one: the same user at the same address and port.
@@ -103,10 +106,10 @@ impl Target {
         if self.auth.password.is_none()
             && let Some(found) = kept.iter().find(same)
         {
+            let sudo = found.auth.sudo_password.clone().filter(|_| self.auth.sudo_password.is_none());
+            self.auth.kept |= found.auth.kept && (found.auth.password.is_some() || sudo.is_some());
             self.auth.password.clone_from(&found.auth.password);
-            if self.auth.sudo_password.is_none() {
-                self.auth.sudo_password.clone_from(&found.auth.sudo_password);
-            }
+            self.auth.sudo_password = self.auth.sudo_password.take().or(sudo);
         }
     }
 

@@ -20,6 +20,7 @@ use tracing::debug;
 
 use crate::flow::FlowError;
 
+use super::auth::Caller;
 use super::routes::{RestApi, answer};
 
 /// Connections at once; more wait in the kernel's queue.
@@ -66,16 +67,23 @@ impl Tls {
     }
 }
 
+/// A connection, and who has its other end.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) caller: Caller,
+}
+
 /// Accepts until the runtime ends.
 pub(crate) async fn serve(listener: TcpListener, tls: Option<Tls>, api: Arc<RestApi>) {
     let free = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((tcp, _)) => {
+            Ok((tcp, client)) => {
+                let caller = tcp.local_addr().map_or(Caller::Unknown, |server| Caller::of(client, server));
                 let (tls, api) = (tls.clone(), Arc::clone(&api));
                 tokio::spawn(async move {
-                    connection(tcp, tls, api).await;
+                    converse(tcp, tls, &api, &Connection { caller }).await;
                     drop(permit);
                 });
             }
@@ -88,7 +96,7 @@ pub(crate) async fn serve(listener: TcpListener, tls: Option<Tls>, api: Arc<Rest
     }
 }
 
-async fn connection(tcp: TcpStream, tls: Option<Tls>, api: Arc<RestApi>) {
+async fn converse(tcp: TcpStream, tls: Option<Tls>, api: &Arc<RestApi>, connection: &Connection) {
     if let Err(error) = tcp.set_nodelay(true) {
         debug!(%error, "nodelay");
     }
@@ -96,20 +104,17 @@ async fn connection(tcp: TcpStream, tls: Option<Tls>, api: Arc<RestApi>) {
     stream.set_write_timeout(Some(STALL));
     let stream = Box::pin(stream);
     match tls {
-        None => talk(stream, api).await,
+        None => talk(stream, api, connection).await,
         Some(Tls(acceptor)) => match tokio::time::timeout(STALL, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => talk(stream, api).await,
+            Ok(Ok(stream)) => talk(stream, api, connection).await,
             Ok(Err(error)) => debug!(%error, "TLS"),
             Err(_) => debug!("TLS: no greeting"),
         },
     }
 }
 
-async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, api: Arc<RestApi>) {
-    let service = service_fn(|request| {
-        let api = Arc::clone(&api);
-        async move { Ok::<_, Infallible>(answer(api, request).await) }
-    });
+async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, api: &Arc<RestApi>, connection: &Connection) {
+    let service = service_fn(|request| async move { Ok::<_, Infallible>(answer(api, connection, request).await) });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)

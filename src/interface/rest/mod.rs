@@ -4,6 +4,7 @@
 mod answer;
 mod auth;
 mod body;
+mod caller;
 mod ec2;
 mod events;
 mod handlers;

@@ -12,13 +12,13 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::flow::request::{Job, RunOptions};
 use crate::flow::{FlowError, Setup, run_job};
-use crate::interface::login::{self, Login, Secrets};
+use crate::interface::login;
 use crate::interface::{log, record};
 use crate::plan::{Event, Events, Interrupt, LockError};
 use crate::store::vault::Vault;
 use crate::store::{Recorder, Store, StoreError};
 
-use super::job::{Asked, LOGIN_HELP};
+use super::job::{Asked, Kept, LOGIN_HELP};
 use super::memory::Memory;
 
 /// Environments that may be worked on at once.
@@ -32,7 +32,8 @@ pub(crate) struct Runner {
     pub(crate) store: Store,
     pub(crate) options: RunOptions,
     pub(crate) vault: Option<Vault>,
-    /// `None` where everybody may ask: what one caller's password opens is not opened for the next.
+    /// `None` where everybody is answered: what one caller's password opens is not opened for the next, and nothing that
+    /// lies on the control host is used.
     memory: Option<Memory>,
     running: Mutex<HashMap<u64, Arc<Interrupt>>>,
     ended: Notify,
@@ -92,6 +93,7 @@ impl Runner {
             login: asked.defaults,
             sealed: asked.known,
             login_help: LOGIN_HELP,
+            known_caller: asked.kept.is_some(),
             ..self.options.clone()
         };
         let job = Job { operations: asked.operations, options };
@@ -102,7 +104,7 @@ impl Runner {
         let number = self.admit(&interrupt)?;
         let (tell, told) = oneshot::channel();
         let runner = Arc::clone(self);
-        let kept = (asked.login, asked.secrets);
+        let kept = asked.kept;
         let body = move || {
             runner.work(&job, &recorder, &interrupt, tell, kept);
             runner.lock().remove(&number);
@@ -138,7 +140,7 @@ impl Runner {
         recorder: &Recorder,
         interrupt: &Arc<Interrupt>,
         tell: oneshot::Sender<Result<(), Refusal>>,
-        kept: (Login, Secrets),
+        kept: Option<Kept>,
     ) {
         let tell = Arc::new(Mutex::new(Some(tell)));
         let events = Arc::new(Events::new());
@@ -148,12 +150,8 @@ impl Runner {
         // Behind the recorder: whoever gets the answer finds the task in the store.
         events.listen(move |event: &Event| {
             if let Event::RunStarted { environment, .. } = event {
-                let (login, secrets) = &kept;
-                if let Err(e) = login::keep(&runner.store, runner.vault.as_ref(), environment, login, secrets) {
-                    tracing::warn!("the environment's login is not kept: {e}");
-                }
-                if let Some(memory) = &runner.memory {
-                    memory.keep(environment, login, secrets);
+                if let Some(kept) = &kept {
+                    runner.keep(environment, kept);
                 }
                 answer(&first, Ok(()));
             }
@@ -171,13 +169,23 @@ impl Runner {
         }
     }
 
-    /// The login that earlier tasks of the environment had; passwords as far as they are sealed or remembered.
-    pub(crate) fn login(&self, environment: &str) -> Result<(Login, Secrets), StoreError> {
-        let (login, mut secrets) = login::kept(&self.store, self.vault.as_ref(), environment)?;
-        if let Some(memory) = &self.memory {
-            memory.complete(environment, &login, &mut secrets);
+    fn keep(&self, environment: &str, kept: &Kept) {
+        let Kept { login, secrets } = kept;
+        if let Err(e) = login::keep(&self.store, self.vault.as_ref(), environment, login, secrets) {
+            tracing::warn!("the environment's login is not kept: {e}");
         }
-        Ok((login, secrets))
+        if let Some(memory) = &self.memory {
+            memory.keep(environment, login, secrets);
+        }
+    }
+
+    /// The login that earlier tasks of the environment had; passwords as far as they are sealed or remembered. `None` where
+    /// everybody is answered.
+    pub(crate) fn login(&self, environment: &str) -> Result<Option<Kept>, StoreError> {
+        let Some(memory) = &self.memory else { return Ok(None) };
+        let (login, mut secrets) = login::kept(&self.store, self.vault.as_ref(), environment)?;
+        memory.complete(environment, &login, &mut secrets);
+        Ok(Some(Kept { login, secrets }))
     }
 
     /// Forgets the passwords of an environment that is no more.
