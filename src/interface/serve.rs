@@ -96,8 +96,7 @@ async fn listen_until_told(
     let wait = |e: std::io::Error| failed("wait for signals", &e);
     let mut interrupt = signal(SignalKind::interrupt()).map_err(wait)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(wait)?;
-    let listener =
-        tokio::net::TcpListener::bind(address).await.map_err(|e| failed(&format!("listen on {address}"), &e))?;
+    let listener = crate::deliver::listen(address).await.map_err(|e| failed(&format!("listen on {address}"), &e))?;
     let bound = listener.local_addr().map_err(|e| failed("listen", &e))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     terminal.tell(&format!("listening on {scheme}://{bound}"));

@@ -18,6 +18,7 @@ mod page;
 mod recent;
 mod routes;
 mod runner;
+mod seats;
 mod status;
 
 pub(crate) use auth::Auth;

@@ -18,6 +18,7 @@ use super::listener::Connection;
 use super::metrics::Metrics;
 use super::recent::Recent;
 use super::runner::Runner;
+use super::seats::seated;
 use super::{events, handlers, page};
 
 /// What all requests share.
@@ -138,9 +139,22 @@ fn refuse(api: &RestApi, connection: &Connection, headers: &hyper::HeaderMap, pu
 }
 
 async fn admitted(api: &Arc<RestApi>, connection: &Connection, route: Route, request: Request<Incoming>) -> Answer {
-    if let Some(refusal) = refuse(api, connection, request.headers(), route.is_public()) {
+    let public = route.is_public();
+    if let Some(refusal) = refuse(api, connection, request.headers(), public) {
         return refusal;
     }
+    // Who has shown nothing can be kept waiting for others' sake.
+    if public || !api.auth.knows_callers() {
+        return answered(api, route, request).await;
+    }
+    match connection.seat.work() {
+        Some(work) => seated(answered(api, route, request).await, work),
+        // Closed already: nobody reads this.
+        None => no(StatusCode::SERVICE_UNAVAILABLE, 0, "the connection is closed"),
+    }
+}
+
+async fn answered(api: &Arc<RestApi>, route: Route, request: Request<Incoming>) -> Answer {
     let method = match *request.method() {
         Method::HEAD => Method::GET,
         ref other => other.clone(),

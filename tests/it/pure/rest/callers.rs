@@ -1,8 +1,10 @@
 //! Who is answered: with the token, as the listener's user or root, or everybody; and by which names.
 
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 
 use crate::lab::{Output, present};
@@ -139,4 +141,31 @@ fn with_no_auth_everybody_is_answered_and_nothing_of_the_control_host_is_used() 
     let output = Output::of(&mut bare(state.path(), &["--no-auth", "--keep-credentials", &key]));
     assert_eq!(output.code, Some(2), "{output:?}");
     assert!(output.stderr.contains("--keep-credentials with --no-auth"), "{output:?}");
+}
+
+/// What ends an idle connection by itself is the 20 s for a request's head, and the 5 s for its first byte.
+#[test]
+fn a_thousand_idle_connections_keep_nobody_out() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let token = state.path().join("token");
+    Output::of(Command::new("sh").arg("-c").arg(format!("umask 077; echo 0123456789abcdef0123 >{}", token.display())))
+        .expect_ok();
+    let listener = Listener::bare(state.path(), &["--token-file", &token.display().to_string()]);
+    let address = listener.url.trim_start_matches("http://").to_owned();
+    let connect = |text: &str| {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        std::io::Write::write_all(&mut stream, text.as_bytes()).unwrap();
+        stream
+    };
+    let head = format!("GET /environments HTTP/1.1\r\nHost: {address}\r\nX: ");
+    for begun in ["", head.as_str()] {
+        let idle: Vec<TcpStream> = (0..1000).map(|_| connect(begun)).collect();
+        let bearer = ["-H", "Authorization: Bearer 0123456789abcdef0123", "--max-time", "4"];
+        for _ in 0..5 {
+            assert_eq!(ask(&listener, "/environments", &bearer).status, 200);
+        }
+        drop(idle);
+    }
 }
