@@ -24,7 +24,7 @@ use super::repo::{self, RepoCommand};
 use super::terminal::{self, Manner};
 use super::{
     accepts, argv, ask, cluster_file, cluster_replace, cluster_show, deploy, hosts, legacy, log, man, serve, start,
-    support,
+    support, unit,
 };
 
 /// Turns bare RHEL-family hosts into an etcd and Kubernetes cluster where there is no internet.
@@ -207,10 +207,18 @@ fn today(args: Vec<OsString>) -> Exit {
         Err(e) => return said_by_clap(&e),
     };
     cli.global.environment_given = accepts::given(&matches, "environment");
-    match accepts::check(&matches) {
+    match accepts::check(&matches).and_then(|()| complete(&mut cli.command, &matches)) {
         Ok(()) => run(cli),
         Err(e) => start::refuse(&e, cli.global.manner()),
     }
+}
+
+/// Adds what only the line itself says.
+fn complete(command: &mut Command, matches: &clap::ArgMatches) -> Result<(), FlowError> {
+    if let (Command::Serve(args), Some(below)) = (command, matches.subcommand_matches("serve")) {
+        args.given = unit::given(below)?;
+    }
+    Ok(())
 }
 
 /// clap has its own words for errors, help and version; only the exit code is ours.

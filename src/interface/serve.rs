@@ -46,6 +46,9 @@ pub(crate) struct ServeArgs {
     pub(crate) install: bool,
     #[command(flatten)]
     pub(crate) source: Source,
+    /// The options that the line gives, for `--install`.
+    #[arg(skip)]
+    pub(crate) given: Vec<String>,
 }
 
 /// Runs the listener.
@@ -68,7 +71,7 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, FlowError> 
     let voice = terminal.voice();
     warn(args, tls.is_some(), &voice);
     if args.install {
-        super::unit::install(args, global, &voice)?;
+        super::unit::install(&args.given, &voice)?;
         terminal.tell("sunshine-installer.service runs; systemctl status sunshine-installer shows more");
         return Ok(Exit::Done);
     }
