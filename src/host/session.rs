@@ -237,7 +237,7 @@ impl Host {
         };
         let line = command.line(prefix);
         // The host's own `timeout` answers first; this is for a host that does not answer at all.
-        let deadline = begun + command.timeout + Duration::from_secs(8);
+        let deadline = later(begun, command.timeout.saturating_add(Duration::from_secs(8)));
         let mut stderr = Vec::new();
         let result = {
             // A session that was idle may have been ended by the host (ClientAliveCountMax) or by a firewall. As long as
@@ -319,6 +319,12 @@ impl Host {
     }
 }
 
+/// A time after another; where the clock has no such time, one that nobody will see.
+fn later(begun: Instant, wait: Duration) -> Instant {
+    const DECADES: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    begun.checked_add(wait).unwrap_or(begun + DECADES)
+}
+
 /// The session, and the addresses of both its ends: ours, then the host's.
 fn open(target: &Target, connect: &Connect) -> Result<(Wire, [IpAddr; 2]), HostError> {
     let (session, tcp) = log_in(target, connect)?;
@@ -377,4 +383,16 @@ fn dial(target: &Target, connect: &Connect) -> Result<TcpStream, HostError> {
         }
     }
     Err(fail(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_limit_beyond_all_times_is_no_panic() {
+        let now = Instant::now();
+        assert_eq!(later(now, Duration::from_secs(8)), now + Duration::from_secs(8));
+        assert!(later(now, Duration::MAX) > now + Duration::from_secs(1 << 28));
+    }
 }

@@ -97,6 +97,10 @@ pub(crate) struct Global {
     pub(crate) log_dir: Option<Utf8PathBuf>,
 }
 
+/// The longest that an option can have the program wait, in seconds. More is a slip of the hand, and no point in time of the
+/// clock's at the end.
+pub(crate) const A_YEAR: u64 = 365 * 24 * 60 * 60;
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum HostKey {
     AcceptNew,

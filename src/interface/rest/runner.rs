@@ -2,6 +2,7 @@
 //! ([`crate::flow::run_job`]).
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -106,7 +107,14 @@ impl Runner {
         let runner = Arc::clone(self);
         let kept = asked.kept;
         let body = move || {
-            runner.work(&job, &recorder, &interrupt, tell, kept);
+            if let Err(said) = isolated(|| runner.work(&job, &recorder, &interrupt, tell, kept)) {
+                let why = format!("the task ended by a defect of this program: {said}");
+                tracing::error!("{}: {why}", job.options.environment);
+                recorder.failed(
+                    &why,
+                    Some("report it with the output of `support-bundle`; the same request goes on from here"),
+                );
+            }
             runner.lock().remove(&number);
             runner.ended.notify_waiters();
         };
@@ -224,6 +232,14 @@ impl Runner {
     }
 }
 
+/// A defect that ends one task ends no other, nor the listener. The error is what the panic said.
+fn isolated(work: impl FnOnce()) -> Result<(), String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it left no words".to_owned())
+    })
+}
+
 /// The first answer counts; that nobody waits for it any more changes nothing.
 fn answer(tell: &Mutex<Option<oneshot::Sender<Result<(), Refusal>>>>, result: Result<(), Refusal>) {
     if let Some(tell) = tell.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -240,5 +256,20 @@ impl From<FlowError> for Refusal {
             FlowError::Lock(LockError::Held { .. }) => Self::Busy(words),
             _ => Self::Failed(words),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_defect_ends_its_own_task_and_says_what_it_said() {
+        let ended = std::thread::spawn(|| isolated(|| panic!("index {}", 7))).join();
+        assert_eq!(ended.unwrap(), Err("index 7".to_owned()));
+        assert_eq!(isolated(|| panic!("plain")), Err("plain".to_owned()));
+        assert_eq!(isolated(|| ()), Ok(()));
+        // Nothing can be caught where a panic ends the process.
+        assert!(!include_str!("../../../Cargo.toml").contains("panic = \"abort\""));
     }
 }

@@ -63,6 +63,8 @@ fn wrong_lines_end_with_2_and_a_sentence() {
     refused(&["etcd", "create", "--host", "h", "--bundle", "/nonexistent"], 2, "/nonexistent");
     refused(&["bundle", "verify", "--ssh-key", "/k"], 2, "--ssh-key is not an option of `bundle verify`");
     refused(&["--ssh-user", "root", "bundle", "info"], 2, "--ssh-user is not an option of `bundle info`");
+    refused(&["hosts", "exec", "h", "--timeout", "18446744073709551615", "--", "true"], 2, "--timeout");
+    refused(&["cluster", "remove", "--node", "h", "--drain-timeout", "18446744073709551615"], 2, "--drain-timeout");
     refused(&["cluster", "status", "--dry-run"], 2, "--dry-run is not an option of `cluster status`");
     refused(&["deploy"], 2, "there is no conf.ini");
     k(&[], "there is no conf.ini");
