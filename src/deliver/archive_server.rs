@@ -51,7 +51,7 @@ impl ArchiveServer {
             .enable_all()
             .build()
             .map_err(failed)?;
-        let listener = runtime.block_on(tokio::net::TcpListener::bind(listen)).map_err(failed)?;
+        let listener = runtime.block_on(listener::listen(listen)).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         runtime.spawn(listener::serve(listener, Arc::new(shared)));
         Ok(ArchiveServer { runtime: Some(runtime), address, images: layout.names.len() })

@@ -18,7 +18,8 @@ use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
@@ -77,6 +78,24 @@ pub(super) struct Shared {
 
 /// hyper's buffer for a request's head and for answers that are read rather than mapped, per connection.
 const BUFFER: usize = 64 * 1024;
+
+/// Connections that the kernel finishes before they are accepted; it allows no more than `net.core.somaxconn`. With the usual
+/// 128 a burst has later clients wait a second, for their next try.
+const QUEUE: u32 = 4096;
+
+/// Listens; on all addresses of both families where all of IPv6 are meant, whatever the host's `net.ipv6.bindv6only` is.
+///
+/// # Errors
+/// When the address is not this machine's, or is in use.
+pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        setsockopt(&socket, sockopt::Ipv6V6Only, &false)?;
+    }
+    socket.bind(address)?;
+    socket.listen(QUEUE)
+}
 
 /// Accepts until the runtime ends.
 pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {

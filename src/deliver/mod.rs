@@ -37,6 +37,6 @@ mod server_tests;
 pub use archive_server::ArchiveServer;
 pub use delivery::Delivery;
 pub use error::DeliverError;
-pub use listener::CONNECTIONS;
+pub use listener::{CONNECTIONS, listen};
 pub use route::{Route, RouteChoice};
 pub use server::{Place, Server};

@@ -38,7 +38,7 @@ impl std::str::FromStr for RouteChoice {
             "direct" | "http" => Ok(RouteChoice::Direct),
             "tunnel" => Ok(RouteChoice::Tunnel),
             "push" | "files" => Ok(RouteChoice::Push),
-            other => Err(format!("{other:?} is no route: auto, direct, tunnel or push")),
+            _ => Err("this is no route: auto, direct, tunnel or push".to_owned()),
         }
     }
 }

@@ -9,9 +9,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use camino::Utf8PathBuf;
-use nix::sys::socket::{setsockopt, sockopt};
 use payload::{Bundle, Member, MemberKind, Reference, Sha256, Stored};
-use tokio::net::{TcpListener, TcpSocket};
 use tracing::info;
 
 use super::content::{Content, Entry};
@@ -88,7 +86,7 @@ impl Server {
             .enable_all()
             .build()
             .map_err(failed)?;
-        let listener = runtime.block_on(async { bind(listen) }).map_err(failed)?;
+        let listener = runtime.block_on(listener::listen(listen)).map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         runtime.spawn(listener::serve(listener, Arc::clone(&stock.shared)));
         // The key takes a part of a second; hosts are connected to meanwhile. Whoever needs it first waits for it.
@@ -134,20 +132,6 @@ impl Server {
         stock.key()?;
         Ok(repofile::for_any_host(&stock.repositories(), &url, &format!("{url}{KEY_FILE}")))
     }
-}
-
-/// Connections that wait to be taken.
-const BACKLOG: u32 = 1024;
-
-/// Listens; on all addresses of both families where all of IPv6 are meant, whatever the host's `net.ipv6.bindv6only` is.
-fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    if listen.is_ipv6() && listen.ip().is_unspecified() {
-        setsockopt(&socket, sockopt::Ipv6V6Only, &false)?;
-    }
-    socket.bind(listen)?;
-    socket.listen(BACKLOG)
 }
 
 impl Place {

@@ -58,6 +58,9 @@ pub struct RunOptions {
     pub login: TargetDefaults,
     /// What to do about hosts whose credentials are not at hand, in the terms of the interface that the request came by.
     pub login_help: &'static str,
+    /// Whether whoever asks has shown who it is. For others nothing that lies on the control host is used: no login of
+    /// earlier runs, no package but the bundle's.
+    pub known_caller: bool,
 }
 
 impl Default for RunOptions {
@@ -75,6 +78,7 @@ impl Default for RunOptions {
             sealed: Vec::new(),
             login: TargetDefaults::default(),
             login_help: LOGIN_HELP,
+            known_caller: true,
         }
     }
 }

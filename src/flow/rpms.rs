@@ -11,15 +11,23 @@ use crate::packages::Wanted;
 
 use super::error::FlowError;
 
+/// Where the files of packages are looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Places<'a> {
+    /// Whether the control host's own files count; else only the bundle's do.
+    pub control_host: bool,
+    pub bundle: Option<&'a Bundle>,
+}
+
 /// Finds the files given by `-f` and the like (`option` is what the user typed, for the message).
 ///
 /// # Errors
 /// Names every path that is in neither place, and every file that is no rpm.
-pub fn from_files(paths: &[String], option: &str, bundle: Option<&Bundle>) -> Result<Vec<Wanted>, FlowError> {
+pub fn from_files(paths: &[String], option: &str, places: Places<'_>) -> Result<Vec<Wanted>, FlowError> {
     let mut wanted = Vec::new();
     let mut missing = Vec::new();
     for path in paths {
-        match find(path, bundle)? {
+        match find(path, places)? {
             Some(found) => wanted.push(found),
             None => missing.push(path.as_str()),
         }
@@ -28,21 +36,24 @@ pub fn from_files(paths: &[String], option: &str, bundle: Option<&Bundle>) -> Re
         return Ok(wanted);
     }
     Err(FlowError::request_with_help(
-        format!("{option}: neither on the control host nor in the bundle: {}", missing.join(", ")),
+        match places.control_host {
+            true => format!("{option}: neither on the control host nor in the bundle: {}", missing.join(", ")),
+            false => format!("{option}: not in the bundle: {}", missing.join(", ")),
+        },
         "`bundle list` shows the bundle's rpms; `bundle repack --add FILE` puts one in",
     ))
 }
 
-fn find(path: &str, bundle: Option<&Bundle>) -> Result<Option<Wanted>, FlowError> {
+fn find(path: &str, places: Places<'_>) -> Result<Option<Wanted>, FlowError> {
     let local = Utf8Path::new(path);
     let file_name = local.file_name().unwrap_or(path).to_owned();
-    if local.is_file() {
+    if places.control_host && local.is_file() {
         let id = read_id(local)?;
         let absolute = local.canonicalize_utf8().unwrap_or_else(|_| Utf8PathBuf::from(path));
         return Ok(Some(Wanted::Rpm { file_name, id, local: Some(absolute) }));
     }
     // Its bytes are checked with all of the bundle, before any host is connected to.
-    let id = bundle.map(|bundle| id_in(bundle, &file_name)).transpose()?.flatten();
+    let id = places.bundle.map(|bundle| id_in(bundle, &file_name)).transpose()?.flatten();
     Ok(id.map(|id| Wanted::Rpm { file_name, id, local: None }))
 }
 

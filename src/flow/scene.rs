@@ -15,6 +15,7 @@ use super::ownership::Share;
 use super::pki::Pki;
 use super::problem::Problem;
 use super::request::RunOptions;
+use super::rpms::Places;
 use super::state::Environment;
 use super::{etcd, kubernetes, registry};
 
@@ -114,6 +115,11 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// Where package files may come from.
+    pub(super) fn places(&self) -> Places<'_> {
+        Places { control_host: self.options.known_caller, bundle: self.bundle }
+    }
+
     /// The ways to hosts of the environment that the request does not name but the work is about.
     ///
     /// # Errors
@@ -124,7 +130,7 @@ impl Asked<'_> {
         also: &[Target],
         why: &str,
     ) -> Result<Vec<Target>, FlowError> {
-        let kept = Logins::load(self.environment)?;
+        let kept = if self.options.known_caller { Logins::load(self.environment)? } else { Logins::default() };
         let mut found = Vec::new();
         let mut missing = Vec::new();
         for host in hosts {

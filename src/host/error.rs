@@ -19,6 +19,11 @@ pub enum HostError {
     HostKeyChanged { host: HostId, fingerprint: String, known_hosts: String },
     #[error("{host}: its host key {fingerprint} is not known, and --host-key strict accepts no new one")]
     HostKeyUnknown { host: HostId, fingerprint: String },
+    #[error(
+        "{host}: its host key {fingerprint} is not recorded, and a password that was kept for it is sent only to the sshd \
+         that has the recorded key"
+    )]
+    KeptLogin { host: HostId, fingerprint: String },
     #[error("{host}: {path}: {why}")]
     KnownHosts { host: HostId, path: String, why: String },
     #[error("{host}: {user} cannot become root with sudo: {why}")]
@@ -87,6 +92,7 @@ impl HostError {
                 | Self::NotRun { .. }
                 | Self::HostKeyChanged { .. }
                 | Self::HostKeyUnknown { .. }
+                | Self::KeptLogin { .. }
         )
     }
 
@@ -122,6 +128,9 @@ impl HostError {
             }
             Self::HostKeyUnknown { .. } => {
                 "connect once with --host-key accept-new, or put its key into the file".into()
+            }
+            Self::KeptLogin { host, .. } => {
+                format!("if this is the key of {host}, give its password with this request: that records the key")
             }
             Self::Sudo { .. } => "give the sudo password with --ssh-sudo-pw-file, or allow the user sudo".into(),
             Self::Booting { .. } => "wait until the host is up, then run the same command again".into(),

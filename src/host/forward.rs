@@ -83,7 +83,7 @@ impl Host {
         let (session, tcp) = log_in(self.target(), self.settings())?;
         let fail = |why: String| HostError::Forward { host: self.name().clone(), why };
         let refused = |e: ssh2::Error| fail(e.to_string());
-        let watched = watchdog::watch(&tcp, Instant::now() + self.settings().timeout);
+        let watched = watchdog::watch(&tcp, watchdog::later(Instant::now(), self.settings().timeout));
         let listening = session.channel_forward_listen(0, Some("127.0.0.1"), Some(MOST_WAITING));
         drop(watched);
         let (listener, port) = listening.map_err(refused)?;

@@ -56,6 +56,9 @@ pub(super) fn check(connect: &Connect, target: &Target, key: &[u8]) -> Result<()
             Err(HostError::HostKeyChanged { host: host.clone(), fingerprint: fingerprint(key), known_hosts })
         };
     }
+    if target.auth.kept {
+        return Err(HostError::KeptLogin { host: host.clone(), fingerprint: fingerprint(key) });
+    }
     if connect.host_key == HostKeyPolicy::Strict {
         return Err(HostError::HostKeyUnknown { host: host.clone(), fingerprint: fingerprint(key) });
     }
@@ -142,6 +145,24 @@ mod tests {
         assert_eq!(text.lines().count(), 1);
         assert_eq!(types(&path, &target), ["ssh-ed25519"]);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_kept_password_goes_only_behind_a_recorded_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(dir.path()).unwrap().join("known_hosts");
+        let mut target = Target::parse("root:geheim@10.0.0.1", &TargetDefaults::default()).unwrap();
+        target.auth.kept = true;
+        let (one, two) = (key("ssh-ed25519", b"one"), key("ssh-ed25519", b"two"));
+        let recording = connect(&path, HostKeyPolicy::AcceptNew);
+        for connect in [&recording, &Connect { look_only: true, ..recording.clone() }] {
+            let error = check(connect, &target, &one).unwrap_err();
+            assert!(matches!(error, HostError::KeptLogin { .. }), "{error}");
+        }
+        let given = Target { auth: crate::host::Auth { kept: false, ..target.auth.clone() }, ..target.clone() };
+        check(&recording, &given, &one).unwrap();
+        check(&recording, &target, &one).unwrap();
+        assert!(matches!(check(&recording, &target, &two), Err(HostError::HostKeyChanged { .. })));
     }
 
     #[test]

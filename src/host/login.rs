@@ -75,7 +75,7 @@ fn log_in_over(tcp: &Arc<TcpStream>, target: &Target, connect: &Connect) -> Resu
         let why = format!("{what}: not done within {} s", after.as_secs());
         LoginError::Final(HostError::Unreachable { host: host.clone(), why })
     };
-    let watched = watchdog::watch(tcp, begun + connect.timeout);
+    let watched = watchdog::watch(tcp, watchdog::later(begun, connect.timeout));
     let session = match auth::handshake(tcp, connect.timeout, &known_hosts::types(&connect.known_hosts, target)) {
         Ok(session) => session,
         Err(e) if watched.has_fired() || auth::is_timeout(&e) => {
@@ -90,8 +90,8 @@ fn log_in_over(tcp: &Arc<TcpStream>, target: &Target, connect: &Connect) -> Resu
     drop(watched);
     let key = session.host_key().map(|(key, _)| key.to_vec()).unwrap_or_default();
     known_hosts::check(connect, target, &key).map_err(LoginError::Final)?;
-    let most = connect.timeout * LOGIN_WAITS;
-    let watched = watchdog::watch(tcp, Instant::now() + most);
+    let most = connect.timeout.saturating_mul(LOGIN_WAITS);
+    let watched = watchdog::watch(tcp, watchdog::later(Instant::now(), most));
     match auth::login(&session, target, connect.timeout) {
         Err(_) if watched.has_fired() => Err(too_long("login", most)),
         result => result.map(|()| session),

@@ -21,6 +21,7 @@ use super::secret::Secret;
 use super::shell::{Command, Output, in_terminal};
 use super::target::Target;
 use super::text::tail;
+use super::watchdog::later;
 
 /// Lines of standard error that an error carries.
 const ERROR_LINES: usize = 15;
@@ -240,7 +241,7 @@ impl Host {
             line = in_terminal(&line);
         }
         // The host's own `timeout` answers first; this is for a host that does not answer at all.
-        let deadline = begun + command.timeout + Duration::from_secs(8);
+        let deadline = later(begun, command.timeout.saturating_add(Duration::from_secs(8)));
         let mut stderr = Vec::new();
         let result = {
             // A session that was idle may have been ended by the host (ClientAliveCountMax) or by a firewall. As long as

@@ -33,6 +33,8 @@ pub struct Auth {
     pub agent: bool,
     /// For sudo, when the user is not root; without it the login password is tried.
     pub sudo_password: Option<Secret>,
+    /// One of the passwords was kept from an earlier run: it goes only to a host that shows a key which is recorded for it.
+    pub kept: bool,
 }
 
 /// What a host's text leaves open.
@@ -81,7 +83,9 @@ impl Target {
             None => (defaults.user.clone().unwrap_or_else(|| "root".to_owned()), None),
             Some((user, password)) => (user.to_owned(), password),
         };
-        check_user(&user).map_err(fail)?;
+        if !is_user(&user) {
+            return Err(fail("what stands in front of the address is not a user name".to_owned()));
+        }
         if password == Some("") {
             return Err(fail("the password is empty".to_owned()));
         }
@@ -102,9 +106,10 @@ impl Target {
         self.port == other.port && self.address == other.address
     }
 
-    /// The same user, port and credentials, so the same login.
+    /// The same user, port and credentials, so the same login, wherever its passwords come from.
     pub fn same_login(&self, other: &Self) -> bool {
-        self == other
+        let auth = Auth { kept: other.auth.kept, ..self.auth.clone() };
+        Self { auth, ..self.clone() } == *other
     }
 
     /// Takes the passwords of the login among `kept` that is this very one: the same user at the same address and port.
@@ -114,10 +119,10 @@ impl Target {
         if self.auth.password.is_none()
             && let Some(found) = kept.iter().find(same)
         {
+            let sudo = found.auth.sudo_password.clone().filter(|_| self.auth.sudo_password.is_none());
+            self.auth.kept |= found.auth.kept && (found.auth.password.is_some() || sudo.is_some());
             self.auth.password.clone_from(&found.auth.password);
-            if self.auth.sudo_password.is_none() {
-                self.auth.sudo_password.clone_from(&found.auth.sudo_password);
-            }
+            self.auth.sudo_password = self.auth.sudo_password.take().or(sudo);
         }
     }
 
@@ -133,14 +138,16 @@ impl fmt::Display for Target {
     }
 }
 
-/// Stars whatever may be a password: all between the first `:` and the last `@`.
+/// Stars whatever may be a password, also in what is no host: all between the first `:` and the last `@`, what stands where
+/// only a user or a port may, and behind a password what is no address (it may be the rest of one with an `@`).
 pub(crate) fn masked(text: &str) -> String {
-    match text.rsplit_once('@') {
-        Some((login, place)) => match login.split_once(':') {
-            Some((user, _)) => format!("{user}:***@{place}"),
-            None => text.to_owned(),
-        },
-        None => text.to_owned(),
+    let Some((login, place)) = text.rsplit_once('@') else { return masked_place(text) };
+    let (user, password) = login.split_once(':').map_or((login, None), |(user, password)| (user, Some(password)));
+    let shown = if is_user(user) || user.is_empty() { user } else { "***" };
+    match password {
+        None => format!("{shown}@{}", masked_place(place)),
+        Some(_) if looks_like_an_address(place) => format!("{shown}:***@{}", masked_place(place)),
+        Some(_) => format!("{shown}:***@***"),
     }
 }
 
@@ -160,42 +167,65 @@ fn masked_list(text: &str) -> String {
     text.split(',').map(masked).collect::<Vec<_>>().join(",")
 }
 
+/// Whoever writes a host without its user puts the password where the port belongs.
+fn masked_place(place: &str) -> String {
+    if place.parse::<std::net::IpAddr>().is_ok() {
+        return place.to_owned();
+    }
+    let bracket = place.find(']').filter(|_| place.starts_with('[')).map_or(0, |at| at + 1);
+    match place[bracket..].find(':').map(|at| bracket + at) {
+        Some(colon) if parse_port(&place[colon + 1..]).is_err() => format!("{}:***", &place[..colon]),
+        _ => place.to_owned(),
+    }
+}
+
+/// An address, or one with something wrong behind it.
+fn looks_like_an_address(place: &str) -> bool {
+    let end = place.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(place.len());
+    let is_name = || place.split(':').next().is_some_and(|name| name.parse::<Address>().is_ok());
+    place.starts_with('[') || place[..end].parse::<std::net::Ipv4Addr>().is_ok() || is_name()
+}
+
 fn split_port(place: &str) -> Result<(Address, Option<u16>), String> {
     if let Some(rest) = place.strip_prefix('[') {
-        let (address, after) = rest.split_once(']').ok_or("the bracket of the IPv6 address is not closed")?;
+        let (text, after) = rest.split_once(']').ok_or("the bracket of the IPv6 address is not closed")?;
         let port = match after {
             "" => None,
             _ => Some(parse_port(after.strip_prefix(':').ok_or("only :PORT may follow the bracket")?)?),
         };
-        return match address.parse()? {
+        return match address(text)? {
             v6 @ Address::Ip(std::net::IpAddr::V6(_)) => Ok((v6, port)),
             _ => Err("only an IPv6 address stands in brackets".to_owned()),
         };
     }
     // An IPv6 address without brackets has more than one colon and no port.
     if place.matches(':').count() > 1 {
-        return Ok((place.parse().map_err(|e| format!("{e} (IPv6 with a port: [ADDRESS]:PORT)"))?, None));
+        return Ok((address(place).map_err(|e| format!("{e} (IPv6 with a port: [ADDRESS]:PORT)"))?, None));
     }
     match place.split_once(':') {
-        Some((address, port)) => Ok((address.parse()?, Some(parse_port(port)?))),
-        None => Ok((place.parse()?, None)),
+        Some((text, port)) => Ok((address(text)?, Some(parse_port(port)?))),
+        None => Ok((address(place)?, None)),
     }
+}
+
+// No reason quotes what it is about: the text is shown once, starred.
+fn address(text: &str) -> Result<Address, String> {
+    text.parse().map_err(|_| "where the address belongs stands neither an IP address nor a DNS name".to_owned())
 }
 
 fn parse_port(text: &str) -> Result<u16, String> {
     match text.parse() {
         Ok(port) if port > 0 && text.bytes().all(|b| b.is_ascii_digit()) => Ok(port),
-        _ => Err(format!("{text:?} is not a port (1 to 65535)")),
+        _ => Err("what follows the address is not a port (1 to 65535); a password stands in front of it: \
+                  USER:PASSWORD@ADDRESS"
+            .to_owned()),
     }
 }
 
-fn check_user(user: &str) -> Result<(), String> {
-    // With a directory service a user may be `DOMAIN\user` or `user@domain`.
+// With a directory service a user may be `DOMAIN\user` or `user@domain`.
+fn is_user(user: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'\\' | b'$' | b'@');
-    if user.is_empty() || user.starts_with(['-', '@']) || user.ends_with('@') || !user.bytes().all(plain) {
-        return Err(format!("{user:?} is not a user name"));
-    }
-    Ok(())
+    !user.is_empty() && !user.starts_with(['-', '@']) && !user.ends_with('@') && user.bytes().all(plain)
 }
 
 #[cfg(test)]
@@ -253,6 +283,26 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_a_password_is_starred_and_the_rest_is_shown() {
+        for (text, shown) in [
+            ("root:secret@10.8.14.200;reboot", "root:***@10.8.14.200;reboot"),
+            ("root:a:b@c@host.example:2222", "root:***@host.example:2222"),
+            ("10.8.14.200:S3cret", "10.8.14.200:***"),
+            ("10.8.14.200:2222", "10.8.14.200:2222"),
+            ("10.8.14.200:111111", "10.8.14.200:***"),
+            ("fe80::1", "fe80::1"),
+            ("[fe80::1]:2222", "[fe80::1]:2222"),
+            ("[fe80::1", "[fe80:***"),
+            ("my secret@10.0.0.1", "***@10.0.0.1"),
+            ("maint@10.0.0.1", "maint@10.0.0.1"),
+            ("root:p@ss word", "root:***@***"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(masked(text), shown, "{text}");
+        }
+    }
+
+    #[test]
     fn hostile_ones_are_refused_without_showing_the_password() {
         for bad in [
             "root:secret@10.8.14.200;reboot",
@@ -267,6 +317,16 @@ mod tests {
             "root:secret@[10.0.0.1]",
             "root:@10.0.0.1",
             ":secret@10.0.0.1",
+            "10.0.0.1:secret",
+            "10.0.0.1:se:cret:secret",
+            "host.example:secret",
+            "root:secret",
+            "root:my@secret!",
+            "root:a@10.0.0.1:secret",
+            "[fe80::1]:secret",
+            "root:a@[fe80::1]:secret",
+            "my secret!@10.0.0.1",
+            "my:secret:with:colons",
         ] {
             let error = parse(bad).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");

@@ -6,7 +6,13 @@ use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A time after another; where the clock has no such time, one that nobody will see.
+pub(super) fn later(begun: Instant, wait: Duration) -> Instant {
+    const DECADES: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    begun.checked_add(wait).unwrap_or(begun + DECADES)
+}
 
 static WATCHDOG: LazyLock<Watchdog> = LazyLock::new(Watchdog::default);
 
@@ -80,16 +86,21 @@ fn lock() -> MutexGuard<'static, Watched> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use std::io::Read;
     use std::net::TcpListener;
-    use std::time::Duration;
-
-    use super::*;
 
     fn connected() -> (Arc<TcpStream>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let here = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         (Arc::new(here), listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn a_time_limit_beyond_all_times_is_no_panic() {
+        let now = Instant::now();
+        assert_eq!(later(now, Duration::from_secs(8)), now + Duration::from_secs(8));
+        assert!(later(now, Duration::MAX) > now + Duration::from_secs(1 << 28));
     }
 
     #[test]

@@ -4,13 +4,14 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use camino::Utf8PathBuf;
+use clap::error::ContextValue;
 use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use payload::Bundle;
 
 use crate::deliver::RouteChoice;
 use crate::flow::request::{Job, Operation, RunOptions, check_environment};
 use crate::flow::{FlowError, loss, state_dir};
-use crate::host::{HostKeyPolicy, TargetDefaults};
+use crate::host::{HostKeyPolicy, TargetDefaults, masked};
 use crate::spec::operations;
 
 use super::bundle::{self, BundleCommand};
@@ -24,7 +25,7 @@ use super::repo::{self, RepoCommand};
 use super::terminal::{self, Manner};
 use super::{
     accepts, argv, ask, cluster_file, cluster_replace, cluster_show, core_dump, deploy, hosts, legacy, log, man, serve,
-    start, support,
+    start, support, unit,
 };
 
 /// Turns bare RHEL-family hosts into an etcd and Kubernetes cluster where there is no internet.
@@ -96,6 +97,10 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "DIR", help_heading = "Output")]
     pub(crate) log_dir: Option<Utf8PathBuf>,
 }
+
+/// The longest that an option can have the program wait, in seconds. More is a slip of the hand, and no point in time of the
+/// clock's at the end.
+pub(crate) const A_YEAR: u64 = 365 * 24 * 60 * 60;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum HostKey {
@@ -205,20 +210,50 @@ fn today(args: Vec<OsString>) -> Exit {
     let read = accepts::command().try_get_matches_from(args).and_then(|m| Ok((Cli::from_arg_matches(&m)?, m)));
     let (mut cli, matches) = match read {
         Ok(read) => read,
-        Err(e) => return said_by_clap(&e),
+        Err(e) => return said_by_clap(e),
     };
     cli.global.environment_given = accepts::given(&matches, "environment");
-    match accepts::check(&matches) {
+    match accepts::check(&matches).and_then(|()| complete(&mut cli.command, &matches)) {
         Ok(()) => run(cli),
         Err(e) => start::refuse(&e, cli.global.manner()),
     }
 }
 
-/// clap has its own words for errors, help and version; only the exit code is ours.
-pub(crate) fn said_by_clap(error: &clap::Error) -> Exit {
+/// Adds what only the line itself says.
+fn complete(command: &mut Command, matches: &clap::ArgMatches) -> Result<(), FlowError> {
+    if let (Command::Serve(args), Some(below)) = (command, matches.subcommand_matches("serve")) {
+        args.given = unit::given(below)?;
+    }
+    Ok(())
+}
+
+/// clap has its own words for errors, help and version; the exit code is ours, and that no password is quoted: a host whose
+/// option was forgotten stands in them.
+pub(crate) fn said_by_clap(mut error: clap::Error) -> Exit {
+    let quoted: Vec<_> = error.context().map(|(kind, value)| (kind, without_passwords(value))).collect();
+    for (kind, value) in quoted {
+        if let Some(value) = value {
+            error.insert(kind, value);
+        }
+    }
     // Nothing can be done about a closed standard output.
     let _ = error.print();
     if error.use_stderr() { Exit::Usage } else { Exit::Done }
+}
+
+/// A quoted text that is starred, when it has to be.
+fn without_passwords(value: &ContextValue) -> Option<ContextValue> {
+    let starred = |text: &String| match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://***@{place}"),
+        // A path, an image, an address of the web: no host.
+        (_, None) if text.contains('/') => text.clone(),
+        _ => masked(text),
+    };
+    match value {
+        ContextValue::String(text) => Some(ContextValue::String(starred(text))),
+        ContextValue::Strings(texts) => Some(ContextValue::Strings(texts.iter().map(starred).collect())),
+        _ => None,
+    }
 }
 
 fn run(cli: Cli) -> Exit {

@@ -9,7 +9,7 @@ use crate::flow::request::{ClusterSettings, Network, Runtime};
 use crate::host::TargetDefaults;
 use crate::spec::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role};
 
-use super::cli::Source;
+use super::cli::{A_YEAR, Source};
 use super::cluster_file::{ApplyArgs, ShowArgs};
 use super::cluster_replace::ReplaceArgs;
 use super::cluster_show::KubeconfigArgs;
@@ -201,7 +201,7 @@ pub(crate) struct LeavingArgs {
     #[arg(long, short)]
     pub(crate) yes: bool,
     /// The longest a drain may take
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=A_YEAR))]
     drain_timeout: Option<u64>,
 }
 

@@ -63,6 +63,7 @@ impl Credentials {
             user: self.ssh_user.clone(),
             port: None,
             auth: Auth {
+                kept: false,
                 password: from_file(self.ssh_password_file.as_ref(), "--ssh-password-file", "login password: ")?,
                 key: self.ssh_key.clone(),
                 passphrase: from_file(

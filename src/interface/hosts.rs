@@ -12,7 +12,7 @@ use crate::flow::state_dir;
 use crate::host::{Connect, Facts, Target, TargetDefaults};
 use crate::plan::{Event, Events, millis};
 
-use super::cli::{Global, open_log};
+use super::cli::{A_YEAR, Global, open_log};
 use super::credentials::targets;
 use super::exit::Exit;
 use super::log;
@@ -50,7 +50,7 @@ pub(crate) struct ExecArgs {
     #[command(flatten)]
     list: HostList,
     /// The longest the command may take, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(0..=A_YEAR))]
     timeout: u64,
     /// The command, behind `--`; several words are joined by spaces, as ssh does it
     #[arg(last = true, required = true, value_name = "COMMAND")]

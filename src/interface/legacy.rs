@@ -63,7 +63,7 @@ fn begin(words: &[String]) -> Result<Exit, FlowError> {
     let read = accepts::command().try_get_matches_from(line).and_then(|m| Cli::from_arg_matches(&m));
     let cli = match read {
         Ok(cli) => cli,
-        Err(e) => return Ok(cli::said_by_clap(&e)),
+        Err(e) => return Ok(cli::said_by_clap(e)),
     };
     let Command::Deploy(deploy) = cli.command else { return Err(FlowError::request("-K: nothing to do")) };
     let defaults = cli.credentials.read()?;

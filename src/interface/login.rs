@@ -128,13 +128,16 @@ pub(crate) fn sealed(state: &Utf8Path, key_file: &Utf8Path, environment: &str) -
     Ok(targets(&login, &secrets, &Auth::default()))
 }
 
-/// The hosts whose passwords are at hand, with what else `auth` gives for all of them.
+/// The hosts for which a password is kept, their own or sudo's, with what else `auth` gives for all of them.
 pub(crate) fn targets(login: &Login, secrets: &Secrets, auth: &Auth) -> Vec<Target> {
     let target = |(host, own): (&HostId, &HostLogin)| {
-        let password = secrets.passwords.get(host)?.clone();
-        let address = host.address().parse().ok()?;
+        let password = secrets.passwords.get(host).cloned();
         let sudo_password = auth.sudo_password.clone().or_else(|| secrets.sudo.clone());
-        let auth = Auth { password: Some(password), sudo_password, ..auth.clone() };
+        if password.is_none() && (sudo_password.is_none() || own.user == "root") {
+            return None;
+        }
+        let address = host.address().parse().ok()?;
+        let auth = Auth { password, sudo_password, kept: true, ..auth.clone() };
         Some(Target { user: own.user.clone(), address, port: own.port, auth, node_address: None })
     };
     login.hosts.iter().filter_map(target).collect()

@@ -24,12 +24,17 @@ pub(crate) struct ServeArgs {
     /// Listen on this address, port, or both
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8383", value_parser = listen)]
     pub(crate) listen: SocketAddr,
-    /// Answer only to this token, the file's first line (mode 0600); wanted on any address but the control host's own
+    /// Answer only to this token, the file's first line (mode 0600); wanted on any address but the control host's own,
+    /// where without it only processes of this user and of root are answered
     #[arg(long, value_name = "FILE", conflicts_with = "no_auth")]
     pub(crate) token_file: Option<Utf8PathBuf>,
-    /// Answer to everybody who reaches the address
+    /// Answer to everybody who reaches the address; nothing that lies on the control host is used for them (kept passwords,
+    /// keys, package files, the AWS account), and no environment is deleted
     #[arg(long)]
     pub(crate) no_auth: bool,
+    /// Answer also when called by this name, not by an address or as localhost; without a token only
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = host_name)]
+    pub(crate) allow_host: Vec<String>,
     /// Speak TLS with this certificate chain (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<Utf8PathBuf>,
@@ -41,6 +46,9 @@ pub(crate) struct ServeArgs {
     pub(crate) install: bool,
     #[command(flatten)]
     pub(crate) source: Source,
+    /// The options that the line gives, for `--install`.
+    #[arg(skip)]
+    pub(crate) given: Vec<String>,
 }
 
 /// Runs the listener.
@@ -50,14 +58,20 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, FlowError> 
         (Some(cert), Some(key)) => Some(Tls::read(cert, key)?),
         _ => None,
     };
+    if args.no_auth && global.keep_credentials.is_some() {
+        return Err(FlowError::request_with_help(
+            "--keep-credentials with --no-auth: kept passwords are not used where everybody is answered",
+            "--token-file FILE instead of --no-auth, or no --keep-credentials",
+        ));
+    }
     let vault = global.keep_credentials.as_deref().map(Vault::open).transpose().map_err(|e| request(&e))?;
     let bundle = args.source.open()?;
     open_log(global);
     let terminal = Terminal::new(global.manner());
     let voice = terminal.voice();
-    warn(args, &auth, tls.is_some(), &voice);
+    warn(args, tls.is_some(), &voice);
     if args.install {
-        super::unit::install(args, global, &voice)?;
+        super::unit::install(&args.given, &voice)?;
         terminal.tell("sunshine-installer.service runs; systemctl status sunshine-installer shows more");
         return Ok(Exit::Done);
     }
@@ -84,8 +98,7 @@ async fn listen_until_told(
 ) -> Result<(), FlowError> {
     let wait = |e: std::io::Error| failed("wait for signals", &e);
     let mut ending = Ending::listen().map_err(wait)?;
-    let listener =
-        tokio::net::TcpListener::bind(address).await.map_err(|e| failed(&format!("listen on {address}"), &e))?;
+    let listener = crate::deliver::listen(address).await.map_err(|e| failed(&format!("listen on {address}"), &e))?;
     let bound = listener.local_addr().map_err(|e| failed("listen", &e))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     terminal.tell(&format!("listening on {scheme}://{bound}"));
@@ -107,8 +120,11 @@ fn auth(args: &ServeArgs) -> Result<Auth, FlowError> {
     if let Some(path) = &args.token_file {
         return Auth::from_file(path);
     }
-    if args.no_auth || args.listen.ip().is_loopback() {
-        return Ok(Auth::open());
+    if args.no_auth {
+        return Ok(Auth::everybody().with_names(&args.allow_host));
+    }
+    if args.listen.ip().to_canonical().is_loopback() {
+        return Ok(Auth::own_user().with_names(&args.allow_host));
     }
     Err(FlowError::request_with_help(
         format!("--listen {}: others reach this address, so a token is wanted", args.listen),
@@ -116,12 +132,14 @@ fn auth(args: &ServeArgs) -> Result<Auth, FlowError> {
     ))
 }
 
-fn warn(args: &ServeArgs, auth: &Auth, encrypted: bool, voice: &Voice) {
-    if args.listen.ip().is_loopback() {
-        return;
+fn warn(args: &ServeArgs, encrypted: bool, voice: &Voice) {
+    let local = args.listen.ip().to_canonical().is_loopback();
+    if args.no_auth {
+        let who = if local { "every user of this host" } else { "whoever reaches this address" };
+        voice.warn(&format!("--no-auth: {who} can install, change and remove clusters"));
     }
-    if !auth.wants_token() {
-        voice.warn("--no-auth: whoever reaches this address can install, change and remove clusters");
+    if local {
+        return;
     }
     if !encrypted {
         voice.warn("without --tls-cert and --tls-key, tokens and passwords cross the network as they are");
@@ -134,6 +152,15 @@ fn failed(what: &str, error: &std::io::Error) -> FlowError {
 
 fn request(error: &crate::store::StoreError) -> FlowError {
     FlowError::request(error.to_string())
+}
+
+/// A name as it stands in a request's `Host`.
+fn host_name(text: &str) -> Result<String, String> {
+    let letters = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    if text.is_empty() || !letters {
+        return Err("a DNS name is wanted, without a port".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// Reads `ADDRESS:PORT`, `ADDRESS`, `:PORT` or `PORT`.

@@ -92,7 +92,7 @@ impl Flow for Converge {
         self.wanted = if self.request.rpms.is_empty() {
             rpms::by_name([PACKAGE])
         } else {
-            rpms::from_files(&self.request.rpms, "-f", asked.bundle)?
+            rpms::from_files(&self.request.rpms, "-f", asked.places())?
         };
         self.known = Cluster::load(asked.environment)?;
         if self.standing.is_some() {

@@ -7,7 +7,7 @@ use payload::Bundle;
 
 use crate::flow::error::FlowError;
 use crate::flow::request::{Network, Runtime};
-use crate::flow::rpms;
+use crate::flow::rpms::{self, Places};
 use crate::host::{HostId, Target};
 use crate::packages::Wanted;
 
@@ -48,12 +48,13 @@ impl Converge {
         Network::Flannel
     }
 
-    pub(super) fn choose_packages(&mut self, bundle: Option<&Bundle>) -> Result<(), FlowError> {
+    pub(super) fn choose_packages(&mut self, places: Places<'_>) -> Result<(), FlowError> {
+        let bundle = places.bundle;
         let rules = self.rules(bundle);
         let (control_plane, mut node) = (rules.control_plane_packages().to_vec(), rules.worker_packages().to_vec());
         let version = self.version_asked(bundle)?;
         let packages = |files: &[String], option: &str, names: &[&str]| -> Result<Vec<Wanted>, FlowError> {
-            Ok(in_version(packages(files, option, names, bundle)?, rules, version.as_deref()))
+            Ok(in_version(packages(files, option, names, places)?, rules, version.as_deref()))
         };
         self.control_plane_packages = packages(&self.control_plane_rpms, "-fm", &control_plane)?;
         need(&self.control_plane_packages, control_plane.first(), "-fm")?;
@@ -157,9 +158,9 @@ impl Converge {
 }
 
 /// Packages named, else those of the bundle among the ones that belong to the role.
-fn packages(files: &[String], option: &str, names: &[&str], bundle: Option<&Bundle>) -> Result<Vec<Wanted>, FlowError> {
+fn packages(files: &[String], option: &str, names: &[&str], places: Places<'_>) -> Result<Vec<Wanted>, FlowError> {
     if !files.is_empty() {
-        return rpms::from_files(files, option, bundle);
+        return rpms::from_files(files, option, places);
     }
     Ok(rpms::by_name(names.iter().copied()))
 }
@@ -227,7 +228,7 @@ mod tests {
         let bundle = bundle(&BOTH);
         let chosen = |version: Option<&str>| {
             let mut create = create(version);
-            create.choose_packages(Some(&bundle)).unwrap();
+            create.choose_packages(Places { control_host: true, bundle: Some(&bundle) }).unwrap();
             (create.distribution(Some(&bundle)), create.control_plane_packages)
         };
         let (distribution, packages) = chosen(None);
@@ -242,7 +243,8 @@ mod tests {
     #[test]
     fn a_version_that_the_bundle_lacks_is_refused() {
         let bundle = bundle(&BOTH[..9]);
-        let refused = create(Some("1.34.0")).choose_packages(Some(&bundle)).unwrap_err();
+        let refused =
+            create(Some("1.34.0")).choose_packages(Places { control_host: true, bundle: Some(&bundle) }).unwrap_err();
         assert_eq!(refused.to_string(), "the bundle has no kubeadm 1.34.0; it has 1.35.4, 1.36.3");
     }
 }

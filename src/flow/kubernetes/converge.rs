@@ -294,7 +294,7 @@ impl Flow for Converge {
         if self.before.is_none() {
             self.rules(bundle).check(&self.control_plane, &self.settings(), &network, &self.manifests)?;
         }
-        self.choose_packages(bundle)?;
+        self.choose_packages(asked.places())?;
         self.check_families(bundle)?;
         let mut problems = self.check_components(bundle)?;
         problems.extend(self.check_manifests(&network, bundle)?);

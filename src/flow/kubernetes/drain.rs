@@ -104,7 +104,7 @@ impl Work for Drain {
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         let api = self.access.api(cx)?;
         api.patch(&format!("/api/v1/nodes/{}", self.node), &json!({"spec": {"unschedulable": true}}))?;
-        let end = Instant::now() + self.timeout;
+        let begun = Instant::now();
         loop {
             let pods = self.pods(&api)?;
             if pods.is_empty() {
@@ -115,7 +115,7 @@ impl Work for Drain {
                 let why = evict(&api, namespace, name)?.map_or_else(String::new, |why| format!(" ({why})"));
                 left.push(format!("{namespace}/{name}{why}"));
             }
-            if Instant::now() >= end {
+            if begun.elapsed() >= self.timeout {
                 let said = format!("after {} s still on {}: {}", self.timeout.as_secs(), self.node, left.join(", "));
                 if self.access.force {
                     cx.note(format!("{said}; going on, as --force says"));

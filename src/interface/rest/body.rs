@@ -23,13 +23,13 @@ impl TaskRequest {
     /// Reads a body. The error names what is wrong; the number is 0 when the body did not tell it.
     pub(crate) fn read(body: &[u8]) -> Result<Self, (u8, String)> {
         let raw: Raw = serde_json::from_slice(body)
-            .map_err(|e| (0, format!("{WRONG}: the body is not the JSON object that is wanted: {e}")))?;
+            .map_err(|e| (0, format!("{WRONG}: the body is not the JSON object that is wanted: {}", valueless(&e))))?;
         let Some(number) = raw.number else {
             return Err((0, format!("{WRONG}: environment_type is missing: 1, 3, 4 or 5")));
         };
         let known = number.as_u64().and_then(|n| u8::try_from(n).ok()).filter(|n| matches!(n, 1 | 3 | 4 | 5));
         let Some(number) = known else {
-            return Err((0, format!("{WRONG}: environment_type: 1, 3, 4 or 5 can be started, not {}", short(&number))));
+            return Err((0, format!("{WRONG}: environment_type: 1, 3, 4 or 5 can be started, not {}", shown(&number))));
         };
         match raw.params {
             Some(params) => Ok(Self { number, params }),
@@ -41,16 +41,51 @@ impl TaskRequest {
     pub(crate) fn params<'a, T: Deserialize<'a>>(&'a self) -> Result<T, String> {
         serde_path_to_error::deserialize(&self.params).map_err(|e| {
             let path = e.path().to_string();
-            let place = if path == "." { String::new() } else { format!("{path}: ") };
-            format!("{WRONG}: {place}{}", e.into_inner())
+            // A key that does not exist is in it too, whatever was written there.
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_[]".contains(&b);
+            let place = if path.bytes().all(plain) { format!("{path}: ") } else { String::new() };
+            format!("{WRONG}: {place}{}", valueless(&e.into_inner()))
         })
     }
 }
 
-/// A value in a message: not more of it than helps.
-fn short(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() > 40 { format!("{}…", text.chars().take(40).collect::<String>()) } else { text }
+/// A value in a message, where a number is wanted: nothing else of it, it may hold a password.
+fn shown(value: &Value) -> String {
+    let kind = match value {
+        Value::Number(number) => return number.to_string(),
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    };
+    kind.to_owned()
+}
+
+/// A key in a message: only what looks like one.
+fn shown_key(key: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    if (1..=40).contains(&key.len()) && key.bytes().all(plain) { format!(" `{key}`") } else { String::new() }
+}
+
+/// serde's words without the value that they quote (`invalid type: string "root:PASSWORD@10.8.14.200", expected a list`).
+fn valueless(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let (said, expected) = text.rsplit_once(", expected ").map_or((text.as_str(), None), |(s, e)| (s, Some(e)));
+    let expected = expected.map(|e| format!(", expected {e}")).unwrap_or_default();
+    for wrong in ["invalid type: ", "invalid value: ", "invalid length: "] {
+        if let Some(value) = said.strip_prefix(wrong) {
+            // "string", "integer", "null": the kind stands in front of the value.
+            let kind = value.split(['"', '`']).next().unwrap_or_default().trim_end();
+            return format!("{wrong}{kind}{expected}");
+        }
+    }
+    for wrong in ["unknown field", "unknown variant"] {
+        if let Some(name) = said.strip_prefix(wrong) {
+            return format!("{wrong}{}{expected}", shown_key(name.trim().trim_matches('`')));
+        }
+    }
+    text
 }
 
 /// The body's two keys. The predecessor's examples repeat `environment_params`, an object and then a sentence: of several,
@@ -98,7 +133,7 @@ impl<'de> Visitor<'de> for RawVisitor {
                 "environment_params" if value.is_object() => raw.params = Some(value),
                 "environment_params" => {}
                 known if IGNORED.contains(&known) => {}
-                _ => return Err(de::Error::custom(format!("unknown key {}", short(&Value::String(key))))),
+                _ => return Err(de::Error::custom(format!("unknown key{}", shown_key(&key)))),
             }
         }
         Ok(raw)
@@ -215,7 +250,7 @@ mod tests {
             (r#"{"environment_type":1e400,"environment_params":{}}"#, "out of range"),
             (r#"{"environment_type":1}"#, "environment_params is missing"),
             (r#"{"environment_type":1,"environment_params":null}"#, "environment_params is missing"),
-            (r#"{"environment_type":1,"environment_params":{},"x":1}"#, "unknown key \"x\""),
+            (r#"{"environment_type":1,"environment_params":{},"x":1}"#, "unknown key `x`"),
         ] {
             let (_, error) = read(body).unwrap_err();
             assert!(error.starts_with(WRONG) && error.contains(word), "{body}: {error}");
@@ -232,6 +267,50 @@ mod tests {
             assert!(error.starts_with(WRONG) && error.contains(word), "{params}: {error}");
             assert!(!error.contains("geheim"), "{error}");
         }
+    }
+
+    /// The whole class: whichever value stands at whichever place, its text is not in the answer.
+    #[test]
+    fn no_message_quotes_a_value() {
+        const SECRET: &str = "root:geheim@10.8.14.200, expected x";
+        let secret = Value::from(SECRET);
+        let values = [secret.clone(), serde_json::json!([secret]), serde_json::json!({SECRET: secret}), 4711.into()];
+        let keys = [
+            "master-host-list",
+            "etcd-host-list",
+            "certificate_path",
+            "ssh-user",
+            "ssh-sudo-pw",
+            "cni",
+            "rpms",
+            "ImageId",
+            "MinCount",
+            "node_type",
+            "SecurityGroupIds",
+            SECRET,
+        ];
+        let mut refused = 0;
+        for value in &values {
+            for key in keys {
+                let body = serde_json::json!({"environment_type": 1, "environment_params": {key: value}}).to_string();
+                let request = read(&body).unwrap();
+                let errors =
+                    [request.params::<ClusterParams>().err(), request.params::<super::super::ec2::Ec2Params>().err()];
+                for error in errors.into_iter().flatten() {
+                    refused += 1;
+                    assert!(!error.contains("geheim") && !error.contains("4711"), "{key}: {error}");
+                }
+            }
+            for body in [
+                value.to_string(),
+                serde_json::json!({"environment_type": value, "environment_params": {}}).to_string(),
+                serde_json::json!({SECRET: value}).to_string(),
+            ] {
+                let (_, error) = read(&body).unwrap_err();
+                assert!(error.starts_with(WRONG) && !error.contains("geheim"), "{error}");
+            }
+        }
+        assert!(refused > 60, "{refused}");
     }
 
     #[test]

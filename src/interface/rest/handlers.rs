@@ -170,20 +170,20 @@ async fn begin(api: &Arc<RestApi>, id: String, request: TaskRequest) -> Result<s
     let asked = blocking(move || -> Result<Asked, Refusal> {
         if request.number == 5 {
             let params: Ec2Params = request.params().map_err(Refusal::Wrong)?;
-            let (login, secrets) = runner.login(&environment).map_err(|e| Refusal::Wrong(format!("{WRONG}: {e}")))?;
-            return job::ec2(params, login, secrets).map_err(Refusal::Wrong);
+            let kept = runner.login(&environment).map_err(|e| Refusal::Wrong(format!("{WRONG}: {e}")))?;
+            return job::ec2(params, kept).map_err(Refusal::Wrong);
         }
         let params: ClusterParams = request.params().map_err(Refusal::Wrong)?;
         if request.number != 1 && !runner.store.knows(&environment)? {
             return Err(Refusal::Unknown(format!("environment {environment} is not known here")));
         }
-        let (login, secrets) = runner.login(&environment).map_err(|e| Refusal::Wrong(format!("{WRONG}: {e}")))?;
+        let kept = runner.login(&environment).map_err(|e| Refusal::Wrong(format!("{WRONG}: {e}")))?;
         let read = match request.number {
             1 => job::create,
             3 => job::add,
             _ => job::remove,
         };
-        read(&params, login, secrets).map_err(Refusal::Wrong)
+        read(&params, kept).map_err(Refusal::Wrong)
     });
     let asked = asked.await.unwrap_or_else(|| Err(Refusal::Failed("the request could not be read".to_owned())))?;
     api.runner.start(&id, asked).await
@@ -206,6 +206,14 @@ pub(crate) async fn forget(api: &Arc<RestApi>, id: String, query: Option<&str>) 
         "force=true" => true,
         _ => return no(StatusCode::BAD_REQUEST, 0, format!("{WRONG}: force: true or false")),
     };
+    if !api.auth.knows_callers() {
+        return no(
+            StatusCode::FORBIDDEN,
+            0,
+            "environments, and their authorities with them, are not deleted for callers of a listener with --no-auth: \
+             start `serve` with --token-file FILE",
+        );
+    }
     let (runner, name) = (Arc::clone(&api.runner), id.clone());
     let forgotten = blocking(move || -> Result<Forgotten, Refusal> {
         let forgotten = forget_environment(&runner.root, &name, force)?;

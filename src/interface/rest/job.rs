@@ -4,7 +4,7 @@ use camino::Utf8Path;
 
 use crate::flow::FlowError;
 use crate::flow::request::{ClusterSettings, Network, Operation};
-use crate::host::{Auth, HostId, Target, TargetDefaults};
+use crate::host::{Auth, HostId, Target, TargetDefaults, masked};
 use crate::interface::credentials::{is_locked, targets};
 use crate::interface::login::{self, Login, Secrets, learn};
 use crate::spec::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role, operations};
@@ -18,11 +18,22 @@ pub(crate) struct Asked {
     pub(crate) operations: Vec<Operation>,
     /// For hosts of the environment that the request does not name but the work is about.
     pub(crate) defaults: TargetDefaults,
-    pub(crate) login: Login,
-    pub(crate) secrets: Secrets,
+    /// What the environment's later tasks fall back on; `None` where nothing is kept of the caller.
+    pub(crate) kept: Option<Kept>,
     /// Every login of the environment whose password is at hand, for hosts that the work reaches without naming them.
     pub(crate) known: Vec<Target>,
 }
+
+/// What earlier tasks of the environment were logged in with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Kept {
+    pub(crate) login: Login,
+    pub(crate) secrets: Secrets,
+}
+
+/// Where everybody is answered, nobody gets at what lies on the control host.
+const NOT_FOR_EVERYBODY: &str =
+    "is not used for callers of a listener with --no-auth: start `serve` with --token-file FILE";
 
 /// What to do about hosts whose credentials are not at hand.
 pub(crate) const LOGIN_HELP: &str = "name those hosts too, with their passwords or certificate_path. The listener knows the passwords of the tasks that it \
@@ -30,14 +41,16 @@ pub(crate) const LOGIN_HELP: &str = "name those hosts too, with their passwords 
      `serve --keep-credentials KEYFILE`";
 
 /// Type 1: etcd, then Kubernetes.
-pub(crate) fn create(params: &ClusterParams, login: Login, secrets: Secrets) -> Result<Asked, String> {
+///
+/// `kept` is what is known of the environment; `None` for a caller who has not shown who it is.
+pub(crate) fn create(params: &ClusterParams, kept: Option<Kept>) -> Result<Asked, String> {
     for (name, list) in [("master-host-list", &params.control_plane), ("etcd-host-list", &params.etcd)] {
         if list.0.is_empty() {
             return Err(format!("{WRONG}: {name}: at least one host is wanted"));
         }
     }
-    let mut hosts = Hosts::new(params, login, secrets)?;
-    let rpms = Rpms::sort(&params.rpms)?;
+    let rpms = Rpms::sort(&params.rpms, kept.is_some())?;
+    let mut hosts = Hosts::new(params, kept)?;
     let mut spec = hosts.spec(params)?;
     if params.workers.0.is_empty() {
         spec.add(Role::Worker, spec.hosts(Role::ControlPlane)).map_err(|e| wrong(&e))?;
@@ -56,10 +69,10 @@ pub(crate) fn create(params: &ClusterParams, login: Login, secrets: Secrets) -> 
 }
 
 /// Type 3: hosts join the environment's cluster.
-pub(crate) fn add(params: &ClusterParams, login: Login, secrets: Secrets) -> Result<Asked, String> {
+pub(crate) fn add(params: &ClusterParams, kept: Option<Kept>) -> Result<Asked, String> {
     change_of_a_cluster(params)?;
-    let mut hosts = Hosts::new(params, login, secrets)?;
-    let rpms = Rpms::sort(&params.rpms)?;
+    let rpms = Rpms::sort(&params.rpms, kept.is_some())?;
+    let mut hosts = Hosts::new(params, kept)?;
     let mut spec = hosts.spec(params)?;
     spec.name(hosts.others()).map_err(|e| wrong(&e))?;
     spec.etcd = EtcdSpec { rpms: rpms.etcd, ..EtcdSpec::default() };
@@ -69,12 +82,12 @@ pub(crate) fn add(params: &ClusterParams, login: Login, secrets: Secrets) -> Res
 }
 
 /// Type 4: hosts leave it.
-pub(crate) fn remove(params: &ClusterParams, login: Login, secrets: Secrets) -> Result<Asked, String> {
+pub(crate) fn remove(params: &ClusterParams, kept: Option<Kept>) -> Result<Asked, String> {
     change_of_a_cluster(params)?;
     if !params.rpms.is_empty() {
         return Err(format!("{WRONG}: rpms: nothing is installed when hosts are taken out"));
     }
-    let mut hosts = Hosts::new(params, login, secrets)?;
+    let mut hosts = Hosts::new(params, kept)?;
     let mut spec = hosts.spec(params)?;
     spec.name(hosts.others()).map_err(|e| wrong(&e))?;
     spec.kubernetes = Some(KubernetesSpec::default());
@@ -86,10 +99,14 @@ fn wrong(error: &FlowError) -> String {
     format!("{WRONG}: {error}")
 }
 
-/// Type 5: instances on EC2. The environment's logins are another matter and stay as they are.
-pub(crate) fn ec2(params: Ec2Params, login: Login, secrets: Secrets) -> Result<Asked, String> {
+/// Type 5: instances on EC2, with the account of the control host. The environment's logins are another matter and stay as
+/// they are.
+pub(crate) fn ec2(params: Ec2Params, kept: Option<Kept>) -> Result<Asked, String> {
+    if kept.is_none() {
+        return Err(format!("{WRONG}: environment_type 5: the AWS account of the control host {NOT_FOR_EVERYBODY}"));
+    }
     let operations = vec![Operation::Ec2Create(Box::new(params.request()?))];
-    Ok(Asked { operations, defaults: TargetDefaults::default(), login, secrets, known: Vec::new() })
+    Ok(Asked { operations, defaults: TargetDefaults::default(), kept, known: Vec::new() })
 }
 
 fn change_of_a_cluster(params: &ClusterParams) -> Result<(), String> {
@@ -110,11 +127,17 @@ struct Hosts {
     login: Login,
     secrets: Secrets,
     seen: Vec<Target>,
+    known_caller: bool,
 }
 
 impl Hosts {
-    fn new(params: &ClusterParams, mut login: Login, mut secrets: Secrets) -> Result<Self, String> {
+    fn new(params: &ClusterParams, kept: Option<Kept>) -> Result<Self, String> {
+        let known_caller = kept.is_some();
+        let Kept { mut login, mut secrets } = kept.unwrap_or_default();
         if let Some(path) = &params.certificate_path {
+            if !known_caller {
+                return Err(format!("{WRONG}: certificate_path: a file of the control host {NOT_FOR_EVERYBODY}"));
+            }
             check_key(path)?;
             login.key = Some(path.clone());
         }
@@ -124,9 +147,10 @@ impl Hosts {
         if let Some(sudo) = &params.ssh_sudo_pw {
             secrets.sudo = Some(sudo.clone());
         }
-        let auth = Auth { key: login.key.clone(), sudo_password: secrets.sudo.clone(), ..Auth::default() };
+        // A password that was kept is for the hosts that it was kept for: `complete` gives it to them.
+        let auth = Auth { key: login.key.clone(), sudo_password: params.ssh_sudo_pw.clone(), ..Auth::default() };
         let defaults = TargetDefaults { user: login.user.clone(), port: None, auth };
-        Ok(Self { defaults, login, secrets, seen: Vec::new() })
+        Ok(Self { defaults, login, secrets, seen: Vec::new(), known_caller })
     }
 
     /// The hosts of the three lists with their roles.
@@ -152,8 +176,9 @@ impl Hosts {
             let same = |text: &&String| Target::parse(text, &self.defaults).is_ok_and(|t| t.same_host(target));
             list.0.iter().find(same).is_some_and(|text| !text.contains('@'))
         };
+        let known = self.known();
         for target in &mut hosts {
-            self.complete(target, bare(target));
+            self.complete(target, bare(target), &known);
         }
         let without: Vec<&Target> =
             hosts.iter().filter(|t| t.auth.password.is_none() && t.auth.key.is_none()).collect();
@@ -179,28 +204,23 @@ impl Hosts {
     }
 
     /// A host that the environment knows is logged in to as before, where the request says nothing else.
-    fn complete(&self, target: &mut Target, bare: bool) {
+    fn complete(&self, target: &mut Target, bare: bool, known: &[Target]) {
         // An address without a port also means the only host that is known there.
         if let Some(host) = HostId::named(&target.id(), self.login.hosts.keys()) {
             target.port = host.port();
         }
-        let host = target.id();
-        if let Some(known) = self.login.hosts.get(&host) {
-            if bare {
-                target.user.clone_from(&known.user);
-            } else if target.user != known.user {
-                return;
-            }
+        if let Some(login) = self.login.hosts.get(&target.id())
+            && bare
+        {
+            target.user.clone_from(&login.user);
         }
-        if target.auth.password.is_none() {
-            target.auth.password = self.secrets.passwords.get(&host).cloned();
-        }
+        target.complete(known);
     }
 
     /// The environment's other hosts whose passwords are kept: the work may have to reach them too.
     fn others(&self) -> Vec<Target> {
         let new = |target: &Target| self.seen.iter().all(|seen| !seen.same_host(target));
-        self.known().into_iter().filter(new).collect()
+        self.known().into_iter().filter(|target| target.auth.password.is_some() && new(target)).collect()
     }
 
     fn known(&self) -> Vec<Target> {
@@ -208,18 +228,20 @@ impl Hosts {
     }
 
     fn asked(mut self, request: &Request) -> Asked {
+        // Those of this request as it has them: what is given with it need not have been kept.
+        let mut known = self.seen.clone();
+        known.extend(self.known().into_iter().filter(|target| !self.seen.iter().any(|seen| seen.same_host(target))));
         learn(&mut self.login, &mut self.secrets, &self.seen);
-        let known = self.known();
-        let (operations, defaults) = (operations(request), self.defaults);
-        Asked { operations, defaults, login: self.login, secrets: self.secrets, known }
+        let kept = self.known_caller.then_some(Kept { login: self.login, secrets: self.secrets });
+        Asked { operations: operations(request), defaults: self.defaults, kept, known }
     }
 }
 
 fn check_key(path: &Utf8Path) -> Result<(), String> {
-    let wrong = |why: String| format!("{WRONG}: certificate_path: {path}: {why}");
     if !path.is_absolute() {
-        return Err(wrong("a full path is wanted".to_owned()));
+        return Err(format!("{WRONG}: certificate_path: a full path is wanted"));
     }
+    let wrong = |why: String| format!("{WRONG}: certificate_path: {path}: {why}");
     let meta = std::fs::metadata(path).map_err(|e| wrong(e.to_string()))?;
     if !meta.is_file() || meta.len() > 1 << 20 {
         return Err(wrong("this is no key file".to_owned()));
@@ -244,12 +266,18 @@ struct Rpms {
 
 impl Rpms {
     /// etcd's by their name, a control plane node's and a node's by theirs; everything else, such as a common library, goes to both.
-    fn sort(list: &[String]) -> Result<Self, String> {
+    fn sort(list: &[String], known_caller: bool) -> Result<Self, String> {
         let mut sorted = Self::default();
         for rpm in list {
+            if !known_caller && rpm.contains('/') {
+                return Err(format!(
+                    "{WRONG}: rpms: {:?}: a file of the control host {NOT_FOR_EVERYBODY}, or name a file of the bundle",
+                    masked(rpm)
+                ));
+            }
             let name = Utf8Path::new(rpm).file_name().unwrap_or_default();
             if Utf8Path::new(name).extension() != Some("rpm") {
-                return Err(format!("{WRONG}: rpms: {rpm:?} is no rpm file's name"));
+                return Err(format!("{WRONG}: rpms: {:?} is no rpm file's name", masked(rpm)));
             }
             if name.starts_with("etcd") {
                 sorted.etcd.push(rpm.clone());
@@ -272,7 +300,7 @@ mod tests {
     use crate::host::Secret;
 
     fn create(params: &ClusterParams) -> Result<Asked, String> {
-        super::create(params, Login::default(), Secrets::default())
+        super::create(params, Some(Kept::default()))
     }
 
     fn params(json: &str) -> ClusterParams {
@@ -336,14 +364,69 @@ mod tests {
             r#"{"master-host-list":["m:a@10.8.14.200:2222"],"etcd-host-list":["m:a@10.8.14.200:2222"],"ssh-sudo-pw":"s"}"#,
         ))
         .unwrap();
-        let other =
-            remove(&params(r#"{"node-host-list":["other@10.8.14.200"]}"#), first.login.clone(), first.secrets.clone());
+        let other = remove(&params(r#"{"node-host-list":["other@10.8.14.200"]}"#), first.kept.clone());
         assert!(other.unwrap_err().contains("neither a password"), "another user's password is not this one's");
-        let asked = remove(&params(r#"{"node-host-list":["10.8.14.200"]}"#), first.login, first.secrets).unwrap();
+        let asked = remove(&params(r#"{"node-host-list":["10.8.14.200"]}"#), first.kept).unwrap();
         let [Operation::ClusterRemove(change)] = asked.operations.as_slice() else { panic!() };
         assert_eq!(change.workers[0].to_string(), "m@10.8.14.200:2222");
         assert_eq!(change.workers[0].auth.password, Some(Secret::new("a")));
         assert_eq!(change.workers[0].auth.sudo_password, Some(Secret::new("s")));
+        assert!(change.workers[0].auth.kept, "it goes only behind the recorded host key");
+    }
+
+    #[test]
+    fn kept_passwords_go_to_no_other_port_address_or_user() {
+        let hosts = r#"["m:a@10.8.14.200"]"#;
+        let first =
+            create(&params(&format!(r#"{{"master-host-list":{hosts},"etcd-host-list":{hosts},"ssh-sudo-pw":"s"}}"#)));
+        let kept = first.unwrap().kept;
+        for host in ["10.8.14.200:2312", "m@10.8.14.200:2312", "m@10.8.14.201", "root@10.8.14.200"] {
+            let error = add(&params(&format!(r#"{{"node-host-list":["{host}"]}}"#)), kept.clone()).unwrap_err();
+            assert!(error.contains("neither a password"), "{host}: {error}");
+        }
+        // With a password or key of its own it gets in, and sudo's is still not sent there.
+        let asked = add(&params(r#"{"node-host-list":["m:b@10.8.14.200:2312"]}"#), kept).unwrap();
+        let [Operation::ClusterAdd(change)] = asked.operations.as_slice() else { panic!() };
+        assert_eq!((&change.workers[0].auth.sudo_password, change.workers[0].auth.kept), (&None, false));
+    }
+
+    #[test]
+    fn a_host_with_a_key_gets_sudos_kept_password_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("key");
+        std::fs::write(&key, "-----BEGIN PRIVATE KEY-----\n").unwrap();
+        let hosts = r#"["m@10.8.14.200"]"#;
+        let first = create(&params(&format!(
+            r#"{{"master-host-list":{hosts},"etcd-host-list":{hosts},"ssh-sudo-pw":"s","certificate_path":"{}"}}"#,
+            key.display()
+        )));
+        let first = first.unwrap();
+        let asked = remove(&params(r#"{"node-host-list":["10.8.14.200"]}"#), first.kept).unwrap();
+        let [Operation::ClusterRemove(change)] = asked.operations.as_slice() else { panic!() };
+        let auth = &change.workers[0].auth;
+        assert_eq!((auth.sudo_password.as_ref().map(Secret::expose), auth.kept), (Some("s"), true));
+        assert!(asked.known.iter().any(|t| t.auth.sudo_password.is_some()), "also where the request does not name it");
+    }
+
+    #[test]
+    fn a_caller_who_has_not_shown_who_it_is_gets_at_nothing_of_the_control_host() {
+        let host = r#""master-host-list":["root:a@10.8.14.200"],"etcd-host-list":["root:a@10.8.14.200"]"#;
+        for (json, word) in [
+            (format!(r#"{{{host},"certificate_path":"/nowhere"}}"#), "certificate_path"),
+            (format!(r#"{{{host},"certificate_path":"/etc/passwd"}}"#), "certificate_path"),
+            (format!(r#"{{{host},"rpms":["/tmp/etcd-3.rpm"]}}"#), "rpms"),
+            (format!(r#"{{{host},"rpms":["./etcd-3.rpm"]}}"#), "rpms"),
+        ] {
+            let error = super::create(&params(&json), None).unwrap_err();
+            assert!(error.starts_with(WRONG) && error.contains(word), "{json}: {error}");
+            for word in ["--no-auth", "--token-file"] {
+                assert!(error.contains(word), "{error}");
+            }
+        }
+        let asked = super::create(&params(&format!(r#"{{{host},"rpms":["etcd-3.rpm"]}}"#)), None).unwrap();
+        assert!(asked.kept.is_none(), "nothing is kept of it");
+        let params: Ec2Params = serde_json::from_str(r#"{"ImageId":"ami-1","certificate_Name":"k"}"#).unwrap();
+        assert!(ec2(params, None).unwrap_err().contains("AWS account"));
     }
 
     #[test]
@@ -351,19 +434,20 @@ mod tests {
         let hosts = r#"["m:a@10.8.14.200","m:a@10.8.14.201"]"#;
         let first = create(&params(&format!(r#"{{"master-host-list":{hosts},"etcd-host-list":{hosts}}}"#))).unwrap();
         assert_eq!(first.known.len(), 2);
+        let without = |asked: &Asked| asked.kept.clone().map(|kept| Kept { secrets: Secrets::default(), ..kept });
         let leaving = params(r#"{"node-host-list":["10.8.14.200","10.8.14.201"]}"#);
-        let error = remove(&leaving, first.login.clone(), Secrets::default()).unwrap_err();
+        let error = remove(&leaving, without(&first)).unwrap_err();
         for word in ["node-host-list: 10.8.14.200, 10.8.14.201: neither", "`serve --keep-credentials KEYFILE`"] {
             assert!(error.contains(word), "{error}");
         }
         let new = params(r#"{"node-host-list":["10.8.14.202"]}"#);
-        assert!(!add(&new, first.login, Secrets::default()).unwrap_err().contains("--keep-credentials"));
+        assert!(!add(&new, without(&first)).unwrap_err().contains("--keep-credentials"));
     }
 
     #[test]
     fn packages_are_sorted_by_what_they_are_for() {
         let list = ["etcd-3.rpm", "/a/kubernetes-master-1.rpm", "kubernetes-node-1.rpm", "kubernetes-client-1.rpm"];
-        let rpms = Rpms::sort(&list.map(str::to_owned)).unwrap();
+        let rpms = Rpms::sort(&list.map(str::to_owned), true).unwrap();
         assert_eq!((rpms.etcd.len(), rpms.master.len(), rpms.node.len()), (1, 2, 2));
     }
 }

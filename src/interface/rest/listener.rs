@@ -1,4 +1,5 @@
-//! Connections in, with limits: how many at once, how long a request's head and an answer's taking may last.
+//! Connections in, with limits: how many at once ([`super::seats`]), how long the first byte, a request's head and an
+//! answer's taking may last.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,7 +11,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -19,11 +19,14 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tracing::debug;
 
 use crate::flow::FlowError;
+use crate::host::raise_descriptors;
 
+use super::auth::Caller;
 use super::routes::{RestApi, answer};
+use super::seats::{Peer, Seat, Seats};
 
-/// Connections at once; more wait in the kernel's queue.
-const CONNECTIONS: usize = 512;
+/// For the first byte of a connection.
+const FIRST: Duration = Duration::from_secs(5);
 /// For a request's head to arrive, also the next one's on a connection that is kept.
 const HEAD: Duration = Duration::from_secs(20);
 /// For a client to take some of an answer, or to greet in TLS.
@@ -66,50 +69,66 @@ impl Tls {
     }
 }
 
+/// A connection: who has its other end, and its place among the others.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) caller: Caller,
+    pub(super) seat: Arc<Seat>,
+}
+
 /// Accepts until the runtime ends.
 pub(crate) async fn serve(listener: TcpListener, tls: Option<Tls>, api: Arc<RestApi>) {
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let seats = Seats::within(raise_descriptors());
     loop {
-        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((tcp, _)) => {
-                let (tls, api) = (tls.clone(), Arc::clone(&api));
-                tokio::spawn(async move {
-                    connection(tcp, tls, api).await;
-                    drop(permit);
-                });
-            }
+        let (tcp, client) = match listener.accept().await {
+            Ok(accepted) => accepted,
             // Out of file descriptors, or a client that left at once: neither ends the listener.
             Err(error) => {
                 debug!(%error, "accept");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                seats.end_one();
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                continue;
             }
-        }
+        };
+        let caller = tcp.local_addr().map_or(Caller::Unknown, |server| Caller::of(client, server));
+        let Some(seat) = seats.admit(Peer::of(caller, client.ip())) else {
+            debug!(%client, "as many of its requests are being answered as may be: this connection is closed");
+            continue;
+        };
+        let connection = Connection { caller, seat: Arc::new(seat) };
+        let (tls, api) = (tls.clone(), Arc::clone(&api));
+        tokio::spawn(async move {
+            tokio::select! {
+                () = connection.seat.ended() => debug!(%client, "closed: others need its place"),
+                () = converse(tcp, tls, &api, &connection) => {}
+            }
+        });
     }
 }
 
-async fn connection(tcp: TcpStream, tls: Option<Tls>, api: Arc<RestApi>) {
+async fn converse(tcp: TcpStream, tls: Option<Tls>, api: &Arc<RestApi>, connection: &Connection) {
     if let Err(error) = tcp.set_nodelay(true) {
         debug!(%error, "nodelay");
+    }
+    if tokio::time::timeout(FIRST, tcp.readable()).await.is_err() {
+        debug!("no first byte");
+        return;
     }
     let mut stream = TimeoutStream::new(tcp);
     stream.set_write_timeout(Some(STALL));
     let stream = Box::pin(stream);
     match tls {
-        None => talk(stream, api).await,
+        None => talk(stream, api, connection).await,
         Some(Tls(acceptor)) => match tokio::time::timeout(STALL, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => talk(stream, api).await,
+            Ok(Ok(stream)) => talk(stream, api, connection).await,
             Ok(Err(error)) => debug!(%error, "TLS"),
             Err(_) => debug!("TLS: no greeting"),
         },
     }
 }
 
-async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, api: Arc<RestApi>) {
-    let service = service_fn(|request| {
-        let api = Arc::clone(&api);
-        async move { Ok::<_, Infallible>(answer(api, request).await) }
-    });
+async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, api: &Arc<RestApi>, connection: &Connection) {
+    let service = service_fn(|request| async move { Ok::<_, Infallible>(answer(api, connection, request).await) });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)

@@ -4,6 +4,7 @@
 mod answer;
 mod auth;
 mod body;
+mod caller;
 mod ec2;
 mod events;
 mod handlers;
@@ -17,6 +18,7 @@ mod page;
 mod recent;
 mod routes;
 mod runner;
+mod seats;
 mod status;
 
 pub(crate) use auth::Auth;

@@ -45,7 +45,8 @@ pub(super) enum Denied {
     /// The token is missing or wrong
     #[response(status = 401)]
     NoToken(#[to_schema] Message),
-    /// The request comes from another place's page
+    /// The caller is another user of the listener's host and no token is set, the request comes from another place's page,
+    /// or everybody is answered (`--no-auth`) and it would delete an environment
     #[response(status = 403)]
     OtherPlace(#[to_schema] Message),
 }

@@ -14,9 +14,11 @@ use crate::flow::request::check_environment;
 
 use super::answer::{Answer, no};
 use super::auth::{Auth, Denied};
+use super::listener::Connection;
 use super::metrics::Metrics;
 use super::recent::Recent;
 use super::runner::Runner;
+use super::seats::seated;
 use super::{events, handlers, page};
 
 /// What all requests share.
@@ -46,7 +48,11 @@ impl Route {
         if let Some(file) = page::find(path) {
             return Ok(Self::Page(file));
         }
-        let parts: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
+        let mut parts: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
+        // A slash behind an environment or a type means nothing; alone behind `environments` it is an ID left out.
+        if parts.len() > 2 && parts.last() == Some(&"") {
+            parts.pop();
+        }
         match parts.as_slice() {
             ["healthz"] => Ok(Self::Health),
             ["metrics"] => Ok(Self::Metrics),
@@ -102,14 +108,14 @@ fn environment(part: &str) -> Result<String, (StatusCode, String)> {
 }
 
 /// Answers one request.
-pub(crate) async fn answer(api: Arc<RestApi>, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer(api: &Arc<RestApi>, connection: &Connection, request: Request<Incoming>) -> Answer {
     let begun = Instant::now();
     let method = request.method().clone();
     let route = Route::of(request.uri().path());
     let name = route.as_ref().map_or("other", Route::name);
     let mut answer = match route {
-        Ok(route) => admitted(&api, route, request).await,
-        Err((status, why)) => match refuse(&api, request.headers(), false) {
+        Ok(route) => admitted(api, connection, route, request).await,
+        Err((status, why)) => match refuse(api, connection, request.headers(), false) {
             Some(refusal) => refusal,
             None => no(status, 0, why),
         },
@@ -121,26 +127,34 @@ pub(crate) async fn answer(api: Arc<RestApi>, request: Request<Incoming>) -> Ans
     answer
 }
 
-fn refuse(api: &RestApi, headers: &hyper::HeaderMap, public: bool) -> Option<Answer> {
+fn refuse(api: &RestApi, connection: &Connection, headers: &hyper::HeaderMap, public: bool) -> Option<Answer> {
+    let checked = api.auth.check_place(headers);
     let denied =
-        api.auth.check_place(headers).and_then(|()| if public { Ok(()) } else { api.auth.check_token(headers) });
-    match denied {
-        Ok(()) => None,
-        Err(Denied::NoToken) => Some(no(
-            StatusCode::UNAUTHORIZED,
-            0,
-            "this listener answers only with its token: Authorization: Bearer TOKEN",
-        )),
-        Err(Denied::OtherPlace) => {
-            Some(no(StatusCode::FORBIDDEN, 0, "requests that come from another place's page are not answered"))
-        }
+        checked.and_then(|()| if public { Ok(()) } else { api.auth.check_caller(headers, connection.caller) }).err()?;
+    let status = match denied {
+        Denied::NoToken => StatusCode::UNAUTHORIZED,
+        Denied::OtherUser { .. } | Denied::OtherPlace | Denied::OtherName => StatusCode::FORBIDDEN,
+    };
+    Some(no(status, 0, denied.words()))
+}
+
+async fn admitted(api: &Arc<RestApi>, connection: &Connection, route: Route, request: Request<Incoming>) -> Answer {
+    let public = route.is_public();
+    if let Some(refusal) = refuse(api, connection, request.headers(), public) {
+        return refusal;
+    }
+    // Who has shown nothing can be kept waiting for others' sake.
+    if public || !api.auth.knows_callers() {
+        return answered(api, route, request).await;
+    }
+    match connection.seat.work() {
+        Some(work) => seated(answered(api, route, request).await, work),
+        // Closed already: nobody reads this.
+        None => no(StatusCode::SERVICE_UNAVAILABLE, 0, "the connection is closed"),
     }
 }
 
-async fn admitted(api: &Arc<RestApi>, route: Route, request: Request<Incoming>) -> Answer {
-    if let Some(refusal) = refuse(api, request.headers(), route.is_public()) {
-        return refusal;
-    }
+async fn answered(api: &Arc<RestApi>, route: Route, request: Request<Incoming>) -> Answer {
     let method = match *request.method() {
         Method::HEAD => Method::GET,
         ref other => other.clone(),
@@ -182,10 +196,13 @@ mod tests {
             "/environments/a/1/2",
             &format!("/environments/{}", "a".repeat(65)),
             "/environments//1",
+            "/environments//",
         ] {
             assert_eq!(Route::of(path).unwrap_err().0, StatusCode::BAD_REQUEST, "{path}");
         }
         assert_eq!(Route::of("/environments/a%2Db"), Ok(Route::Environment("a-b".to_owned())));
+        assert_eq!(Route::of("/environments/a/"), Route::of("/environments/a"));
+        assert_eq!(Route::of("/environments/a/1/"), Route::of("/environments/a/1"));
         assert_eq!(Route::of("/etc/passwd").unwrap_err().0, StatusCode::NOT_FOUND);
     }
 }

@@ -2,6 +2,7 @@
 //! ([`crate::flow::run_job`]).
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -12,13 +13,13 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::flow::request::{Job, RunOptions};
 use crate::flow::{FlowError, Setup, run_job};
-use crate::interface::login::{self, Login, Secrets};
+use crate::interface::login;
 use crate::interface::{log, record};
 use crate::plan::{Event, Events, Interrupt, LockError};
 use crate::store::vault::Vault;
 use crate::store::{Recorder, Store, StoreError};
 
-use super::job::{Asked, LOGIN_HELP};
+use super::job::{Asked, Kept, LOGIN_HELP};
 use super::memory::Memory;
 
 /// Environments that may be worked on at once.
@@ -32,7 +33,8 @@ pub(crate) struct Runner {
     pub(crate) store: Store,
     pub(crate) options: RunOptions,
     pub(crate) vault: Option<Vault>,
-    /// `None` where everybody may ask: what one caller's password opens is not opened for the next.
+    /// `None` where everybody is answered: what one caller's password opens is not opened for the next, and nothing that
+    /// lies on the control host is used.
     memory: Option<Memory>,
     running: Mutex<HashMap<u64, Arc<Interrupt>>>,
     ended: Notify,
@@ -92,6 +94,7 @@ impl Runner {
             login: asked.defaults,
             sealed: asked.known,
             login_help: LOGIN_HELP,
+            known_caller: asked.kept.is_some(),
             ..self.options.clone()
         };
         let job = Job { operations: asked.operations, options };
@@ -102,9 +105,16 @@ impl Runner {
         let number = self.admit(&interrupt)?;
         let (tell, told) = oneshot::channel();
         let runner = Arc::clone(self);
-        let kept = (asked.login, asked.secrets);
+        let kept = asked.kept;
         let body = move || {
-            runner.work(&job, &recorder, &interrupt, tell, kept);
+            if let Err(said) = isolated(|| runner.work(&job, &recorder, &interrupt, tell, kept)) {
+                let why = format!("the task ended by a defect of this program: {said}");
+                tracing::error!("{}: {why}", job.options.environment);
+                recorder.failed(
+                    &why,
+                    Some("report it with the output of `support-bundle`; the same request goes on from here"),
+                );
+            }
             runner.lock().remove(&number);
             runner.ended.notify_waiters();
         };
@@ -138,7 +148,7 @@ impl Runner {
         recorder: &Recorder,
         interrupt: &Arc<Interrupt>,
         tell: oneshot::Sender<Result<(), Refusal>>,
-        kept: (Login, Secrets),
+        kept: Option<Kept>,
     ) {
         let tell = Arc::new(Mutex::new(Some(tell)));
         let events = Arc::new(Events::new());
@@ -148,12 +158,8 @@ impl Runner {
         // Behind the recorder: whoever gets the answer finds the task in the store.
         events.listen(move |event: &Event| {
             if let Event::RunStarted { environment, .. } = event {
-                let (login, secrets) = &kept;
-                if let Err(e) = login::keep(&runner.store, runner.vault.as_ref(), environment, login, secrets) {
-                    tracing::warn!("the environment's login is not kept: {e}");
-                }
-                if let Some(memory) = &runner.memory {
-                    memory.keep(environment, login, secrets);
+                if let Some(kept) = &kept {
+                    runner.keep(environment, kept);
                 }
                 answer(&first, Ok(()));
             }
@@ -171,13 +177,23 @@ impl Runner {
         }
     }
 
-    /// The login that earlier tasks of the environment had; passwords as far as they are sealed or remembered.
-    pub(crate) fn login(&self, environment: &str) -> Result<(Login, Secrets), StoreError> {
-        let (login, mut secrets) = login::kept(&self.store, self.vault.as_ref(), environment)?;
-        if let Some(memory) = &self.memory {
-            memory.complete(environment, &login, &mut secrets);
+    fn keep(&self, environment: &str, kept: &Kept) {
+        let Kept { login, secrets } = kept;
+        if let Err(e) = login::keep(&self.store, self.vault.as_ref(), environment, login, secrets) {
+            tracing::warn!("the environment's login is not kept: {e}");
         }
-        Ok((login, secrets))
+        if let Some(memory) = &self.memory {
+            memory.keep(environment, login, secrets);
+        }
+    }
+
+    /// The login that earlier tasks of the environment had; passwords as far as they are sealed or remembered. `None` where
+    /// everybody is answered.
+    pub(crate) fn login(&self, environment: &str) -> Result<Option<Kept>, StoreError> {
+        let Some(memory) = &self.memory else { return Ok(None) };
+        let (login, mut secrets) = login::kept(&self.store, self.vault.as_ref(), environment)?;
+        memory.complete(environment, &login, &mut secrets);
+        Ok(Some(Kept { login, secrets }))
     }
 
     /// Forgets the passwords of an environment that is no more.
@@ -216,6 +232,14 @@ impl Runner {
     }
 }
 
+/// A defect that ends one task ends no other, nor the listener. The error is what the panic said.
+fn isolated(work: impl FnOnce()) -> Result<(), String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it left no words".to_owned())
+    })
+}
+
 /// The first answer counts; that nobody waits for it any more changes nothing.
 fn answer(tell: &Mutex<Option<oneshot::Sender<Result<(), Refusal>>>>, result: Result<(), Refusal>) {
     if let Some(tell) = tell.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -232,5 +256,20 @@ impl From<FlowError> for Refusal {
             FlowError::Lock(LockError::Held { .. }) => Self::Busy(words),
             _ => Self::Failed(words),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_defect_ends_its_own_task_and_says_what_it_said() {
+        let ended = std::thread::spawn(|| isolated(|| panic!("index {}", 7))).join();
+        assert_eq!(ended.unwrap(), Err("index 7".to_owned()));
+        assert_eq!(isolated(|| panic!("plain")), Err("plain".to_owned()));
+        assert_eq!(isolated(|| ()), Ok(()));
+        // Nothing can be caught where a panic ends the process.
+        assert!(!include_str!("../../../Cargo.toml").contains("panic = \"abort\""));
     }
 }

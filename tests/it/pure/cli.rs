@@ -50,7 +50,17 @@ fn wrong_lines_end_with_2_and_a_sentence() {
     refused(&["etcd", "create"], 2, "--host");
     refused(&["etcd", "create", "--host", "root:geheim@10.8.14.200;reboot"], 2, "10.8.14.200;reboot");
     refused(&["etcd", "create", "--host", "root:geheim@h", "root:other@h"], 2, "h is given twice");
-    refused(&["hosts", "check", "root:geheim@$(id)"], 2, "$(id)");
+    refused(&["hosts", "check", "$(id)"], 2, "$(id)");
+    refused(&["hosts", "check", "root:geheim@$(id)"], 2, "root:***@***");
+    refused(&["etcd", "create", "--host", "10.8.14.200:geheim"], 2, "10.8.14.200:***");
+    refused(&["etcd", "create", "root:geheim@10.8.14.200"], 2, "root:***@10.8.14.200");
+    refused(&["etcd", "create", "10.8.14.200:geheim"], 2, "10.8.14.200:***");
+    refused(&["--forks", "root:geheim@h", "deploy"], 2, "root:***@h");
+    refused(&["--repo-route=root:geheim@h", "deploy"], 2, "root:***@h");
+    refused(&["root:geheim@h"], 2, "root:***@h");
+    refused(&["registry", "push", "https://user:geheim@harbor"], 2, "https://***@harbor");
+    refused(&["hosts", "exec", "h", "--timeout", "18446744073709551615", "--", "true"], 2, "--timeout");
+    refused(&["cluster", "remove", "--node", "h", "--drain-timeout", "18446744073709551615"], 2, "--drain-timeout");
     refused(&["hosts", "check"], 2, "HOST");
     refused(&["hosts", "push", "10.0.0.1", "--file", "/nonexistent", "--to", "/x"], 2, "/nonexistent");
     refused(&["hosts", "push", "10.0.0.1", "--file", "/etc/passwd", "--to", "x"], 2, "absolute path");

@@ -1,5 +1,6 @@
 //! The REST listener, asked for what needs no host.
 
+mod callers;
 mod hostile;
 mod logins;
 mod old_state;

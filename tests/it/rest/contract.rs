@@ -221,4 +221,16 @@ fn kept_passwords_are_sealed_and_used_by_later_tasks(lab: &Lab, site: &Site) {
     assert_eq!(ask(lab, &here, &["-d", body]).status, 200);
     let message = poll(|| ask(lab, &format!("{here}/1"), &[]));
     assert_eq!(message["environment_status"], "finished", "{message}");
+    drop(listener);
+
+    // To an sshd whose key is not recorded nothing goes that was kept, also in a dry run; a password given records the key.
+    assert!(std::fs::remove_file(site.path("state").join("known_hosts")).is_ok());
+    let bare = ["etcd", "create", "--host", "root@10.8.14.202", "--environment", "line"];
+    for more in [&[][..], &["--dry-run"]] {
+        let refused = site.run(lab, &[&bare[..], &keep, more].concat());
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(format!("{refused:?}").contains("a password that was kept for it"), "{refused:?}");
+    }
+    site.run(lab, &[&line[..], &keep].concat()).expect_ok();
+    site.run(lab, &[&bare[..], &keep].concat()).expect_ok();
 }

@@ -47,8 +47,14 @@ fn systemd_runs_it_and_brings_it_back() {
     host.sh("mkdir -p '/opt/sunshine installer'");
     site.run(&lab, &["hosts", "push", &host.target(), "--file", &bundle, "--to", to, "--mode", "755"]).expect_ok();
     host.sh("umask 077; echo 0123456789abcdef0123 >/etc/listener.token");
-    let said = host.sh(&format!("'{to}' serve --listen 0.0.0.0:8383 --token-file /etc/listener.token --install 2>&1"));
+    let said = host.sh(&format!(
+        "cd /etc && '{to}' --host-key strict serve --listen 0.0.0.0:8383 --token-file listener.token --forks 7 --install 2>&1"
+    ));
     assert!(said.contains("--tls-cert"), "it warns of passwords in the clear: {said}");
+    let unit = host.sh("systemctl cat sunshine-installer");
+    for option in ["--host-key strict", "--forks 7", "--token-file /etc/listener.token", "--listen 0.0.0.0:8383"] {
+        assert!(unit.contains(option), "{option}: {unit}");
+    }
     let ask = "curl -fsS --retry 20 --retry-connrefused --retry-delay 1 -H 'Authorization: Bearer 0123456789abcdef0123' \
                http://127.0.0.1:8383/environments";
     assert_eq!(host.sh(ask), r#"{"environments":[]}"#);

@@ -10,6 +10,7 @@ let asked = 0;        // when the cluster was last asked for its status
 let shown = '';       // the task that is on the page
 
 class NoToken extends Error {}
+class Refused extends Error {}
 
 async function call(path, options = {}) {
   const headers = {};
@@ -18,6 +19,7 @@ async function call(path, options = {}) {
   if (options.body) headers['Content-Type'] = 'application/json';
   const answer = await fetch(path, { ...options, headers });
   if (answer.status === 401) throw new NoToken();
+  if (answer.status === 403) throw new Refused((await answer.json()).environment_desc);
   return answer;
 }
 
@@ -187,7 +189,8 @@ async function refresh() {
       trouble(sessionStorage.getItem('token') ? 'This is not the token of this listener.' : '');
       sessionStorage.removeItem('token');
       if ($('login').hidden) { show('login', true); show('panes', false); $('token').focus(); }
-    } else trouble('The listener does not answer. Its tasks say "stop" when it is back, and go on when started again.');
+    } else if (error instanceof Refused) trouble(error.message);
+    else trouble('The listener does not answer. Its tasks say "stop" when it is back, and go on when started again.');
   }
 }
 
@@ -292,13 +295,17 @@ $('cancel').addEventListener('click', () => { location.hash = ''; });
 $('forget').addEventListener('click', async () => {
   const id = chosen();
   if (!confirm(`Forget ${id}? Its hosts are not touched.`)) return;
-  let answer = await call(`environments/${encodeURIComponent(id)}`, { method: 'DELETE' });
-  if (answer.status === 409) {
-    const message = await answer.json();
-    if (!confirm(`${message.environment_desc}\n\nForget it by force?`)) return;
-    answer = await call(`environments/${encodeURIComponent(id)}?force=true`, { method: 'DELETE' });
+  try {
+    let answer = await call(`environments/${encodeURIComponent(id)}`, { method: 'DELETE' });
+    if (answer.status === 409) {
+      const message = await answer.json();
+      if (!confirm(`${message.environment_desc}\n\nForget it by force?`)) return;
+      answer = await call(`environments/${encodeURIComponent(id)}?force=true`, { method: 'DELETE' });
+    }
+    if (answer.ok) location.hash = '';
+  } catch (error) {
+    alert(error.message || 'The token is not that of this listener any more.');
   }
-  if (answer.ok) location.hash = '';
   refresh();
 });
 window.addEventListener('hashchange', () => { asked = 0; shown = ''; show('cluster', false); refresh(); });

@@ -74,6 +74,9 @@ fn hostile_paths_and_bodies_are_refused_in_the_contracts_shape() {
         assert!(!answer.text.contains("geheim") && answer.text.len() < 1500, "{shown}: {}", answer.text);
     }
     assert_eq!(ask(&listener, "/environments/hostile", &[]).status, 404, "a refused request leaves no environment");
+    for path in ["/environments/hostile/", "/environments/hostile/1/", "/environments/hostile/2/"] {
+        assert_eq!(ask(&listener, path, &[]).status, 404, "{path}: as without the slash");
+    }
     assert_eq!(ask(&listener, "/environments", &[]).json()["environments"], serde_json::json!([]));
     assert_eq!(ask(&listener, "/environments/a", &["-X", "PUT"]).status, 405);
     assert_eq!(ask(&listener, "/nowhere", &[]).message()["environment_result"], false);
