@@ -47,12 +47,14 @@ set -u
 # The API's address goes to another host while the API still answers here.
 systemctl stop sunshine-vip 2>/dev/null
 # What kubeadm wrote goes by kubeadm; etcd is not its own and stays. With a kubeconfig it would ask the API first, for a minute
-# where that does not answer any more. It deletes across what it could not unmount.
+# where that does not answer any more; and without it kubeadm takes all of /var/lib/etcd for a member of its own, and deletes it. It
+# deletes across what it could not unmount.
 if kubeadm_made; then
   systemctl stop kubelet 2>/dev/null
   unmount
   for p in /var/lib/kubelet/*; do no_mount "$p" || exit 1; done
-  kubeadm reset -f --kubeconfig /run/sunshine-installer/none --cri-socket unix:///run/containerd/containerd.sock >/dev/null 2>&1
+  kubeadm reset -f --skip-phases remove-etcd-member --kubeconfig /run/sunshine-installer/none \
+    --cri-socket unix:///run/containerd/containerd.sock >/dev/null 2>&1
   rmdir /etc/kubernetes/pki/etcd /etc/kubernetes/pki /etc/kubernetes/tmp /etc/kubernetes 2>/dev/null
 fi
 for u in kubelet kube-proxy; do systemctl stop $u 2>/dev/null; done

@@ -1,5 +1,6 @@
 //! A cluster of current Kubernetes, which kubeadm makes from upstream's rpms and images.
 
+mod etcd_data;
 mod families;
 mod gap;
 pub(super) mod kubeadm_control_plane;

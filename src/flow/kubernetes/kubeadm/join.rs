@@ -101,7 +101,8 @@ if [ -n "$left" ]; then
   kept=/run/sunshine-installer/pki
   rm -rf "$kept"
   [ "$4" = worker ] || cp -a $pki "$kept"
-  kubeadm reset -f --kubeconfig /run/sunshine-installer/none --cri-socket "$1" >/dev/null 2>&1 || :
+  # Without a kubeconfig it would delete all of /var/lib/etcd, as if the member there were its own.
+  kubeadm reset -f --skip-phases remove-etcd-member --kubeconfig /run/sunshine-installer/none --cri-socket "$1" >/dev/null 2>&1 || :
   [ "$4" = worker ] || { mkdir -p /etc/kubernetes; rm -rf $pki; mv "$kept" $pki; }
 fi
 run join --config "$f""#
