@@ -20,6 +20,7 @@ mod job;
 pub mod kubernetes;
 mod logins;
 mod loss;
+mod lost;
 mod names;
 pub mod networks;
 mod older;

@@ -8,6 +8,7 @@ mod images_kept;
 mod kept_registry;
 mod killed;
 mod kubeadm;
+mod lost;
 mod members;
 mod registry;
 mod reset;

@@ -65,6 +65,7 @@ pub use distro::Distribution;
 pub use image_sync::ImageSync;
 pub use kubeconfig::{kubeconfig, write_kubeconfig};
 pub use remove::Remove;
+pub(super) use state::API_PORT;
 pub use state::Cluster;
 pub use status::{ComponentStatus, NodeStatus, Status, status};
 pub(super) use teardown::Teardown;
