@@ -39,6 +39,7 @@ pub mod rpms;
 mod scene;
 mod state;
 mod tlsclient;
+mod trusted;
 #[cfg(test)]
 mod wrong_server;
 
@@ -48,3 +49,4 @@ pub use logins::Logins;
 pub use loss::loss;
 pub use problem::Problem;
 pub use state::{Environment, Forgotten, forget_environment, state_dir, user_state_dir};
+pub use trusted::trusted;
