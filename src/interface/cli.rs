@@ -194,7 +194,7 @@ impl Source {
     /// The bundle to work with; `None` for a bare deployer.
     pub(crate) fn open(&self) -> Result<Option<Bundle>, FlowError> {
         match &self.bundle {
-            Some(path) => Ok(Some(Bundle::open(path)?)),
+            Some(path) => Ok(Some(Bundle::open_for_work(path)?)),
             None => Ok(Bundle::open_self()?),
         }
     }

@@ -97,9 +97,12 @@ impl RepoCommandError {
 pub fn run(command: &RepoCommand, out: &mut dyn Write) -> Result<(), RepoCommandError> {
     let RepoCommand::Serve(args) = command;
     let bundle = match &args.bundle {
-        Some(path) => Some(Bundle::open(path)?),
+        Some(path) => Some(Bundle::open_for_work(path)?),
         None => Bundle::open_self()?,
     };
+    if let Some(bundle) = &bundle {
+        bundle.check_pinned_key()?;
+    }
     if bundle.is_none() && args.rpms.is_empty() {
         return Err(RepoCommandError::Empty);
     }
