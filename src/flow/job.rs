@@ -31,6 +31,7 @@ use super::descriptors::fitting;
 use super::error::FlowError;
 use super::logins::Logins;
 use super::lost::{self, Fate};
+use super::masked;
 use super::older::older;
 use super::operations::checked_flows;
 use super::packages::{Repository, close_repositories, open_repository};
@@ -326,6 +327,7 @@ fn run_plan(job: &Job, setup: &Setup, flows: &mut [Box<dyn Flow>], scene: &Scene
         flow.observe(scene, &mut seen)?;
     }
     let plan = make_plan(flows, &mut seen)?;
+    stop_at_problems(masked::check(&plan, &seen.facts), &setup.events)?;
     if !job.options.dry_run {
         if let Some(aside) = scene.environment.set_lost_aside()? {
             let text =

@@ -21,6 +21,7 @@ pub mod kubernetes;
 mod logins;
 mod loss;
 mod lost;
+mod masked;
 mod names;
 pub mod networks;
 mod older;

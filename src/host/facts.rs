@@ -71,6 +71,8 @@ pub struct Facts {
     pub swap: bool,
     pub systemd: bool,
     pub units: BTreeMap<String, UnitState>,
+    /// Services, such as `docker.service`, that somebody masked.
+    pub masked: BTreeSet<String>,
     pub listening: Vec<Listening>,
     pub packages: BTreeMap<String, Evr>,
 }
@@ -294,6 +296,7 @@ impl Facts {
                     self.units.insert(unit.to_owned(), state);
                 }
             }
+            "masked" => drop(self.masked.insert(value.to_owned())),
             "listen" => {
                 if let (Some(Ok(port)), process) = (words.next().map(str::parse), words.next()) {
                     let process = process.filter(|p| *p != "-").map(str::to_owned);

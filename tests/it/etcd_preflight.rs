@@ -54,6 +54,33 @@ fn every_problem_of_every_host_is_told_at_once_and_nothing_is_changed() {
 }
 
 #[test]
+fn a_masked_unit_is_named_and_nothing_is_changed() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(2);
+    let site = Site::with(&["etcd"]);
+    lab.host(1).sh("systemctl mask -q etcd");
+    let before: Vec<String> = lab.hosts().iter().map(at_rest).collect();
+    let hosts = targets(&lab);
+    let line = contract_line(&hosts, &[]);
+    let output = site.run(&lab, &line);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    let told = "10.8.14.201: etcd.service is masked here";
+    assert!(
+        output.stderr.contains(told) && output.stderr.contains("systemctl unmask etcd.service"),
+        "{}",
+        output.stderr
+    );
+    for (host, before) in lab.hosts().iter().zip(before) {
+        assert_unchanged(host, &before);
+    }
+    lab.host(1).sh("systemctl unmask -q etcd");
+    site.run(&lab, &line).expect_ok();
+    assert_healthy(&lab, 2);
+}
+
+#[test]
 fn a_host_is_refused_packages_that_are_for_another_platform() {
     if !Lab::here() {
         return;
