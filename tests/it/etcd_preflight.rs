@@ -81,6 +81,29 @@ fn a_masked_unit_is_named_and_nothing_is_changed() {
 }
 
 #[test]
+fn a_member_that_was_renamed_is_named_and_works_again_by_its_old_name() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let site = Site::with(&["etcd"]);
+    let hosts = targets(&lab);
+    let line = contract_line(&hosts, &[]);
+    site.run(&lab, &line).expect_ok();
+    lab.host(0).sh("hostname other");
+    let output = site.run(&lab, &line);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    let told = "10.8.14.200: its hostname was host0 when it came into the cluster, and is \"other\" now";
+    assert!(
+        output.stderr.contains(told) && output.stderr.contains("hostnamectl set-hostname host0"),
+        "{}",
+        output.stderr
+    );
+    lab.host(0).sh("hostname host0");
+    site.changes_nothing(&lab, &line);
+}
+
+#[test]
 fn a_host_is_refused_packages_that_are_for_another_platform() {
     if !Lab::here() {
         return;
