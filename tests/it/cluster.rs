@@ -13,6 +13,7 @@ mod members;
 mod registry;
 mod reset;
 mod shared_host;
+mod site_network;
 mod site_registry;
 
 use std::time::{Duration, Instant};

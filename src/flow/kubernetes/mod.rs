@@ -18,6 +18,7 @@ mod direct;
 mod distro;
 mod dns;
 mod dns_answers;
+mod docker_bridge;
 mod drain;
 mod drift;
 mod endpoint;

@@ -8,6 +8,7 @@ use crate::plan::Step;
 use crate::resource::{self, FileSpec, Files, Link, Store};
 
 use super::component::{Component, On};
+use super::docker_bridge;
 use super::options;
 use super::registries;
 use super::state::Cluster;
@@ -185,9 +186,12 @@ fn docker(on: &On<'_>) -> String {
     format!("{config:#}\n")
 }
 
-/// What the site sets. `root`: under which name Docker knows the folder for its data.
+/// What the site sets, or has. `root`: under which name Docker knows the folder for its data.
 fn add_site(config: &mut serde_json::Value, root: &str, on: &On<'_>) {
     let settings = &on.cluster.settings;
+    if let Some(address) = docker_bridge::address(on) {
+        config["bip"] = address.into();
+    }
     if let Some(folder) = &settings.data_root {
         config[root] = folder.clone().into();
     }
