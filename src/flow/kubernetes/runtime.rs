@@ -41,6 +41,11 @@ pub(super) trait ContainerRuntime: Sync {
     /// The kubelet's options for it.
     fn kubelet_args(&self, on: &On<'_>) -> Vec<String>;
 
+    /// Whether it pins the bundle's images and tells the kubelet so, whose clean-up then leaves them alone.
+    fn pins_images(&self, _: &On<'_>) -> bool {
+        false
+    }
+
     /// Its images.
     fn images(&self) -> &'static Store;
 }
@@ -148,6 +153,11 @@ impl ContainerRuntime for Containerd {
 
     fn kubelet_args(&self, on: &On<'_>) -> Vec<String> {
         options::with_containerd(on)
+    }
+
+    /// From 2.0 on surely; some of 1.7 do.
+    fn pins_images(&self, on: &On<'_>) -> bool {
+        self.packages().iter().find_map(|package| major(package, on)) >= Some(2)
     }
 
     fn images(&self) -> &'static Store {

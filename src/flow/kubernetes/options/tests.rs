@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::distro::Distribution;
 use super::super::state::Cluster;
-use super::rendered::{cluster, facts, files};
+use super::rendered::{self, cluster, facts, files};
 use super::upstream::OPTIONS;
 use crate::host::Facts;
 
@@ -207,7 +207,11 @@ fn a_kubelet_that_cannot_tell_pinned_images_removes_none() {
     let field = "\"imageGCHighThresholdPercent\": 100";
     assert!(files(20, false).contains(field) && files(25, true).contains(field));
     assert!(files(29, false).contains(field), "Docker pins none");
-    assert!(!files(29, true).contains(field));
+    assert!(files(29, true).contains(field), "containerd 1.6 does not tell the kubelet");
+    let mut newer = facts(29);
+    newer.packages.values_mut().for_each(|evr| "2.1.4".clone_into(&mut evr.version));
+    let files = rendered::files(&cluster(29, &json!({"containerd": true})), &newer);
+    assert!(!files.into_values().collect::<String>().contains(field));
 }
 
 /// What Docker is told of its bridge on a host with these routes and interfaces, reached from this address.
