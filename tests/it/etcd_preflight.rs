@@ -54,6 +54,28 @@ fn every_problem_of_every_host_is_told_at_once_and_nothing_is_changed() {
 }
 
 #[test]
+fn the_control_host_may_be_one_of_the_hosts() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(2);
+    let site = Site::with(&["etcd"]);
+    let hosts = targets(&lab);
+    let bundle = site.bundle().display().to_string();
+    let push = ["hosts", "push", hosts[0].as_str(), "--file", &bundle, "--to", "/root/installer.bin", "--mode", "755"];
+    site.run(&lab, &push).expect_ok();
+    let list = hosts.join(" ");
+    let own = lab.host(0);
+    own.sh(&format!("/root/installer.bin etcd create --host {list} 2>&1"));
+    assert_healthy(&lab, 2);
+    // A reset takes nothing away that the control host keeps.
+    own.sh(&format!("/root/installer.bin cluster reset --host {list} 2>&1"));
+    own.sh("test -e /var/lib/onekey_deploy/known_hosts && ! rpm -q etcd && ls /var/lib/etcd/default.etcd/member");
+    own.sh(&format!("/root/installer.bin etcd create --host {list} 2>&1"));
+    assert_healthy(&lab, 2);
+}
+
+#[test]
 fn a_masked_unit_is_named_and_nothing_is_changed() {
     if !Lab::here() {
         return;
