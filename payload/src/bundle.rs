@@ -53,6 +53,17 @@ impl Bundle {
         Self::open_file(path, file)
     }
 
+    /// Opens another bundle for the running program to work with: it must be signed with the key that is pinned in the program.
+    pub fn open_for_work(path: &Utf8Path) -> Result<Self, BundleError> {
+        Self::open(path)?.held_to(stamp::own())
+    }
+
+    fn held_to(self, program: Option<stamp::Stamp>) -> Result<Self, BundleError> {
+        let bundle = self.with_stamp(program);
+        bundle.check_pinned_key()?;
+        Ok(bundle)
+    }
+
     /// The bundle that the running program is part of: its own file, or the folder it was extracted to.
     /// None when it is a deployer that was never packed.
     pub fn open_self() -> Result<Option<Self>, BundleError> {

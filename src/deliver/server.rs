@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use camino::Utf8PathBuf;
 use payload::{Bundle, Member, MemberKind, Reference, Sha256, Stored};
+use tokio_rustls::rustls::ServerConfig;
 use tracing::info;
 
 use super::content::{Content, Entry};
@@ -68,16 +69,27 @@ impl Server {
         local_rpms: &[Utf8PathBuf],
         listen: SocketAddr,
     ) -> Result<Server, DeliverError> {
-        Server::start_with(bundle, local_rpms, listen, Limits::default())
+        Server::start_with(bundle, local_rpms, listen, None, Limits::default())
+    }
+
+    /// The same over TLS, where `tls` says how.
+    pub fn start_over(
+        tls: Option<Arc<ServerConfig>>,
+        bundle: Option<Bundle>,
+        local_rpms: &[Utf8PathBuf],
+        listen: SocketAddr,
+    ) -> Result<Server, DeliverError> {
+        Server::start_with(bundle, local_rpms, listen, tls, Limits::default())
     }
 
     pub(super) fn start_with(
         bundle: Option<Bundle>,
         local_rpms: &[Utf8PathBuf],
         listen: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
         limits: Limits,
     ) -> Result<Server, DeliverError> {
-        let stock = Arc::new(Stock::new(bundle, local_rpms, limits)?);
+        let stock = Arc::new(Stock::new(bundle, local_rpms, tls, limits)?);
         let failed = |source| DeliverError::Listen { address: listen, source };
         let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -112,7 +124,7 @@ impl Server {
     #[must_use]
     pub fn image_name(&self, ip: IpAddr, image: &Reference) -> String {
         let url = self.place.url_for(ip);
-        format!("{}{image}", url.trim_start_matches("http://"))
+        format!("{}{image}", url.split_once("://").map_or(url.as_str(), |(_, place)| place))
     }
 
     /// What hosts' views of it keep.
@@ -132,6 +144,16 @@ impl Server {
         stock.key()?;
         Ok(repofile::for_any_host(&stock.repositories(), &url, &format!("{url}{KEY_FILE}")))
     }
+
+    /// The address of the key by which the metadata is signed, and its fingerprint: whoever can change what is served on its way
+    /// can change both together, but not what is compared by other means.
+    ///
+    /// # Errors
+    /// When the run's key cannot be made.
+    pub fn key_of(&self, ip: IpAddr) -> Result<(String, String), DeliverError> {
+        let fingerprint = self.place.stock.key()?.fingerprint();
+        Ok((format!("{}{KEY_FILE}", self.url_for(ip)), fingerprint))
+    }
 }
 
 impl Place {
@@ -143,7 +165,8 @@ impl Place {
     }
 
     pub(crate) fn url_at(&self, address: SocketAddr) -> String {
-        format!("http://{address}/{}/", self.stock.token)
+        let scheme = if self.stock.shared.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{address}/{}/", self.stock.token)
     }
 
     /// An address of the control host at which its own SSH session can reach the server.
@@ -168,7 +191,12 @@ impl Drop for Server {
 }
 
 impl Stock {
-    fn new(bundle: Option<Bundle>, local_rpms: &[Utf8PathBuf], limits: Limits) -> Result<Stock, DeliverError> {
+    fn new(
+        bundle: Option<Bundle>,
+        local_rpms: &[Utf8PathBuf],
+        tls: Option<Arc<ServerConfig>>,
+        limits: Limits,
+    ) -> Result<Stock, DeliverError> {
         let images = bundle.as_ref().map(Bundle::images).transpose()?.unwrap_or_default();
         let token = random_hex();
         let shared = Shared {
@@ -176,7 +204,7 @@ impl Stock {
             registry: Registry::new(&images),
             maps: Arc::new(Maps::default()),
             token: Some(token.clone()),
-            tls: None,
+            tls,
             limits,
         };
         let mut metadata = Vec::new();

@@ -106,7 +106,7 @@ fn members_are_served_as_they_are_from_a_file_and_from_a_folder() {
     let folder = scratch.path("folder");
     payload::extract(&bundle, &folder, None, &mut |_| ()).unwrap();
     for bundle in [bundle, Bundle::open(&folder).unwrap()] {
-        let server = Server::start_with(Some(bundle), &[], ANY, limits()).unwrap();
+        let server = Server::start_with(Some(bundle), &[], ANY, None, limits()).unwrap();
         let mut stream = connect(&server);
         // All on one connection: it is kept.
         for _ in 0..2 {
@@ -127,7 +127,7 @@ fn members_are_served_as_they_are_from_a_file_and_from_a_folder() {
 #[test]
 fn hostile_paths_get_404_over_the_wire() {
     let scratch = Scratch::new();
-    let server = Server::start_with(Some(scratch.bundle(&[])), &[], ANY, limits()).unwrap();
+    let server = Server::start_with(Some(scratch.bundle(&[])), &[], ANY, None, limits()).unwrap();
     for name in ["../../../../etc/passwd", "%2e%2e/%2e%2e/etc/passwd", "/etc/passwd", "..%2f..%2fetc%2fpasswd", "x%00"]
     {
         let mut stream = connect(&server);
@@ -153,7 +153,7 @@ fn ends(mut stream: TcpStream) -> bool {
 #[test]
 fn a_head_that_does_not_come_is_not_waited_for() {
     let scratch = Scratch::new();
-    let server = Server::start_with(Some(scratch.bundle(&[])), &[], ANY, limits()).unwrap();
+    let server = Server::start_with(Some(scratch.bundle(&[])), &[], ANY, None, limits()).unwrap();
     let mut slow = connect(&server);
     slow.write_all(b"GET / HTTP/1.1\r\nHo").unwrap();
     let silent = connect(&server);
@@ -169,9 +169,14 @@ fn a_head_that_does_not_come_is_not_waited_for() {
 fn a_client_that_stops_reading_is_cut_off_and_others_are_served() {
     let scratch = Scratch::new();
     let large = noise(32 << 20);
-    let server =
-        Server::start_with(Some(scratch.bundle(&[("rpms/a.rpm", MemberKind::Rpm, large.clone())])), &[], ANY, limits())
-            .unwrap();
+    let server = Server::start_with(
+        Some(scratch.bundle(&[("rpms/a.rpm", MemberKind::Rpm, large.clone())])),
+        &[],
+        ANY,
+        None,
+        limits(),
+    )
+    .unwrap();
     // As many stuck clients as connections are allowed: nobody else gets in until they are cut off.
     let mut stuck: Vec<TcpStream> = (0..4).map(|_| connect(&server)).collect();
     for stream in &mut stuck {
@@ -200,7 +205,7 @@ fn keeping(server: &Server, name: &str) -> TcpStream {
 fn kept_connections_give_their_places_to_others_the_longest_waiting_first() {
     let scratch = Scratch::new();
     let limits = Limits { connections: 64, head: Duration::from_secs(600), ..limits() };
-    let server = Server::start_with(Some(scratch.bundle(&[])), &[], ANY, limits).unwrap();
+    let server = Server::start_with(Some(scratch.bundle(&[])), &[], ANY, None, limits).unwrap();
     let mut held: Vec<TcpStream> = (0..64).map(|_| keeping(&server, "x")).collect();
     // The first one is used again, so the second has waited longest.
     held[0].write_all(request(&server, "x", "").as_bytes()).unwrap();
@@ -220,7 +225,7 @@ fn kept_connections_give_their_places_to_others_the_longest_waiting_first() {
 fn clients_that_connect_and_say_nothing_give_their_places_up_too() {
     let scratch = Scratch::new();
     let limits = Limits { head: Duration::from_secs(600), ..limits() };
-    let server = Server::start_with(Some(scratch.bundle(&[])), &[], ANY, limits).unwrap();
+    let server = Server::start_with(Some(scratch.bundle(&[])), &[], ANY, None, limits).unwrap();
     let mut silent: Vec<TcpStream> = (0..4).map(|_| connect(&server)).collect();
     let mut kept: Vec<TcpStream> = (0..4).map(|_| keeping(&server, "x")).collect();
     silent.iter().chain(&kept).for_each(|stream| stream.set_nonblocking(true).unwrap());
@@ -259,7 +264,7 @@ fn whoever_is_being_answered_keeps_its_place_and_others_wait() {
         ..limits()
     };
     let bundle = scratch.bundle(&[("rpms/a.rpm", MemberKind::Rpm, large.clone())]);
-    let server = Server::start_with(Some(bundle), &[], ANY, limits).unwrap();
+    let server = Server::start_with(Some(bundle), &[], ANY, None, limits).unwrap();
     let mut busy: Vec<TcpStream> = (0..4).map(|_| connect(&server)).collect();
     for stream in &mut busy {
         stream.write_all(request(&server, "rpms/a.rpm", "").as_bytes()).unwrap();
@@ -289,7 +294,7 @@ fn serving_does_not_bring_the_bundle_into_memory() {
     let scratch = Scratch::new();
     let size = 96 << 20;
     let bundle = scratch.bundle(&[("rpms/a.rpm", MemberKind::Rpm, noise(size))]);
-    let server = Server::start_with(Some(bundle), &[], ANY, limits()).unwrap();
+    let server = Server::start_with(Some(bundle), &[], ANY, None, limits()).unwrap();
     let before = resident();
     let mut stream = connect(&server);
     stream.write_all(request(&server, "rpms/a.rpm", "Connection: close\r\n").as_bytes()).unwrap();
@@ -305,7 +310,7 @@ fn the_bundle_s_metadata_is_signed() {
     let scratch = Scratch::new();
     let repomd = b"<repomd/>".to_vec();
     let bundle = scratch.bundle(&[("repodata/repomd.xml", MemberKind::Repodata, repomd)]);
-    let server = Server::start_with(Some(bundle), &[], ANY, limits()).unwrap();
+    let server = Server::start_with(Some(bundle), &[], ANY, None, limits()).unwrap();
     let text = server.repo_file(server.addr().ip()).unwrap();
     assert!(text.contains("repo_gpgcheck=1\n") && text.contains("module_hotfixes=1\n"), "{text}");
     let mut stream = connect(&server);

@@ -47,6 +47,13 @@ impl SigningKey {
         &self.public
     }
 
+    /// Its fingerprint in groups of four digits, as gpg, yum and dnf show it.
+    pub(super) fn fingerprint(&self) -> String {
+        let digits = hex::encode_upper(self.key.fingerprint().as_bytes());
+        let groups: Vec<&str> = (0..digits.len()).step_by(4).filter_map(|at| digits.get(at..at + 4)).collect();
+        groups.join(" ")
+    }
+
     /// A detached, armored signature: `repomd.xml.asc`.
     pub(super) fn sign(&self, data: &[u8]) -> Result<String, DeliverError> {
         let key = &self.key;
@@ -128,6 +135,11 @@ mod tests {
         let verify = ["--faked-system-time", "20180101T000000", "--verify", "repomd.xml.asc", "repomd.xml"];
         let (good, said) = gpg(&verify);
         assert!(good && said.contains("Good signature"), "{said}");
+        let mut list = Command::new("gpg");
+        list.args(["--batch", "--homedir"]).arg(folder.path()).args(["--with-colons", "--fingerprint"]);
+        let shown = list.output().unwrap();
+        let own = format!("fpr:::::::::{}:", key.fingerprint().replace(' ', ""));
+        assert!(String::from_utf8_lossy(&shown.stdout).contains(&own), "{own} {shown:?}");
         fs_err::write(file("repomd.xml"), "<repomd />").unwrap();
         let (bad, said) = gpg(&verify);
         assert!(!bad && said.contains("BAD signature"), "{said}");

@@ -32,6 +32,10 @@ pub enum FlowError {
     /// Hosts are not fit for it, nothing was changed; every problem was already sent as an event. Exit code 1.
     #[error("{problems} problem(s) found on the hosts; nothing was changed")]
     Preflight { problems: usize },
+    /// The environment's clusters are lost, and nothing else stands in the way of new ones: [`super::request::RunOptions::recreate`].
+    /// Exit code 1.
+    #[error("the environment's cluster is lost; nothing was changed")]
+    Lost,
     /// The work failed for a reason that is no single step's.
     #[error("{error}")]
     Failed { error: String, help: Option<String> },
@@ -57,6 +61,9 @@ impl FlowError {
             Self::Packages(e) => e.help(),
             Self::Plan(_) => {
                 Some("this is a defect of this program: report it with the output of `support-bundle`".into())
+            }
+            Self::Lost => {
+                Some("to create a new, empty cluster in its place, run the same command with --recreate".into())
             }
             Self::Preflight { .. } => Some("fix the problems above and run the same command again".into()),
             _ => None,

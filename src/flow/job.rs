@@ -3,6 +3,7 @@
 //! 1. The environment is locked.
 //! 2. Every rpm named by the request is found, before any host is touched; a run before that was killed is explained.
 //! 3. Every byte of the bundle is checked; then all hosts are connected to concurrently and their facts read.
+//!    Where the environment's clusters are lost, what follows is checked and planned for new ones.
 //! 4. The temporary repository is served; every problem of every host is found.
 //! 5. Each host's route to the repository is found, the transaction tried on all. All problems are reported at once; with any,
 //!    nothing is changed.
@@ -29,13 +30,15 @@ use super::connect::connect_all;
 use super::descriptors::fitting;
 use super::error::FlowError;
 use super::logins::Logins;
+use super::lost::{self, Fate};
+use super::masked;
 use super::older::older;
 use super::operations::checked_flows;
 use super::packages::{Repository, close_repositories, open_repository};
 use super::problem::Problem;
 use super::request::{Job, RunOptions};
 use super::rpms;
-use super::scene::{Asked, Flow, Scene, Seen};
+use super::scene::{Asked, Flow, Flows, Scene, Seen};
 use super::state::Environment;
 
 /// What a job runs in.
@@ -74,27 +77,33 @@ pub fn run_job(job: &Job, setup: &Setup) -> Result<JobReport, FlowError> {
     let _lock = lock(&environment, job)?;
     let asked = Asked { environment: &environment, bundle: setup.bundle.as_ref(), options: &job.options };
     // A request that is wrong in itself is refused here: to whoever listens, that run never began.
-    let (mut flows, mut problems) = checked_flows(&job.operations, &asked)?;
-    let targets = all_targets(&flows)?;
+    let (flows, problems) = checked_flows(&job.operations, &asked)?;
+    let mut checked = Checked { flows, problems };
+    let targets = all_targets(&checked.flows)?;
     let need = Need { hosts: targets.len(), forks: job.options.forks, connections: CONNECTIONS };
     let (forks, reduced) = fitting(need, raise_descriptors());
-    problems.extend(reduced);
     let job = &Job { options: RunOptions { forks, ..job.options.clone() }, ..job.clone() };
     explain_last_run(&environment, setup, job)?;
     setup.events.send(&Event::RunStarted {
         run: run_id(),
         environment: environment.name.clone(),
-        operations: flows.iter().map(|f| f.title()).collect(),
+        operations: checked.flows.iter().map(|f| f.title()).collect(),
         hosts: targets.iter().map(|t| t.id().to_string()).collect(),
         dry_run: job.options.dry_run,
     });
-    let result = work(job, setup, &environment, &mut flows, &targets, problems);
+    let result = work(job, setup, &environment, &mut checked, &targets, reduced);
     let (ok, interrupted, hosts) = match &result {
         Ok(report) => (report.ok, report.interrupted, report.hosts.clone()),
         Err(_) => (false, setup.interrupt.is_set(), untouched(&targets)),
     };
     setup.events.send(&Event::RunFinished { ok, interrupted, hosts, took_ms: millis(begun.elapsed()) });
     result
+}
+
+/// What the request comes to, and what is wrong in it.
+struct Checked {
+    flows: Flows,
+    problems: Vec<Problem>,
 }
 
 // A dry run changes nothing here either: no lock file.
@@ -159,10 +168,11 @@ fn work(
     job: &Job,
     setup: &Setup,
     environment: &Environment,
-    flows: &mut [Box<dyn Flow>],
+    checked: &mut Checked,
     targets: &[Target],
-    mut problems: Vec<Problem>,
+    reduced: Option<Problem>,
 ) -> Result<JobReport, FlowError> {
+    let (flows, mut problems) = (&checked.flows, Vec::from_iter(reduced));
     let bundle = setup.bundle.as_ref();
     // Before any host hears of this run: a damaged bundle must not even log in. Reading 240 MB takes a tenth of a second;
     // doing it beside the logins would hide most of that.
@@ -189,7 +199,21 @@ fn work(
     }
     thread::scope(|scope| {
         let _keeper = (!job.options.dry_run).then(|| LeaseKeeper::start(scope, &hosts));
-        work_on(job, setup, environment, flows, &hosts, problems)
+        let fate = lost::look(job, environment, &hosts)?;
+        let is_lost = matches!(fate, Fate::Lost(_));
+        if is_lost {
+            environment.begin_anew();
+            let asked = Asked { environment, bundle, options: &job.options };
+            let (flows, problems) = checked_flows(&job.operations, &asked)?;
+            *checked = Checked { flows, problems };
+        }
+        problems.extend(checked.problems.drain(..));
+        problems.extend(fate.problem(job.options.recreate));
+        match work_on(job, setup, environment, &mut checked.flows, &hosts, problems) {
+            // Nothing else was found: whoever is at the terminal can be asked.
+            Err(FlowError::Preflight { problems: 1 }) if is_lost && !job.options.recreate => Err(FlowError::Lost),
+            result => result,
+        }
     })
 }
 
@@ -303,7 +327,13 @@ fn run_plan(job: &Job, setup: &Setup, flows: &mut [Box<dyn Flow>], scene: &Scene
         flow.observe(scene, &mut seen)?;
     }
     let plan = make_plan(flows, &mut seen)?;
+    stop_at_problems(masked::check(&plan, &seen.facts), &setup.events)?;
     if !job.options.dry_run {
+        if let Some(aside) = scene.environment.set_lost_aside()? {
+            let text =
+                format!("the lost cluster's authorities and state are kept in {aside}, until you delete that folder");
+            setup.events.note(None, Level::Info, text, None);
+        }
         for flow in flows.iter() {
             flow.keep(scene.environment)?;
         }

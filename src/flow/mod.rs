@@ -20,6 +20,8 @@ mod job;
 pub mod kubernetes;
 mod logins;
 mod loss;
+mod lost;
+mod masked;
 mod names;
 pub mod networks;
 mod older;
@@ -38,6 +40,7 @@ pub mod rpms;
 mod scene;
 mod state;
 mod tlsclient;
+mod trusted;
 #[cfg(test)]
 mod wrong_server;
 
@@ -47,3 +50,4 @@ pub use logins::Logins;
 pub use loss::loss;
 pub use problem::Problem;
 pub use state::{Environment, Forgotten, forget_environment, state_dir, user_state_dir};
+pub use trusted::trusted;

@@ -27,6 +27,8 @@ struct Known {
     host: HostId,
     name: String,
     address: Option<IpAddr>,
+    /// etcd or a kubelet is set up there, so that it is in a cluster.
+    stands: bool,
 }
 
 /// What no host may call itself.
@@ -53,7 +55,10 @@ impl Reserved {
 pub(super) fn check(targets: &[Target], reserved: &Reserved, scene: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
     let hosts: Vec<Known> = targets.iter().filter_map(|target| stated(target, scene.hosts)).collect();
     let run: Vec<Known> = scene.hosts.values().map(|h| of(h.host.target(), &h.facts)).collect();
-    let mut problems = compare(&hosts, &run, &kept(scene.environment)?, reserved);
+    let kept = kept(scene.environment)?;
+    let mut problems = compare(&hosts, &run, &kept, reserved);
+    let changed = |target: &Target| scene.hosts.get(&target.id()).map(|host| changed(target, &host.facts, &kept));
+    problems.extend(targets.iter().filter_map(changed).flatten());
     problems.extend(targets.iter().filter_map(|target| not_its_own(target, &scene.hosts.get(&target.id())?.facts)));
     Ok(problems)
 }
@@ -72,7 +77,42 @@ fn stated(target: &Target, hosts: &RunHosts) -> Option<Known> {
 
 fn of(target: &Target, facts: &Facts) -> Known {
     let name = facts.hostname.to_ascii_lowercase();
-    Known { host: target.id(), name, address: etcd::member_address(target, facts) }
+    Known { host: target.id(), name, address: etcd::member_address(target, facts), stands: stands(facts) }
+}
+
+fn stands(facts: &Facts) -> bool {
+    let is_set_up = |unit: &str| facts.units.get(unit).is_some_and(|unit| unit.enabled == "enabled");
+    ["etcd", "kubelet"].iter().any(|unit| is_set_up(unit) || facts.is_active(unit))
+}
+
+/// A host of a cluster whose name or address is another than when it came in. One that was set up anew holds nothing by its old
+/// name, and comes in by the new one.
+fn changed(target: &Target, facts: &Facts, kept: &[Known]) -> Vec<Problem> {
+    let (host, now) = (target.id(), facts.hostname.to_ascii_lowercase());
+    let mut problems = Vec::new();
+    for known in kept.iter().filter(|known| known.host == host && stands(facts)) {
+        let mut add = |text: String, first: String| {
+            let help = format!("{first}; or take the host out (`cluster remove`, `etcd remove`) and add it again");
+            let problem = Problem::error(&host, text, help);
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        };
+        let old = &known.name;
+        if *old != now {
+            let text = format!("its hostname was {old} when it came into the cluster, and is {now:?} now");
+            add(text, format!("name it as before: hostnamectl set-hostname {old}"));
+        }
+        if let Some(old) = known.address.filter(|ip| !facts.addresses.contains(ip)) {
+            let own: Vec<String> = facts.addresses.iter().map(IpAddr::to_string).collect();
+            let text = format!(
+                "its address was {old} when it came into the cluster, and it has {} now: the others know it by the old one",
+                own.join(", ")
+            );
+            add(text, "give it that address again, as a static one or by a fixed lease of the DHCP server".to_owned());
+        }
+    }
+    problems
 }
 
 /// The hosts of the environment.
@@ -80,7 +120,7 @@ fn kept(environment: &Environment) -> Result<Vec<Known>, FlowError> {
     let mut all = Vec::new();
     let mut add = |host: &HostId, name: &str, address: IpAddr| {
         let address = Some(address).filter(|ip| !ip.is_unspecified());
-        all.push(Known { host: host.clone(), name: name.to_ascii_lowercase(), address });
+        all.push(Known { host: host.clone(), name: name.to_ascii_lowercase(), address, stands: true });
     };
     for (host, member) in etcd::Cluster::load(environment)?.iter().flat_map(|cluster| &cluster.members) {
         add(host, &member.name, member.address);
@@ -164,6 +204,17 @@ fn same_name(own: &Known, hosts: &[Known], run: &[Known], kept: &[Known]) -> Opt
         // One machine may be known by two names, as by its address and by a DNS name.
         let is_another = |other: &&Known| is_other(other) && other.name == *name && other.address != own.address;
         let other = kept.iter().find(is_another)?;
+        if own.stands && run.iter().all(|host| host.host != other.host) {
+            let text = format!(
+                "it is called {name} as {} is, which the environment has, and is in a cluster: its address seems to have changed",
+                other.host
+            );
+            let help = format!(
+                "give it the address {} again, as a static one or by a fixed lease, and name it so",
+                other.host
+            );
+            return Some(Problem::error(&own.host, text, help));
+        }
         format!("its hostname {name} is that of {}, which the environment has", other.host)
     };
     Some(Problem::error(&own.host, text, RENAME))
@@ -199,7 +250,7 @@ mod tests {
     use super::*;
 
     fn known(host: &str, name: &str, address: &str) -> Known {
-        Known { host: host.into(), name: name.to_ascii_lowercase(), address: address.parse().ok() }
+        Known { host: host.into(), name: name.to_ascii_lowercase(), address: address.parse().ok(), stands: false }
     }
 
     fn reserved() -> Reserved {
@@ -217,6 +268,44 @@ mod tests {
         let said = not_its_own(&with("10.9.0.1"), &facts).unwrap().line();
         assert_eq!(said, "10.0.0.1: nodeAddress 10.9.0.1 is none of its addresses: 10.0.0.1");
         assert_eq!(etcd::member_address(&with("10.9.0.1"), &facts), None, "nor is another one taken for it");
+    }
+
+    #[test]
+    fn a_host_of_a_cluster_whose_name_or_address_changed_is_named_with_both() {
+        let unit = crate::host::UnitState { active: "activating".into(), enabled: "enabled".into() };
+        let facts = |name: &str, address: &str, unit_name: &str| Facts {
+            hostname: name.to_owned(),
+            addresses: vec![address.parse().unwrap()],
+            units: [(unit_name.to_owned(), unit.clone())].into(),
+            ..Facts::default()
+        };
+        let target = Target::parse("node1.example", &crate::host::TargetDefaults::default()).unwrap();
+        // Of etcd and of Kubernetes alike.
+        let kept = [known("node1.example", "host1", "10.0.0.1"), known("node1.example", "host1", "10.0.0.1")];
+        let said = |facts: &Facts| changed(&target, facts, &kept).iter().map(Problem::line).collect::<Vec<_>>();
+        assert!(said(&facts("HOST1", "10.0.0.1", "etcd")).is_empty());
+        assert_eq!(
+            said(&facts("new", "10.0.0.1", "kubelet")),
+            ["node1.example: its hostname was host1 when it came into the cluster, and is \"new\" now"]
+        );
+        assert_eq!(
+            said(&facts("host1", "10.0.0.7", "etcd")),
+            [
+                "node1.example: its address was 10.0.0.1 when it came into the cluster, and it has 10.0.0.7 now: the others know it by \
+              the old one"
+            ]
+        );
+        assert!(said(&facts("new", "10.0.0.7", "sshd")).is_empty(), "it was set up anew");
+    }
+
+    #[test]
+    fn a_host_that_comes_by_another_address_is_told_from_one_of_the_same_name() {
+        let moved = Known { stands: true, ..known("10.0.0.7", "host1", "10.0.0.7") };
+        let kept = [known("10.0.0.1", "host1", "10.0.0.1")];
+        let said = |own: &Known| compare(&[own.clone()], &[own.clone()], &kept, &reserved())[0].line();
+        assert!(said(&moved).ends_with("is in a cluster: its address seems to have changed"), "{}", said(&moved));
+        let new = Known { stands: false, ..moved };
+        assert!(said(&new).contains("is that of 10.0.0.1, which the environment has"), "{}", said(&new));
     }
 
     /// What is said of a second host beside `host1` of `10.0.0.1`.

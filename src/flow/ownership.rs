@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 
 use crate::host::{Command, Host, HostError, HostId, for_each};
+use crate::plan::RunHost;
 use crate::resource::{NOBODYS, READS_RECORD};
 
 use super::error::FlowError;
@@ -84,6 +85,13 @@ struct Asking {
     hosts: BTreeSet<HostId>,
 }
 
+/// What a host holds of the environment's clusters, in words: data of the etcd with this token, or a kubelet at work that trusts
+/// this authority. What files of a first, failed attempt leave is nothing that a cluster would miss.
+pub(super) fn held(host: &RunHost, token: &str, authority: Option<&str>) -> Result<Option<&'static str>, HostError> {
+    let found = Found::on(&host.host)?;
+    Ok(found.held(token, authority, host.facts.is_active("kubelet")))
+}
+
 /// Asks these hosts, tells what is not the environment's, and keeps what is ([`Seen::shares`]). `named` are environments whose
 /// lines the request takes for its own.
 ///
@@ -112,6 +120,19 @@ pub(super) fn observe<'h>(
         }
     }
     Ok(())
+}
+
+impl Found {
+    fn held(&self, token: &str, authority: Option<&str>, has_kubelet: bool) -> Option<&'static str> {
+        // Data that nothing names may be the cluster's.
+        let is_data = self.etcd.has_data && self.etcd.token.as_deref().is_none_or(|there| there == token);
+        let is_node = has_kubelet && authority.is_some_and(|own| self.authorities.contains(own));
+        match (is_data, is_node) {
+            (true, _) => Some("holds etcd data that may be its own"),
+            (_, true) => Some("is a node of it"),
+            _ => None,
+        }
+    }
 }
 
 impl Asking {

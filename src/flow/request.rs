@@ -49,6 +49,9 @@ pub struct RunOptions {
     pub allow_downgrade: bool,
     /// Install packages given as files again where they are in that version already.
     pub reinstall: bool,
+    /// Create new clusters in place of the environment's where those are lost: no host holds anything of them, and none
+    /// answers.
+    pub recreate: bool,
     /// Keep credentials for later operations on the environment, sealed with this key file (mode 0600).
     pub keep_credentials: Option<Utf8PathBuf>,
     /// Logins that were kept sealed with the environment: for the same user, address and port only, where the request gives
@@ -74,6 +77,7 @@ impl Default for RunOptions {
             connect_timeout: Duration::from_secs(10),
             allow_downgrade: false,
             reinstall: false,
+            recreate: false,
             keep_credentials: None,
             sealed: Vec::new(),
             login: TargetDefaults::default(),

@@ -1,7 +1,8 @@
 //! Which packages an operation installs: from files named on the command line, or by name.
 //!
 //! A path that does not exist on the control host is looked up in the bundle by its file name; in neither, it is an
-//! error that names the path, before any host is touched (contract, section 1).
+//! error that names the path, before any host is touched (contract, section 1). A bare file name means the current folder, which
+//! may be anybody's: a file there counts before the bundle's only where no other user could have put it there.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use payload::{Bundle, RpmId};
@@ -10,6 +11,7 @@ use crate::host::Facts;
 use crate::packages::Wanted;
 
 use super::error::FlowError;
+use super::trusted::trusted;
 
 /// Where the files of packages are looked for.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +50,9 @@ fn find(path: &str, places: Places<'_>) -> Result<Option<Wanted>, FlowError> {
     let local = Utf8Path::new(path);
     let file_name = local.file_name().unwrap_or(path).to_owned();
     if places.control_host && local.is_file() {
+        if file_name == path {
+            trusted(local)?;
+        }
         let id = read_id(local)?;
         let absolute = local.canonicalize_utf8().unwrap_or_else(|_| Utf8PathBuf::from(path));
         return Ok(Some(Wanted::Rpm { file_name, id, local: Some(absolute) }));

@@ -2,13 +2,14 @@
 //! and the certificates. No password is ever in it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::FlowError;
-use super::files::{make_private_dir, sync_dir};
+use super::files::{make_private_dir, sync_dir, write_private_here};
 use super::pki::Pki;
 use crate::plan::RunLock;
 use crate::store::{LastRun, Store, StoreError};
@@ -43,10 +44,16 @@ pub struct Environment {
     store: Option<Arc<Store>>,
     /// For a dry run: nothing is written.
     look_only: bool,
+    /// Its clusters are lost, and the run plans new ones: from here on those that are kept are not read.
+    anew: Arc<AtomicBool>,
 }
 
 /// The documents of an environment's clusters, which are gone when they are.
 const OF_CLUSTERS: [&str; 4] = ["etcd", "kubernetes", "registry", "site-registry"];
+
+/// Of them those that are lost with the data of the environment's etcd, and the folders of their authorities and keys.
+const LOST: [&str; 2] = ["etcd", "kubernetes"];
+const LOST_KEYS: [&str; 4] = ["etcd", "kubernetes", "front-proxy", "secrets"];
 
 impl Environment {
     /// Opens the environment `name` under `root`, and makes its folder and the store when they are not there.
@@ -58,7 +65,7 @@ impl Environment {
         let store = Store::open(root)?;
         let dir = root.join("environments").join(name);
         make_private_dir(&dir).map_err(|source| FlowError::State { path: dir.clone(), source })?;
-        Ok(Self { name: name.to_owned(), dir, store: Some(Arc::new(store)), look_only: false })
+        Ok(Self { name: name.to_owned(), dir, store: Some(Arc::new(store)), look_only: false, anew: Arc::default() })
     }
 
     /// The environment `name` under `root` as a dry run uses it: nothing is made or written, not even what is missing. An
@@ -68,7 +75,8 @@ impl Environment {
     /// When what is there cannot be read.
     pub fn look(root: &Utf8Path, name: &str) -> Result<Self, FlowError> {
         let dir = root.join("environments").join(name);
-        Ok(Self { name: name.to_owned(), dir, store: Store::look(root)?.map(Arc::new), look_only: true })
+        let store = Store::look(root)?.map(Arc::new);
+        Ok(Self { name: name.to_owned(), dir, store, look_only: true, anew: Arc::default() })
     }
 
     /// The environment `name` under `root`, for questions: it is not made.
@@ -79,7 +87,7 @@ impl Environment {
         let dir = root.join("environments").join(name);
         if dir.is_dir() {
             let store = Some(Arc::new(Store::open(root)?));
-            return Ok(Self { name: name.to_owned(), dir, store, look_only: false });
+            return Ok(Self { name: name.to_owned(), dir, store, look_only: false, anew: Arc::default() });
         }
         Err(FlowError::request_with_help(
             format!("there is no environment {name} on the control host"),
@@ -130,11 +138,51 @@ impl Environment {
         set_authorities_aside(&self.dir, &self.name)
     }
 
+    /// From here on the clusters are taken for lost, so that new ones are planned; nothing is written.
+    pub(super) fn begin_anew(&self) {
+        self.anew.store(true, Ordering::Relaxed);
+    }
+
+    /// Sets what is kept of the lost clusters aside, after [`Environment::begin_anew`]: their authorities, keys and documents.
+    /// Answers with the folder; nothing where no clusters are taken for lost, or nothing is to be written.
+    ///
+    /// # Errors
+    /// When the store or a folder cannot be changed. A part that was set aside stays so, and the next run sets the rest aside.
+    pub(super) fn set_lost_aside(&self) -> Result<Option<Utf8PathBuf>, FlowError> {
+        if self.look_only || !self.anew.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let Some(aside) = free_place_aside(&self.dir, &self.name)? else { return Ok(None) };
+        let failed = |source| FlowError::State { path: aside.clone(), source };
+        make_private_dir(&aside).map_err(failed)?;
+        // The documents are forgotten last: until then the clusters are known to be lost.
+        for document in LOST {
+            if let Some(json) = self.store()?.document(&self.name, document)? {
+                write_private_here(&aside.join(format!("{document}.json")), json.as_bytes()).map_err(failed)?;
+            }
+        }
+        let pki = self.dir.join("pki");
+        for folder in LOST_KEYS.iter().filter(|folder| pki.join(folder).is_dir()) {
+            std::fs::rename(pki.join(folder), aside.join(folder)).map_err(failed)?;
+            sync_dir(&pki).map_err(failed)?;
+        }
+        let kept = aside.parent().unwrap_or(&aside);
+        sync_dir(&aside).and_then(|()| sync_dir(kept)).map_err(failed)?;
+        for document in LOST {
+            self.forget(document)?;
+        }
+        self.anew.store(false, Ordering::Relaxed);
+        Ok(Some(aside))
+    }
+
     /// Reads a document; `None` when this flow never ran in this environment.
     ///
     /// # Errors
     /// When it cannot be read, or is not what this version writes: it is named and never replaced.
     pub fn load<T: DeserializeOwned>(&self, document: &str) -> Result<Option<T>, FlowError> {
+        if LOST.contains(&document) && self.anew.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         let Some(store) = &self.store else { return Ok(None) };
         let Some(json) = store.document(&self.name, document)? else { return Ok(None) };
         serde_json::from_str(&json).map(Some).map_err(|e| self.wrong(document, &e))
@@ -218,15 +266,21 @@ fn set_authorities_aside(environment: &Utf8Path, name: &str) -> Result<Option<Ut
     if !pki.is_dir() {
         return Ok(None);
     }
+    let Some(aside) = free_place_aside(environment, name)? else { return Ok(None) };
+    let kept = aside.parent().unwrap_or(environment);
+    std::fs::rename(&pki, &aside).map_err(failed(&pki))?;
+    sync_dir(kept).and_then(|()| sync_dir(environment)).map_err(failed(kept))?;
+    Ok(Some(aside))
+}
+
+/// `authorities/NAME-TIME` beside the environments, which is not there yet; the folder above it is.
+fn free_place_aside(environment: &Utf8Path, name: &str) -> Result<Option<Utf8PathBuf>, FlowError> {
     let kept = environment.ancestors().nth(2).unwrap_or(environment).join("authorities");
-    make_private_dir(&kept).map_err(failed(&kept))?;
+    make_private_dir(&kept).map_err(|source| FlowError::State { path: kept.clone(), source })?;
     let time = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S");
     let names = std::iter::once(String::new()).chain((2..).map(|n| format!("-{n}")));
     let mut free = names.map(|n| kept.join(format!("{name}-{time}{n}"))).filter(|path| !path.exists());
-    let Some(aside) = free.next() else { return Ok(None) };
-    std::fs::rename(&pki, &aside).map_err(failed(&pki))?;
-    sync_dir(&kept).and_then(|()| sync_dir(environment)).map_err(failed(&kept))?;
-    Ok(Some(aside))
+    Ok(free.next())
 }
 
 /// What came of [`forget_environment`].
@@ -307,6 +361,40 @@ mod tests {
             assert_eq!((mode(aside), mode(&root.join("authorities"))), (0o700, 0o700));
         }
         assert_eq!(Environment::open(root, "e").unwrap().empty().unwrap(), None, "there is nothing to keep");
+    }
+
+    #[test]
+    fn lost_clusters_are_set_aside_with_their_keys_and_the_registry_stays() {
+        use crate::flow::pki::Purpose;
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        let environment = Environment::open(root, "e").unwrap();
+        let all = [Purpose::Etcd, Purpose::Kubernetes, Purpose::FrontProxy, Purpose::Registry];
+        let print = |purpose| environment.pki().fingerprint(purpose);
+        let before = all.map(|purpose| {
+            environment.pki().authority(purpose).unwrap();
+            print(purpose).unwrap()
+        });
+        OF_CLUSTERS.iter().for_each(|document| environment.save(document, &"kept").unwrap());
+        assert_eq!(environment.set_lost_aside().unwrap(), None, "nobody has found them lost");
+
+        let looking = Environment::look(root, "e").unwrap();
+        looking.begin_anew();
+        assert_eq!((looking.load::<String>("etcd").unwrap(), looking.set_lost_aside().unwrap()), (None, None));
+
+        environment.begin_anew();
+        let seen = OF_CLUSTERS.map(|document| environment.load::<String>(document).unwrap().is_some());
+        assert_eq!(seen, [false, false, true, true]);
+        assert_eq!(print(Purpose::Etcd).unwrap(), before[0], "nothing is moved before the plan is made");
+        let aside = environment.set_lost_aside().unwrap().unwrap();
+        assert_eq!(std::fs::read_to_string(aside.join("etcd.json")).unwrap(), "\"kept\"");
+        let old = Pki::new(aside.clone(), true);
+        let found = all.map(|purpose| (old.fingerprint(purpose), print(purpose)));
+        let of = |n: usize| Some(before[n].clone());
+        assert_eq!(found, [(of(0), None), (of(1), None), (of(2), None), (None, of(3))]);
+        environment.save("etcd", &"new").unwrap();
+        assert_eq!(environment.load::<String>("etcd").unwrap().as_deref(), Some("new"));
+        assert_eq!(environment.load::<String>("kubernetes").unwrap(), None);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct Facts {
     pub interfaces: Vec<Interface>,
     /// The address that we have connected to: its own, or that of a gateway in front of it.
     pub reached_at: Option<IpAddr>,
+    /// The address by which the host reaches the control host.
+    pub reached_from: Option<IpAddr>,
     /// Its own address on the way to the world.
     pub route_address: Option<IpAddr>,
     /// The interface of that way, such as `eth0`.
@@ -71,6 +73,8 @@ pub struct Facts {
     pub swap: bool,
     pub systemd: bool,
     pub units: BTreeMap<String, UnitState>,
+    /// Services, such as `docker.service`, that somebody masked.
+    pub masked: BTreeSet<String>,
     pub listening: Vec<Listening>,
     pub packages: BTreeMap<String, Evr>,
 }
@@ -294,6 +298,7 @@ impl Facts {
                     self.units.insert(unit.to_owned(), state);
                 }
             }
+            "masked" => drop(self.masked.insert(value.to_owned())),
             "listen" => {
                 if let (Some(Ok(port)), process) = (words.next().map(str::parse), words.next()) {
                     let process = process.filter(|p| *p != "-").map(str::to_owned);
@@ -377,6 +382,7 @@ impl Host {
         let text = harmless(&text);
         let mut facts = Facts::parse(&text);
         facts.reached_at = Some(self.remote_address());
+        facts.reached_from = Some(self.local_address());
         if let (Some(theirs), Some((sent, arrived))) = (clock_of(&text), clock) {
             facts.clock_offset = theirs - f64::midpoint(sent, arrived);
             facts.clock_doubt = (arrived - sent).abs() / 2.0;

@@ -72,6 +72,7 @@ grep -qs '^[[:space:]]*nameserver[[:space:]]' /etc/resolv.conf || say nameserver
 systemctl show -p Id,ActiveState,UnitFileState firewalld.service $units 2>/dev/null | awk -F= '
     function out() { if (id != "") { sub(/\.service$/, "", id); print "unit\t" id " " active " " (enabled == "" ? "not-found" : enabled) } id = active = enabled = "" }
     /^$/ {out()} $1 == "Id" {id = $2} $1 == "ActiveState" {active = $2} $1 == "UnitFileState" {enabled = $2} END {out()}'
+find /etc/systemd/system /run/systemd/system -maxdepth 1 -lname /dev/null -name '*.service' -printf 'masked\t%f\n' 2>/dev/null
 if has ss; then
   # No -H: CentOS 7's ss has none. The heading's port is no number.
   ss -ltnp 2>/dev/null | awk 'NR > 1 {n=split($4,a,":"); p="-"; if (match($0,/\(\("[^"]*"/)) p=substr($0,RSTART+3,RLENGTH-4); print "listen\t" a[n] " " p}' | sort -u

@@ -18,6 +18,7 @@ const DRY_RUN: &[&str] = &["dry_run"];
 /// How hosts are reached, and how many at once.
 const HOSTS: &[&str] = &["forks", "host_key"];
 const PACKAGES: &[&str] = &["repo_route", "allow_downgrade", "reinstall"];
+const RECREATE: &[&str] = &["recreate"];
 const KEEP: &[&str] = &["keep_credentials"];
 const LOGIN: &[&str] = &[
     "ssh_user",
@@ -32,9 +33,11 @@ const LOGIN: &[&str] = &[
 /// The shared options of one command, beside [`OUTPUT`].
 fn of(command: &[&str]) -> &'static [&'static [&'static str]] {
     match command {
-        ["deploy"]
-        | ["etcd", "create" | "add" | "remove"]
-        | ["cluster", "apply" | "create" | "add" | "remove" | "replace" | "reset"]
+        ["deploy"] | ["etcd", "create"] | ["cluster", "apply" | "create"] => {
+            &[ENVIRONMENT, DRY_RUN, HOSTS, PACKAGES, RECREATE, KEEP, LOGIN]
+        }
+        ["etcd", "add" | "remove"]
+        | ["cluster", "add" | "remove" | "replace" | "reset"]
         | ["cluster", "certs", "renew"]
         | ["cluster", "images", "sync"]
         | ["registry", "remove"]
@@ -164,7 +167,7 @@ mod tests {
     fn every_name_in_the_lists_is_an_option() {
         let root = Cli::command();
         let ids: BTreeSet<String> = shared(&root).iter().map(|arg| arg.get_id().to_string()).collect();
-        let listed: BTreeSet<String> = [OUTPUT, ENVIRONMENT, DRY_RUN, HOSTS, PACKAGES, KEEP, LOGIN]
+        let listed: BTreeSet<String> = [OUTPUT, ENVIRONMENT, DRY_RUN, HOSTS, PACKAGES, RECREATE, KEEP, LOGIN]
             .concat()
             .into_iter()
             .map(str::to_owned)

@@ -89,6 +89,10 @@ pub(crate) struct Global {
     /// Install packages given as files (-f, --rpm) again where they are in that version already
     #[arg(long, global = true, help_heading = "Run")]
     pub(crate) reinstall: bool,
+    /// Create new clusters where those of the environment are lost: their hosts were reinstalled, and no member answers. The old
+    /// authorities and state are kept aside
+    #[arg(long, global = true, help_heading = "Run")]
+    pub(crate) recreate: bool,
     /// Keep the environment's passwords, sealed with the key in this file (mode 0600; made when it is not there), and use
     /// those kept for hosts that are given without one
     #[arg(long, global = true, value_name = "KEYFILE", help_heading = "Run")]
@@ -129,6 +133,7 @@ impl Global {
             },
             allow_downgrade: self.allow_downgrade,
             reinstall: self.reinstall,
+            recreate: self.recreate,
             keep_credentials: self.keep_credentials.clone(),
             ..RunOptions::default()
         }
@@ -189,7 +194,7 @@ impl Source {
     /// The bundle to work with; `None` for a bare deployer.
     pub(crate) fn open(&self) -> Result<Option<Bundle>, FlowError> {
         match &self.bundle {
-            Some(path) => Ok(Some(Bundle::open(path)?)),
+            Some(path) => Ok(Some(Bundle::open_for_work(path)?)),
             None => Ok(Bundle::open_self()?),
         }
     }

@@ -1,18 +1,22 @@
 //! `deploy`: etcd, then Kubernetes, from conf.ini and install.ini. They are found as `--conf` and `--install-conf` name
-//! them, else beside the bundle, else among the bundle's own files.
+//! them, else beside the bundle, else among the bundle's own files. What is found beside the bundle counts only where no other user
+//! could have put it there.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use payload::{Bundle, MemberKind};
 
-use crate::flow::FlowError;
 use crate::flow::request::{Job, RunOptions};
+use crate::flow::{FlowError, trusted};
 use crate::host::{Target, TargetDefaults};
 use crate::spec::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role, operations};
 
 use super::cli::{Global, Source};
 use super::credentials::targets;
 use super::ini::Sections;
+
+/// The folder beside the bundle where rpms and install.ini lie.
+const INSTALL: &str = "install_rpm";
 
 const ETCD: &str = "etcd-cluster";
 const MASTER: &str = "k8s-master";
@@ -41,8 +45,11 @@ impl DeployArgs {
                 "name one with --conf, or name hosts with -create_etcd_cluster --host-list …",
             )
         })?;
-        let install = find("install.ini", "install_rpm", self.install_conf.as_deref(), bundle.as_ref())?;
-        let operations = operations(&request(&conf, install.as_ref(), defaults)?);
+        let install = find("install.ini", INSTALL, self.install_conf.as_deref(), bundle.as_ref())?;
+        let beside = beside().map(|folder| folder.join(INSTALL));
+        let named = self.install_conf.as_deref().and_then(Utf8Path::parent).map(Utf8Path::to_owned);
+        let folders: Vec<Utf8PathBuf> = named.into_iter().chain(beside).collect();
+        let operations = operations(&request(&conf, install.as_ref(), &folders, defaults)?);
         let options = RunOptions { login: defaults.clone(), ..global.options() };
         Ok((Job { operations, options }, bundle))
     }
@@ -58,10 +65,10 @@ fn find(
     if let Some(path) = given {
         return Sections::read(path).map(Some);
     }
-    let beside = std::env::current_exe().ok().and_then(|exe| Utf8PathBuf::from_path_buf(exe).ok());
-    if let Some(dir) = beside.as_deref().and_then(Utf8Path::parent) {
+    if let Some(dir) = beside() {
         for path in [dir.join(folder).join(name), dir.join(name)] {
             if path.is_file() {
+                trusted(&path)?;
                 return Sections::read(&path).map(Some);
             }
         }
@@ -73,8 +80,28 @@ fn find(
     Sections::parse(Utf8Path::new(&format!("{name} of the bundle")), &text).map(Some)
 }
 
-/// What the two files describe.
-fn request(conf: &Sections, install: Option<&Sections>, defaults: &TargetDefaults) -> Result<Request, FlowError> {
+/// The folder that the program lies in.
+fn beside() -> Option<Utf8PathBuf> {
+    let program = std::env::current_exe().ok().and_then(|exe| Utf8PathBuf::from_path_buf(exe).ok())?;
+    program.parent().map(Utf8Path::to_owned)
+}
+
+/// An rpm that install.ini names, as a path where one of these folders has it.
+fn rpm(name: &str, folders: &[Utf8PathBuf]) -> Result<String, FlowError> {
+    let is_bare = Utf8Path::new(name).file_name() == Some(name);
+    let mut paths = folders.iter().filter(|_| is_bare).map(|folder| folder.join(name));
+    let Some(path) = paths.find(|path| path.is_file()) else { return Ok(name.to_owned()) };
+    trusted(&path)?;
+    Ok(path.into_string())
+}
+
+/// What the two files describe; `folders`: where the rpms are looked for first.
+fn request(
+    conf: &Sections,
+    install: Option<&Sections>,
+    folders: &[Utf8PathBuf],
+    defaults: &TargetDefaults,
+) -> Result<Request, FlowError> {
     conf.only(&[ETCD, MASTER, CLUSTER])?;
     if let Some(install) = install {
         install.only(&[ETCD, MASTER, CLUSTER])?;
@@ -82,9 +109,9 @@ fn request(conf: &Sections, install: Option<&Sections>, defaults: &TargetDefault
     let hosts = |section: &str| -> Result<Vec<Target>, FlowError> {
         targets(&conf.hosts(section)?.unwrap_or_default(), defaults)
     };
-    let rpms = |section: &str| -> Vec<String> {
+    let rpms = |section: &str| -> Result<Vec<String>, FlowError> {
         let lines = install.and_then(|i| i.lines(section)).unwrap_or_default();
-        lines.into_iter().map(|l| l.text.clone()).collect()
+        lines.into_iter().map(|line| rpm(&line.text, folders)).collect()
     };
     let (members, mut control_plane, workers) = (hosts(ETCD)?, hosts(MASTER)?, hosts(CLUSTER)?);
     if control_plane.is_empty() {
@@ -98,13 +125,15 @@ fn request(conf: &Sections, install: Option<&Sections>, defaults: &TargetDefault
     }
     let mut spec = ClusterSpec::default();
     if !members.is_empty() {
-        spec.etcd = EtcdSpec { rpms: rpms(ETCD), ..EtcdSpec::default() };
+        spec.etcd = EtcdSpec { rpms: rpms(ETCD)?, ..EtcdSpec::default() };
     }
-    spec.kubernetes = (!control_plane.is_empty()).then(|| KubernetesSpec {
-        control_plane_rpms: rpms(MASTER),
-        worker_rpms: rpms(CLUSTER),
-        ..KubernetesSpec::default()
-    });
+    if !control_plane.is_empty() {
+        spec.kubernetes = Some(KubernetesSpec {
+            control_plane_rpms: rpms(MASTER)?,
+            worker_rpms: rpms(CLUSTER)?,
+            ..KubernetesSpec::default()
+        });
+    }
     for (role, hosts) in [(Role::Etcd, members), (Role::ControlPlane, control_plane), (Role::Worker, workers)] {
         spec.add(role, hosts)?;
     }
@@ -142,7 +171,7 @@ mod tests {
         let install = "[etcd-cluster]\netcd-3.4.23-1.el9.x86_64.rpm  # as shipped\n[k8s-cluster]\nnode a.rpm\n[k8s-master]\nmaster.rpm";
         let parse = |text: &str| Sections::parse(Utf8Path::new("x.ini"), text).unwrap();
         let defaults = TargetDefaults::default();
-        let from_ini = operations(&request(&parse(conf), Some(&parse(install)), &defaults).unwrap());
+        let from_ini = operations(&request(&parse(conf), Some(&parse(install)), &[], &defaults).unwrap());
         let line = [
             "-create_etcd_cluster",
             "--host-list",
@@ -265,11 +294,27 @@ kubernetes:
     }
 
     #[test]
+    fn rpms_of_install_ini_are_found_in_its_folder_where_no_other_could_have_put_them() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Utf8PathBuf::from_path_buf(dir.path().join(INSTALL)).unwrap();
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("etcd.rpm"), "").unwrap();
+        let found = |name: &str| rpm(name, std::slice::from_ref(&folder));
+        assert_eq!(found("etcd.rpm").unwrap(), folder.join("etcd.rpm"));
+        assert_eq!(found("other.rpm").unwrap(), "other.rpm", "it may be in the bundle");
+        assert_eq!(found("/srv/etcd.rpm").unwrap(), "/srv/etcd.rpm");
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+        let error = found("etcd.rpm").unwrap_err();
+        assert!(error.to_string().contains("can be written by others (mode 0777)"), "{error}");
+    }
+
+    #[test]
     fn the_files_as_shipped_are_read_and_name_no_host() {
         let root = Utf8PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap());
         let conf = Sections::read(&root.join("conf/conf.ini")).unwrap();
         let install = Sections::read(&root.join("install_rpm/install.ini")).unwrap();
-        let error = request(&conf, Some(&install), &TargetDefaults::default()).unwrap_err();
+        let error = request(&conf, Some(&install), &[], &TargetDefaults::default()).unwrap_err();
         assert_eq!(error.to_string(), "conf.ini names no host");
     }
 }

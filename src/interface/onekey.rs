@@ -361,6 +361,7 @@ sunshine-installer -K onekey_deploy_ctl [OPERATION OPTION…]… [--json] [-v] [
       -cp create|add_nodes|del_nodes
       --add-master-host-list, --add-node-host-list, --del-master-host-list, --del-node-host-list HOST…
   both: --reinstall               the RPM files again, where they are installed already
+        --recreate                a new cluster where the environment's is lost: all its hosts were reinstalled
         --ssh-user USER --ssh-key FILE --ssh-sudo-pw PASSWORD
 
 HOST is user:password@address[:port], or [user@]address[:port] with a key. Each option also with one dash or two, and

@@ -10,6 +10,9 @@ use payload::{Bundle, BundleError};
 
 use crate::deliver::{DeliverError, Server};
 
+use crate::flow::FlowError;
+
+use super::rest::Tls;
 use super::signals::Ending;
 
 /// What to do with the repository.
@@ -29,6 +32,12 @@ pub struct ServeArgs {
     /// Serve on this address, port, or both; all addresses and a free port without it.
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:0", value_parser = listen)]
     pub listen: SocketAddr,
+    /// Speak TLS with this certificate chain (PEM), which the hosts must trust.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<Utf8PathBuf>,
+    /// The certificate's key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<Utf8PathBuf>,
     /// Serve these packages of the control host too.
     #[arg(value_name = "RPM")]
     pub rpms: Vec<Utf8PathBuf>,
@@ -46,6 +55,9 @@ pub enum RepoCommandError {
     /// The server.
     #[error(transparent)]
     Deliver(#[from] DeliverError),
+    /// The certificate or its key.
+    #[error(transparent)]
+    Tls(FlowError),
     /// Standard output, or waiting for the interrupt.
     #[error("cannot {what}: {source}")]
     Io { what: &'static str, source: io::Error },
@@ -59,6 +71,7 @@ impl RepoCommandError {
             Self::Empty => Some("name a bundle with --bundle, or rpm files".into()),
             Self::Bundle(error) => error.help(),
             Self::Deliver(error) => error.help(),
+            Self::Tls(error) => error.help(),
             Self::Io { .. } => None,
         }
     }
@@ -66,7 +79,7 @@ impl RepoCommandError {
     /// Whether the command line is wrong rather than the work (exit code 2).
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Empty | Self::Deliver(DeliverError::LocalRpm { .. }))
+        matches!(self, Self::Empty | Self::Tls(_) | Self::Deliver(DeliverError::LocalRpm { .. }))
     }
 
     /// Whether the bundle is damaged.
@@ -84,24 +97,31 @@ impl RepoCommandError {
 pub fn run(command: &RepoCommand, out: &mut dyn Write) -> Result<(), RepoCommandError> {
     let RepoCommand::Serve(args) = command;
     let bundle = match &args.bundle {
-        Some(path) => Some(Bundle::open(path)?),
+        Some(path) => Some(Bundle::open_for_work(path)?),
         None => Bundle::open_self()?,
     };
+    if let Some(bundle) = &bundle {
+        bundle.check_pinned_key()?;
+    }
     if bundle.is_none() && args.rpms.is_empty() {
         return Err(RepoCommandError::Empty);
     }
+    let tls = args.tls_cert.as_ref().zip(args.tls_key.as_ref());
+    let tls = tls.map(|(cert, key)| Tls::read(cert, key)).transpose().map_err(RepoCommandError::Tls)?;
     let images = bundle.as_ref().map(Bundle::images).transpose()?.unwrap_or_default();
     let io = |what| move |source| RepoCommandError::Io { what, source };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io("wait for the end"))?;
     let _inside = runtime.enter();
     // Listened for before anything is printed: whoever reads the file may end the program at once.
     let mut ending = Ending::listen().map_err(io("wait for the end"))?;
-    let server = Server::start(bundle, &args.rpms, args.listen)?;
+    let server = Server::start_over(tls.as_ref().map(Tls::config), bundle, &args.rpms, args.listen)?;
     let shown = shown_address(server.addr().ip());
     let text = server.repo_file(shown)?;
     let mut head =
         "# put this into /etc/yum.repos.d/sunshine-installer.repo; it holds until this program ends (Ctrl-C)\n"
             .to_owned();
+    let (key, fingerprint) = server.key_of(shown)?;
+    head.push_str(&how_to_compare(&key, &fingerprint, tls.is_some()));
     if let Some(image) = images.first().and_then(|image| image.names.first()) {
         head.push_str(&format!("# its container images: docker pull {}\n", server.image_name(shown, image)));
     }
@@ -109,6 +129,20 @@ pub fn run(command: &RepoCommand, out: &mut dyn Write) -> Result<(), RepoCommand
     out.flush().map_err(io("print the .repo file"))?;
     runtime.block_on(ending.wait());
     Ok(())
+}
+
+/// What tells this server's metadata from somebody else's: without TLS whoever sits on the wire can put a key of its own there.
+fn how_to_compare(key: &str, fingerprint: &str, is_encrypted: bool) -> String {
+    let how = if is_encrypted {
+        " (over TLS: where the host trusts the certificate, nothing needs to be compared)"
+    } else {
+        ""
+    };
+    format!(
+        "# its metadata is signed with this run's key, whose fingerprint is{how}\n#   {fingerprint}\n\
+         # compare it on each host before it is trusted: yum and dnf show it when they ask for the key (not with -y), and so does\n\
+         #   curl -fsS {key} | gpg --with-fingerprint\n"
+    )
 }
 
 /// Reads `ADDRESS:PORT`, `ADDRESS`, `:PORT` or `PORT`.
@@ -148,6 +182,17 @@ fn shown_address(listening: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_key_is_compared_by_other_means_than_the_wire() {
+        let plain = how_to_compare("http://10.0.0.1:80/t/KEY", "AB12 CD34", false);
+        assert!(
+            plain.contains("#   AB12 CD34\n") && plain.contains("curl -fsS http://10.0.0.1:80/t/KEY | gpg"),
+            "{plain}"
+        );
+        assert!(plain.lines().all(|line| line.starts_with('#')) && !plain.contains("TLS"), "{plain}");
+        assert!(how_to_compare("https://x", "AB12", true).contains("TLS"));
+    }
 
     #[test]
     fn what_to_listen_on_can_be_said_in_four_ways() {

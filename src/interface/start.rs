@@ -5,12 +5,13 @@ use std::thread;
 
 use payload::Bundle;
 
-use crate::flow::request::{Job, Operation};
+use crate::flow::request::{Job, Operation, RunOptions};
 use crate::flow::{FlowError, Setup, run_job, state_dir};
 use crate::plan::{Event, Events, Interrupt};
 use crate::store::vault::Vault;
 use crate::store::{Recorder, Store, StoreError};
 
+use super::ask;
 use super::exit::{self, Exit};
 use super::log;
 use super::login;
@@ -18,8 +19,25 @@ use super::record;
 use super::signals::Ending;
 use super::terminal::{Manner, Terminal};
 
-/// Runs a job to its end and reports how it went.
+/// Runs a job to its end and reports how it went. Where the environment's cluster turns out to be lost, the person at the terminal
+/// is asked whether a new one is to take its place.
 pub(crate) fn start(job: &Job, bundle: Option<Bundle>, manner: Manner) -> Exit {
+    let (exit, is_lost) = start_once(job, bundle.clone(), manner);
+    if !is_lost || manner.json || job.options.dry_run || !ask::is_possible() {
+        return exit;
+    }
+    let lines =
+        ["A new, empty cluster takes the place of the lost one; its authorities and state are kept aside.".to_owned()];
+    if !ask::agreed(&lines, "Create it?") {
+        return exit;
+    }
+    let job = Job { options: RunOptions { recreate: true, ..job.options.clone() }, ..job.clone() };
+    start_once(&job, bundle, manner).0
+}
+
+/// Whether the cluster is lost, too.
+fn start_once(job: &Job, bundle: Option<Bundle>, manner: Manner) -> (Exit, bool) {
+    let refuse = |e: &FlowError, manner| (refuse(e, manner), false);
     let mut terminal = Terminal::new(manner);
     let job = &match with_sealed(job) {
         Ok(job) => job,
@@ -53,7 +71,7 @@ pub(crate) fn start(job: &Job, bundle: Option<Bundle>, manner: Manner) -> Exit {
         Ok(report) => terminal.close(report, job.options.dry_run),
         Err(e) => terminal.error(&e.to_string(), e.help().as_deref()),
     }
-    exit::of_job(&result)
+    (exit::of_job(&result), matches!(result, Err(FlowError::Lost)))
 }
 
 /// The job, its hosts completed with the passwords that earlier runs kept.

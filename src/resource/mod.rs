@@ -38,3 +38,6 @@ pub use record::{DELETES, NOBODYS, READS_RECORD, RECORD_DIR, Record, RecordLine}
 pub use selinux::SeBool;
 pub use undo::{Undo, lost};
 pub use unit::{Reads, Unit};
+
+/// What [`Unit`]s are called among what steps own ([`crate::plan::Owned`]).
+pub const UNIT: &str = unit::UNIT.name;

@@ -8,10 +8,12 @@ mod images_kept;
 mod kept_registry;
 mod killed;
 mod kubeadm;
+mod lost;
 mod members;
 mod registry;
 mod reset;
 mod shared_host;
+mod site_network;
 mod site_registry;
 
 use std::time::{Duration, Instant};

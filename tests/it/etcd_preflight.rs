@@ -54,6 +54,78 @@ fn every_problem_of_every_host_is_told_at_once_and_nothing_is_changed() {
 }
 
 #[test]
+fn the_control_host_may_be_one_of_the_hosts() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(2);
+    let site = Site::with(&["etcd"]);
+    let hosts = targets(&lab);
+    let bundle = site.bundle().display().to_string();
+    let push = ["hosts", "push", hosts[0].as_str(), "--file", &bundle, "--to", "/root/installer.bin", "--mode", "755"];
+    site.run(&lab, &push).expect_ok();
+    let list = hosts.join(" ");
+    let own = lab.host(0);
+    own.sh(&format!("/root/installer.bin etcd create --host {list} 2>&1"));
+    assert_healthy(&lab, 2);
+    // A reset takes nothing away that the control host keeps.
+    own.sh(&format!("/root/installer.bin cluster reset --host {list} 2>&1"));
+    own.sh("test -e /var/lib/onekey_deploy/known_hosts && ! rpm -q etcd && ls /var/lib/etcd/default.etcd/member");
+    own.sh(&format!("/root/installer.bin etcd create --host {list} 2>&1"));
+    assert_healthy(&lab, 2);
+}
+
+#[test]
+fn a_masked_unit_is_named_and_nothing_is_changed() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(2);
+    let site = Site::with(&["etcd"]);
+    lab.host(1).sh("systemctl mask -q etcd");
+    let before: Vec<String> = lab.hosts().iter().map(at_rest).collect();
+    let hosts = targets(&lab);
+    let line = contract_line(&hosts, &[]);
+    let output = site.run(&lab, &line);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    let told = "10.8.14.201: etcd.service is masked here";
+    assert!(
+        output.stderr.contains(told) && output.stderr.contains("systemctl unmask etcd.service"),
+        "{}",
+        output.stderr
+    );
+    for (host, before) in lab.hosts().iter().zip(before) {
+        assert_unchanged(host, &before);
+    }
+    lab.host(1).sh("systemctl unmask -q etcd");
+    site.run(&lab, &line).expect_ok();
+    assert_healthy(&lab, 2);
+}
+
+#[test]
+fn a_member_that_was_renamed_is_named_and_works_again_by_its_old_name() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let site = Site::with(&["etcd"]);
+    let hosts = targets(&lab);
+    let line = contract_line(&hosts, &[]);
+    site.run(&lab, &line).expect_ok();
+    lab.host(0).sh("hostname other");
+    let output = site.run(&lab, &line);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    let told = "10.8.14.200: its hostname was host0 when it came into the cluster, and is \"other\" now";
+    assert!(
+        output.stderr.contains(told) && output.stderr.contains("hostnamectl set-hostname host0"),
+        "{}",
+        output.stderr
+    );
+    lab.host(0).sh("hostname host0");
+    site.changes_nothing(&lab, &line);
+}
+
+#[test]
 fn a_host_is_refused_packages_that_are_for_another_platform() {
     if !Lab::here() {
         return;

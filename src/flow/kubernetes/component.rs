@@ -16,6 +16,7 @@ use crate::resource::{FileSpec, Files, Image, Reads, Unit};
 use super::images;
 use super::keys::ClusterKeys;
 use super::manifest::Manifest;
+use super::options;
 use super::pod_network::{self, PodNetwork};
 use super::registries;
 use super::runtime::{self, ContainerRuntime};
@@ -134,6 +135,11 @@ impl<'a> On<'a> {
     /// The cgroup driver of the runtime and the kubelet, which must be the same.
     pub(super) fn cgroup_driver(&self) -> &'static str {
         self.runtime().cgroup_driver(self)
+    }
+
+    /// Whether the kubelet's clean-up leaves the bundle's images alone.
+    pub(super) fn keeps_pinned_images(&self) -> bool {
+        self.cluster.minor >= options::since::PINNED_IMAGES && self.runtime().pins_images(self)
     }
 
     /// What runs its containers.

@@ -1,7 +1,7 @@
 //! What a host's kernel must do for pods: modules, sysctls, no swap. Kept over a restart by files, set now by a step.
 
 use crate::flow::networks::Family;
-use crate::plan::Step;
+use crate::plan::{Owned, Step, Work};
 use crate::resource::{self, Brings, FileSpec, Files, Module};
 
 use super::component::{Component, On};
@@ -25,6 +25,13 @@ fn sysctls(cluster: &Cluster) -> Vec<(&'static str, &'static str)> {
     SYSCTLS.into_iter().chain(six).collect()
 }
 
+/// The kernel gets what the last file by name says (sysctl.d(5)): behind `99-sysctl.conf`, which is `/etc/sysctl.conf`, and whatever
+/// else a site has there by number.
+const SYSCTL_FILE: &str = "/etc/sysctl.d/zz-sunshine.conf";
+
+/// The same of earlier versions, which `99-sysctl.conf` could undo. It does no harm, and goes with the role.
+const EARLIER_FILE: &str = "/etc/sysctl.d/90-sunshine.conf";
+
 /// The files that set it at every start of the host.
 fn files(cluster: &Cluster) -> Files {
     let head = "# Written by sunshine-installer, for Kubernetes.\n";
@@ -32,7 +39,7 @@ fn files(cluster: &Cluster) -> Files {
     let sysctls: String = sysctls(cluster).iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
     Files(vec![
         FileSpec::text("/etc/modules-load.d/sunshine.conf", format!("{head}{modules}")),
-        FileSpec::text("/etc/sysctl.d/90-sunshine.conf", format!("{head}{sysctls}")),
+        FileSpec::text(SYSCTL_FILE, format!("{head}{sysctls}")),
     ])
 }
 
@@ -50,5 +57,10 @@ impl Component for Kernel {
             on.step("kernel.configure", "keep kernel modules and sysctls over a restart", files(on.cluster)),
             on.step("kernel.set", "set kernel modules and sysctls, switch swap off", now),
         ]
+    }
+
+    fn owns(&self, on: &On<'_>) -> Vec<Owned> {
+        let earlier = Files(vec![FileSpec::text(EARLIER_FILE, String::new())]);
+        self.steps(on).iter().flat_map(|step| step.work.owns()).chain(earlier.owns()).collect()
     }
 }

@@ -8,6 +8,7 @@ use crate::plan::Step;
 use crate::resource::{self, FileSpec, Files, Link, Store};
 
 use super::component::{Component, On};
+use super::docker_bridge;
 use super::options;
 use super::registries;
 use super::state::Cluster;
@@ -39,6 +40,11 @@ pub(super) trait ContainerRuntime: Sync {
 
     /// The kubelet's options for it.
     fn kubelet_args(&self, on: &On<'_>) -> Vec<String>;
+
+    /// Whether it pins the bundle's images and tells the kubelet so, whose clean-up then leaves them alone.
+    fn pins_images(&self, _: &On<'_>) -> bool {
+        false
+    }
 
     /// Its images.
     fn images(&self) -> &'static Store;
@@ -149,6 +155,11 @@ impl ContainerRuntime for Containerd {
         options::with_containerd(on)
     }
 
+    /// From 2.0 on surely; some of 1.7 do.
+    fn pins_images(&self, on: &On<'_>) -> bool {
+        self.packages().iter().find_map(|package| major(package, on)) >= Some(2)
+    }
+
     fn images(&self) -> &'static Store {
         &resource::CONTAINERD
     }
@@ -185,9 +196,12 @@ fn docker(on: &On<'_>) -> String {
     format!("{config:#}\n")
 }
 
-/// What the site sets. `root`: under which name Docker knows the folder for its data.
+/// What the site sets, or has. `root`: under which name Docker knows the folder for its data.
 fn add_site(config: &mut serde_json::Value, root: &str, on: &On<'_>) {
     let settings = &on.cluster.settings;
+    if let Some(address) = docker_bridge::address(on) {
+        config["bip"] = address.into();
+    }
     if let Some(folder) = &settings.data_root {
         config[root] = folder.clone().into();
     }

@@ -14,7 +14,7 @@ use crate::host::HostId;
 use super::distro::Distribution;
 use super::images;
 
-pub(super) const API_PORT: u16 = 6443;
+pub(in crate::flow) const API_PORT: u16 = 6443;
 
 /// A cluster as it was set up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -170,3 +170,15 @@ fn the_host_says_whose_its_node_is() {
         assert_eq!(looked(dir.path()).authorities, set(&[&other.fingerprint(Purpose::Kubernetes).unwrap()]));
     }
 }
+
+#[test]
+fn a_host_holds_a_cluster_by_its_data_or_by_a_kubelet_at_work() {
+    let held = |found: &Found, has_kubelet| found.held("token-a", Some("ours"), has_kubelet).is_some();
+    let bare = found("line a-1;member a-1;node a-1");
+    assert!(!held(&bare, true), "left by an attempt that failed");
+    assert!(held(&member(bare.clone(), Some("token-a"), false), false));
+    assert!(held(&member(bare.clone(), None, false), false), "it may be the cluster's");
+    assert!(!held(&member(bare, Some("token-b"), true), false));
+    let node = found("authority ours");
+    assert!(held(&node, true) && !held(&node, false) && !held(&found("authority theirs"), true));
+}

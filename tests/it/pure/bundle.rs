@@ -311,6 +311,35 @@ fn a_pinned_key_must_have_signed() {
 }
 
 #[test]
+fn a_program_with_a_pinned_key_works_with_no_other_bundle_than_one_of_that_key() {
+    let scratch = Scratch::new();
+    let (secret, public) = key_pair(&scratch, None);
+    let pinned = payload::VerifyKey::read(public.as_str()).unwrap().to_base64();
+    let other = scratch.path("other.bin");
+    fs_err::rename(scratch.bundle(), &other).unwrap();
+    let bin = scratch.bundle_of(Utf8Path::new(env!("CARGO_BIN_EXE_sunshine-installer")), Some(&pinned));
+    bundle(&["sign", "--key", secret.as_str(), "--bundle", bin.as_str()]);
+    let works_with_it = |line: &[&str]| {
+        let mut program = std::process::Command::new(&bin);
+        let log = scratch.path("log");
+        let state = scratch.path("state");
+        let more = ["--bundle", other.as_str(), "--log-dir", log.as_str()];
+        let output = program.args(line).args(more).env("SUNSHINE_STATE_DIR", state).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let conf = scratch.file("nobody.ini", b"[etcd-cluster]\n");
+    let deploy = ["deploy", "--conf", conf.as_str()];
+    for line in [&deploy[..], &["repo", "serve", "--listen", "127.0.0.1:0"], &["registry", "push", "127.0.0.1:1/x"]] {
+        let (code, said) = works_with_it(line);
+        assert_eq!(code, Some(3), "{line:?}: {said}");
+        assert!(said.contains("other.bin") && said.contains("it has none"), "{line:?}: {said}");
+    }
+    bundle(&["sign", "--key", secret.as_str(), "--bundle", other.as_str()]);
+    let (code, said) = works_with_it(&deploy);
+    assert!(code == Some(2) && said.contains("names no host"), "{said}");
+}
+
+#[test]
 fn the_bill_of_materials_lists_every_package() {
     let scratch = Scratch::new();
     let bin = scratch.bundle();

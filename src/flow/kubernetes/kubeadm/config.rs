@@ -11,6 +11,7 @@ use crate::host::HostId;
 
 use super::super::component::On;
 use super::super::nameserver::RESOLV_CONF;
+use super::super::options::IMAGES_STAY;
 use super::super::state::{API_PORT, Cluster, Machine};
 use super::super::{endpoint, proxy_mode, version};
 use super::files::{ETCD_CA, ETCD_CERT, ETCD_KEY, KUBELET_CERT, KUBELET_KEY};
@@ -71,7 +72,7 @@ pub(super) fn init(on: &On<'_>, machine: &Machine) -> String {
         "bootstrapTokens": [{"ttl": "1m0s"}],
     });
     site::patch(&mut init, components);
-    let kubelet = json!({
+    let mut kubelet = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
         "cgroupDriver": on.cgroup_driver(),
         // The kubelet of 1.35 and later starts on cgroup v1 only when it is told so.
@@ -80,6 +81,9 @@ pub(super) fn init(on: &On<'_>, machine: &Machine) -> String {
         "nodeStatusMaxImages": -1,
         "tlsCertFile": KUBELET_CERT, "tlsPrivateKeyFile": KUBELET_KEY,
     });
+    if !on.keeps_pinned_images() {
+        kubelet["imageGCHighThresholdPercent"] = IMAGES_STAY.into();
+    }
     let kube_proxy = json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
         "mode": on.cluster.kube_proxy_mode.as_deref().unwrap_or_else(|| proxy_mode::of_earlier(on.cluster.minor)),
@@ -200,7 +204,7 @@ mod tests {
     use crate::flow::kubernetes::component::{Supply, Waits};
     use crate::flow::kubernetes::keys::ClusterKeys;
     use crate::flow::pki::Pki;
-    use crate::host::Facts;
+    use crate::host::{Evr, Facts};
 
     use super::*;
 
@@ -221,7 +225,10 @@ mod tests {
         let keys = ClusterKeys::new(Pki::new("".into(), true), &cluster);
         let delivery = crate::deliver::Delivery::new(None, crate::deliver::RouteChoice::Auto);
         let supply = Supply { bundle: None, images: &[], manifests: &[], delivery: &delivery, registries: &[] };
-        let (waits, facts) = (Waits::default(), Facts { cgroup_version, ..Facts::default() });
+        let mut facts = Facts { cgroup_version, ..Facts::default() };
+        // One that surely tells the kubelet of pinned images.
+        facts.packages.insert("containerd.io".into(), Evr { epoch: 0, version: "2.1.4".into(), release: "1".into() });
+        let waits = Waits::default();
         let (host, list): (HostId, Arc<[u8]>) = ("10.8.14.200".into(), Arc::new([]));
         let (host, facts) = (&host, &facts);
         work(&On {
@@ -268,6 +275,23 @@ mod tests {
         insta::assert_snapshot!("kubeadm_init_36_dual_stack", six(36, &both));
         let alone = json!({"pod_cidr": "fd00:10:244::/64", "service_cidr": "fd00:10:254::/112"});
         insta::assert_snapshot!("kubeadm_init_28_ipv6", six(28, &alone));
+    }
+
+    #[test]
+    fn images_that_are_not_surely_pinned_are_never_cleaned_up() {
+        let of = |on: &On<'_>| init(on, on.control_plane().unwrap());
+        let field = r#""imageGCHighThresholdPercent": 100"#;
+        assert!(with(25, 2, of).contains(field) && !with(28, 2, of).contains(field));
+        let with_containerd = |version: &str| {
+            with(28, 2, |on| {
+                let mut facts = on.facts.clone();
+                facts.packages.values_mut().for_each(|evr| version.clone_into(&mut evr.version));
+                of(&On { facts: &facts, ..*on })
+            })
+        };
+        assert!(with_containerd("1.6.33").contains(field) && !with_containerd("2.0.0").contains(field));
+        let own = json!({"components": {"kubelet": {"imageGCHighThresholdPercent": 80}}});
+        assert!(with_settings(25, 2, &own, of).contains(r#""imageGCHighThresholdPercent": 80"#), "the site's is taken");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{Row, of, option, row, since};
 
 /// The percentage of a full disk from which the kubelet removes images that no container uses: none. There is nowhere to
 /// pull them from again.
-const IMAGES_STAY: u32 = 100;
+pub(in super::super) const IMAGES_STAY: u32 = 100;
 
 /// The kubelet's, beside those for what runs its containers.
 pub(in super::super) fn kubelet(on: &On<'_>, node: &Machine) -> Vec<String> {
@@ -107,7 +107,7 @@ fn fields(on: &On<'_>) -> Vec<Row<(&'static str, Value)>> {
         // All of them: `cluster status` says which are missing.
         row(19.., ("nodeStatusMaxImages", (-1).into())),
     ];
-    if !(cluster.containerd && cluster.minor >= since::PINNED_IMAGES) {
+    if !on.keeps_pinned_images() {
         table.push(row(10.., ("imageGCHighThresholdPercent", IMAGES_STAY.into())));
     }
     if let Some(dns) = cluster.dns {

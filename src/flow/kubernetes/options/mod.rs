@@ -23,7 +23,7 @@ use crate::flow::problem::Problem;
 use super::version;
 
 pub(super) use control_plane::{api_server, controller_manager, scheduler};
-pub(super) use kubelet::{configuration, kube_proxy, kubelet, with_containerd, with_docker};
+pub(super) use kubelet::{IMAGES_STAY, configuration, kube_proxy, kubelet, with_containerd, with_docker};
 pub(super) use policy::policy;
 
 /// The oldest and the newest minor version that the tables have been written for.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::distro::Distribution;
 use super::super::state::Cluster;
-use super::rendered::{cluster, facts, files};
+use super::rendered::{self, cluster, facts, files};
 use super::upstream::OPTIONS;
 use crate::host::Facts;
 
@@ -207,5 +207,45 @@ fn a_kubelet_that_cannot_tell_pinned_images_removes_none() {
     let field = "\"imageGCHighThresholdPercent\": 100";
     assert!(files(20, false).contains(field) && files(25, true).contains(field));
     assert!(files(29, false).contains(field), "Docker pins none");
-    assert!(!files(29, true).contains(field));
+    assert!(files(29, true).contains(field), "containerd 1.6 does not tell the kubelet");
+    let mut newer = facts(29);
+    newer.packages.values_mut().for_each(|evr| "2.1.4".clone_into(&mut evr.version));
+    let files = rendered::files(&cluster(29, &json!({"containerd": true})), &newer);
+    assert!(!files.into_values().collect::<String>().contains(field));
+}
+
+/// What Docker is told of its bridge on a host with these routes and interfaces, reached from this address.
+fn bridge(routes: &[(&str, &str)], from: &str, more: &Value) -> Option<String> {
+    use crate::host::Route;
+    let route = |(to, interface): &(&str, &str)| {
+        let protocol = "kernel".to_owned();
+        Route { to: to.parse().unwrap(), interface: (*interface).to_owned(), protocol }
+    };
+    let routes = routes.iter().map(route).collect();
+    let facts = Facts { routes, reached_from: from.parse().ok(), ..facts(20) };
+    let files = files(&cluster(20, more), &facts);
+    let config: Value = serde_json::from_str(&files["worker node: /etc/docker/daemon.json"]).unwrap();
+    config["bip"].as_str().map(str::to_owned)
+}
+
+#[test]
+fn docker_s_bridge_leaves_the_site_s_network_alone() {
+    let eth0 = [("10.8.14.0/24", "eth0"), ("0.0.0.0/0", "eth0")];
+    assert_eq!(bridge(&eth0, "10.8.14.1", &json!({})), None, "Docker's own choice does no harm");
+    let other = Some("192.168.254.1/24".to_owned());
+    assert_eq!(bridge(&[("172.17.5.0/24", "eth0")], "10.8.14.1", &json!({})), other);
+    assert_eq!(bridge(&[("172.16.0.0/12", "eth1")], "10.8.14.1", &json!({})), other, "wider");
+    assert_eq!(bridge(&eth0, "172.17.9.9", &json!({})), other, "the control host, by the default route");
+    let node = json!({"172.17.0.9": {"name": "host2", "address": "172.17.0.9", "subnet": 3}, "10.8.14.202": {"name": "host3", "address": "10.8.14.202", "subnet": 4}});
+    assert_eq!(bridge(&eth0, "10.8.14.1", &json!({"workers": node})), other, "another node");
+    let both = [("172.17.0.0/16", "eth0"), ("192.168.0.0/16", "eth0")];
+    assert_eq!(bridge(&both, "10.8.14.1", &json!({})).as_deref(), Some("172.31.254.1/24"));
+    // What Docker itself has made says nothing: the next run finds the same.
+    assert_eq!(bridge(&[("172.17.0.0/16", "docker0")], "10.8.14.1", &json!({})), None);
+    assert_eq!(bridge(&[("172.17.5.0/24", "eth0"), ("192.168.254.0/24", "docker0")], "10.8.14.1", &json!({})), other);
+    assert_eq!(
+        bridge(&[("172.17.5.0/24", "eth0")], "10.8.14.1", &json!({"network": "flannel"})),
+        None,
+        "flannel tells it"
+    );
 }
