@@ -30,6 +30,7 @@ mod tarframe;
 mod unfinished;
 mod verify;
 mod write;
+pub mod yaml;
 pub mod yum;
 
 pub use assemble::{Assembled, Inputs, assemble};

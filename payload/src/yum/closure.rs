@@ -93,7 +93,7 @@ impl World<'_> {
             return true;
         }
         if let Some(inner) = require.name.strip_prefix('(') {
-            return Rich { words: words(inner), at: 0 }.eval(self);
+            return Rich { words: words(inner), at: 0, depth: 0 }.eval(self);
         }
         self.assumed.has(&require.name)
             || self.provides.get(require.name.as_str()).is_some_and(|them| them.iter().any(|p| matches(p, require)))
@@ -147,10 +147,14 @@ fn parse_simple(text: &str) -> Dependency {
     Dependency { name, flags, version: parts.next().unwrap_or_default().to_owned() }
 }
 
+/// Brackets within brackets, more than any package has.
+const DEPTH: usize = 64;
+
 /// A boolean requirement without its first bracket, word by word; a bracket is a word.
 struct Rich {
     words: Vec<String>,
     at: usize,
+    depth: usize,
 }
 
 /// Splits at white space and at brackets, but not at the brackets inside a name such as `libc.so.6(GLIBC_2.2)(64bit)`.
@@ -201,7 +205,17 @@ impl Rich {
 
     fn operand(&mut self, world: &World<'_>) -> bool {
         match self.next() {
-            Some(word) if word == "(" => self.eval(world),
+            // What is nested deeper would not fit the stack, and is not read to its end.
+            Some(word) if word == "(" && self.depth == DEPTH => {
+                self.at = self.words.len();
+                true
+            }
+            Some(word) if word == "(" => {
+                self.depth += 1;
+                let value = self.eval(world);
+                self.depth -= 1;
+                value
+            }
             Some(name) => {
                 let mut text = name;
                 let operator = |w: &String| matches!(w.as_str(), "<" | "<=" | "=" | "==" | ">=" | ">");
@@ -240,6 +254,12 @@ mod tests {
             return world.meets(&Dependency::any(requirement));
         }
         world.meets(&parse_simple(requirement))
+    }
+
+    #[test]
+    fn a_requirement_of_brackets_is_left_to_dnf() {
+        assert!(met(&[], &"(".repeat(1_000_000)));
+        assert!(!met(&[], &format!("{}missing{}", "(".repeat(20), ")".repeat(20))));
     }
 
     #[test]
