@@ -41,7 +41,7 @@ impl Sections {
             if line.is_empty() {
                 continue;
             }
-            if line.starts_with('[') && line.ends_with(']') && !line.contains("]:") {
+            if is_heading(line) {
                 section_seen = true;
                 normal.push_str(&format!("{line}\n"));
                 continue;
@@ -117,6 +117,12 @@ impl Sections {
             )),
         }
     }
+}
+
+/// `[NAME]`: what has another bracket in it is read by rust-ini together with the line behind it.
+fn is_heading(line: &str) -> bool {
+    let name = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    name.is_some_and(|name| !name.contains(['[', ']']))
 }
 
 /// Whether a text is an address with or without a port.
@@ -213,6 +219,16 @@ mod tests {
         let text = |name: &str| ini.lines(name).unwrap().iter().map(|l| l.text.clone()).collect::<Vec<_>>();
         assert_eq!(text("etcd-cluster"), ["a.rpm", "d.rpm"]);
         assert_eq!(text("k8s-cluster"), ["b c.rpm"]);
+    }
+
+    #[test]
+    fn what_only_looks_like_a_section_swallows_nothing() {
+        let ini = parse("[etcd-cluster]\n[etcd-cluster]*x]\na.rpm\n[k8s-master]\nb.rpm\n").unwrap();
+        let lines =
+            |name: &str| ini.lines(name).unwrap().iter().map(|l| (l.number, l.text.clone())).collect::<Vec<_>>();
+        assert_eq!(lines("etcd-cluster"), [(2, "[etcd-cluster]*x]".to_owned()), (3, "a.rpm".to_owned())]);
+        assert_eq!(lines("k8s-master"), [(5, "b.rpm".to_owned())]);
+        assert!(ini.hosts("etcd-cluster").unwrap_err().to_string().contains("line 2"));
     }
 
     #[test]

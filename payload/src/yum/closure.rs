@@ -165,7 +165,7 @@ fn words(text: &str) -> Vec<String> {
         words.extend(std::iter::repeat_n("(".to_owned(), opening));
         let word = &word[opening..];
         let extra = word.matches(')').count().saturating_sub(word.matches('(').count());
-        let (name, closing) = word.split_at(word.len() - extra);
+        let (name, closing) = word.split_at(word.len() - extra.min(word.len() - word.trim_end_matches(')').len()));
         if !name.is_empty() {
             words.push(name.to_owned());
         }
@@ -260,6 +260,14 @@ mod tests {
     fn a_requirement_of_brackets_is_left_to_dnf() {
         assert!(met(&[], &"(".repeat(1_000_000)));
         assert!(!met(&[], &format!("{}missing{}", "(".repeat(20), ")".repeat(20))));
+    }
+
+    #[test]
+    fn brackets_within_a_word_and_strange_letters_are_read() {
+        for strange in ["(a )#\u{7f}onew\u{fffd}", "(a)b\u{fffd})", "()a", "(\u{fffd}))"] {
+            let _ = met(&[], strange);
+        }
+        assert!(met(&["b)c = 1"], "(b)c)") && met(&["libc.so.6(x)(64bit)"], "(libc.so.6(x)(64bit))"));
     }
 
     #[test]
