@@ -16,6 +16,8 @@ mod extract;
 mod filestate;
 pub mod folder;
 mod footer;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod image;
 mod manifest;
 mod member;

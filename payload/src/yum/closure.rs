@@ -80,6 +80,12 @@ pub fn unmet(rpms: &[&RpmFile], assumed: &Assumed) -> Vec<Unmet> {
     unmet
 }
 
+/// Whether the system meets a requirement, as it stands in a header.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn met(assumed: &Assumed, requirement: &str) -> bool {
+    World { provides: HashMap::new(), files: HashSet::new(), assumed }.meets(&Dependency::any(requirement))
+}
+
 struct World<'a> {
     provides: HashMap<&'a str, Vec<&'a Dependency>>,
     files: HashSet<u64>,
