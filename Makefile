@@ -4,6 +4,7 @@
 # make bundle  dist/sunshine-installer-VERSION.bin from install_rpm/
 # make release the deployer alone, portable to CentOS 7
 # make faults  what is killed or lost: clusters too, every step and more random moments, of which make test has some
+# make fuzz    inputs that nobody wrote for every parser, SECONDS_EACH (30) seconds each; compiles with coverage first: minutes
 # make bench-plan  what deciding, comparing and scheduling a plan costs, a line for each number of hosts
 # make lint    formatting, clippy; licences, bans and sources of dependencies (no advisories: deny.toml says why)
 
@@ -15,7 +16,7 @@ PORTABLE := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-gnu/release/sunshine-instal
 BUNDLER := $(CARGO_TARGET_DIR)/release/sunshine-bundler
 BUNDLE := dist/sunshine-installer-$(VERSION).bin
 
-.PHONY: demo test faults conformance lint bundle release deps clean bench-plan
+.PHONY: demo test faults fuzz conformance lint bundle release deps clean bench-plan
 
 deps:
 	@scripts/need binutils procps curl gcc make perl python3 python3-venv rpm createrepo-c dnf zypper skopeo makeself openssl openssh-client openssh-server sshpass zstd minisign gnupg chromium chromium-driver
@@ -36,13 +37,16 @@ test: deps
 faults: deps
 	@SUNSHINE_FAULTS=all NEXTEST_PROFILE=faults scripts/test
 
+fuzz:
+	@scripts/fuzz
+
 conformance: deps
 	@scripts/conformance
 
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --no-default-features --features bench --lib --bins --benches -- -D warnings
+	cargo clippy --no-default-features --features bench,fuzz --lib --bins --benches -- -D warnings
 	scripts/deny
 
 # The cloud has no part in it, and takes longest to build.

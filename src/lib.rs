@@ -2,6 +2,8 @@
 
 pub mod deliver;
 pub mod flow;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod host;
 pub mod interface;
 pub mod packages;

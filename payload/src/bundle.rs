@@ -10,7 +10,7 @@ use bytes::Bytes;
 use camino::{Utf8Path, Utf8PathBuf};
 use flate2::read::GzDecoder;
 
-use crate::digest::{Hasher, Sha256};
+use crate::digest::{CHUNK, Hasher, Sha256};
 use crate::error::{BundleError, Part};
 use crate::filestate::FileState;
 use crate::footer::{FOOTER_SIZE, Footer, FooterError, Span};
@@ -203,7 +203,8 @@ impl Bundle {
             let map = self.map(file, map)?;
             return self.slice(&map, member);
         }
-        let mut contents = Vec::with_capacity(usize::try_from(member.size).unwrap_or_default());
+        // The manifest's size is only as true as the manifest.
+        let mut contents = Vec::with_capacity(usize::try_from(member.size).unwrap_or_default().min(CHUNK));
         self.reader(member)?.read_to_end(&mut contents).map_err(|e| self.unreadable(member, e))?;
         if contents.len() as u64 != member.size || Sha256::of(&contents) != member.sha256 {
             return Err(self.damaged_member(member, "its contents do not have the sha256 that the manifest states"));

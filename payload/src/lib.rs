@@ -16,6 +16,8 @@ mod extract;
 mod filestate;
 pub mod folder;
 mod footer;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod image;
 mod manifest;
 mod member;
@@ -30,6 +32,7 @@ mod tarframe;
 mod unfinished;
 mod verify;
 mod write;
+pub mod yaml;
 pub mod yum;
 
 pub use assemble::{Assembled, Inputs, assemble};

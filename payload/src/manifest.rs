@@ -9,6 +9,9 @@ use crate::footer::Footer;
 use crate::image::blob_member;
 use crate::member::{Member, MemberKind, check_name};
 
+/// All members together, unpacked: less than this, so that no sum of their sizes overflows.
+const SIZES_LIMIT: u64 = 1 << 60;
+
 /// What a bundle says of itself. Fields that a newer program added are passed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -73,6 +76,7 @@ impl Manifest {
     fn check_layout(&self, footer: &Footer) -> Result<(), String> {
         let mut names = HashSet::new();
         let mut free = footer.archive.offset;
+        let mut sizes = 0_u64;
         for member in &self.members {
             check_name(&member.name).map_err(|e| e.to_string())?;
             if !names.insert(member.name.as_str()) {
@@ -86,6 +90,10 @@ impl Manifest {
                 Some(end) if member.offset >= free => free = end,
                 _ => return Err(format!("it places {} outside the archive or over another member", member.name)),
             }
+            sizes = sizes.saturating_add(member.size);
+            if sizes > SIZES_LIMIT {
+                return Err(format!("with {} its members are larger than any disk", member.name));
+            }
         }
         Ok(())
     }
@@ -94,5 +102,57 @@ impl Manifest {
     #[must_use]
     pub fn members_size(&self) -> u64 {
         self.members.iter().map(|m| m.size).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::footer::{FORMAT, Span};
+    use crate::member::Stored;
+
+    use super::*;
+
+    /// What is said of a manifest with members of these sizes, each packed into ten bytes.
+    fn decoded(sizes: &[u64]) -> Result<Manifest, String> {
+        let packed = Stored::Gzip { size: 10, sha256: Sha256::of(b"") };
+        let member = |(at, size): (usize, &u64)| Member {
+            name: format!("files/{at}"),
+            kind: MemberKind::File,
+            size: *size,
+            sha256: Sha256::of(b""),
+            offset: 64 + 10 * at as u64,
+            stored: packed.clone(),
+            rpm: None,
+        };
+        let manifest = Manifest {
+            format: FORMAT,
+            product: "sunshine-installer".into(),
+            product_version: "1.0.0".into(),
+            arch: "x86_64".into(),
+            newest_input: 0,
+            deployer: Deployer { size: 64, sha256: Sha256::of(b"") },
+            archive_sha256: Sha256::of(b""),
+            pinned_key: None,
+            members: sizes.iter().enumerate().map(member).collect(),
+        };
+        let bytes = manifest.encode().unwrap();
+        let footer = Footer {
+            format: FORMAT,
+            deployer: Span { offset: 0, size: 64 },
+            archive: Span { offset: 64, size: 1024 },
+            manifest: Span { offset: 1088, size: bytes.len() as u64 },
+            manifest_sha256: Sha256::of(&bytes),
+            signature: String::new(),
+        };
+        Manifest::decode(&bytes, &footer)
+    }
+
+    #[test]
+    fn sizes_beyond_any_disk_are_refused() {
+        assert_eq!(decoded(&[1 << 40, 5]).unwrap().members_size(), (1 << 40) + 5);
+        for sizes in [&[u64::MAX, 1][..], &[1 << 63, 1 << 63], &[u64::MAX]] {
+            let error = decoded(sizes).unwrap_err();
+            assert!(error.contains("larger than any disk"), "{error}");
+        }
     }
 }

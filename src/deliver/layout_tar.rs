@@ -12,6 +12,9 @@ use payload::{Reference, Sha256};
 /// No manifest is larger (OCI distribution specification, "Pushing Manifests"), nor is an index of thousands of images.
 const LARGEST_DOCUMENT: u64 = 4 * 1024 * 1024;
 
+/// An index of images, which are indexes of platforms, is what tools write.
+const INDEX_DEPTH: usize = 8;
+
 /// What an archive holds.
 #[derive(Debug, Default)]
 pub(super) struct Layout {
@@ -45,7 +48,7 @@ impl Layout {
             serde_json::from_slice(&index).map_err(|e| format!("its index.json cannot be read: {e}"))?;
         for entry in &index.manifests {
             let digest = sum(entry)?;
-            let there = layout.hold(file, entry)?;
+            let there = layout.hold(file, entry, 0)?;
             let Some(name) = entry.annotations.get(oci::FULL_NAME) else { continue };
             if !there {
                 return Err(format!("it lacks the manifest of {name}: it is not whole"));
@@ -88,8 +91,11 @@ impl Layout {
     }
 
     /// Takes in what a descriptor names, and what an index names of other platforms where it is there; false: it is not.
-    fn hold(&mut self, file: &File, descriptor: &Descriptor) -> Result<bool, String> {
+    fn hold(&mut self, file: &File, descriptor: &Descriptor, depth: usize) -> Result<bool, String> {
         let digest = sum(descriptor)?;
+        if depth > INDEX_DEPTH {
+            return Err(format!("its indexes are nested more than {INDEX_DEPTH} deep"));
+        }
         let Some(place) = self.blobs.get(&digest).copied() else { return Ok(false) };
         if self.manifests.iter().any(|held| held.digest == digest) {
             return Ok(true);
@@ -105,7 +111,7 @@ impl Layout {
         // Known before what is below it, so that an index that names itself has an end.
         self.manifests.push(Held { digest, media_type, blobs });
         for below in &document.manifests {
-            self.hold(file, below)?;
+            self.hold(file, below, depth + 1)?;
         }
         Ok(true)
     }
@@ -195,6 +201,21 @@ pub(super) mod tests {
         let mut bytes = vec![0; usize::try_from(size).unwrap()];
         file.read_exact_at(&mut bytes, at).unwrap();
         assert_eq!(bytes, LAYER);
+    }
+
+    #[test]
+    fn an_index_in_an_index_without_end_is_refused() {
+        let mut all = Vec::new();
+        let mut below = members()[2].1.clone();
+        for _ in 0..20_000 {
+            let digest = Sha256::of(&below);
+            all.push((format!("blobs/sha256/{digest}"), below));
+            let entry = json!({"mediaType": oci::INDEX, "digest": format!("sha256:{digest}"), "size": 1});
+            below = json!({"schemaVersion": 2, "manifests": [entry]}).to_string().into_bytes();
+        }
+        all.push(("index.json".to_owned(), below));
+        let error = read(&all).unwrap_err();
+        assert!(error.contains("nested"), "{error}");
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub(crate) mod catalogue;
 mod content;
 mod delivery;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod http;
 mod image_archive;
 pub(crate) mod images;

@@ -15,6 +15,8 @@ pub mod ec2;
 mod error;
 pub mod etcd;
 mod files;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 pub mod hosts;
 mod job;
 pub mod kubernetes;

@@ -37,7 +37,7 @@ pub(super) struct Share {
 
 /// What a host tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Found {
+pub(super) struct Found {
     /// Environments that have lines in its change record.
     lines: BTreeSet<String>,
     /// Those of them that made a Kubernetes node of it.
@@ -55,7 +55,7 @@ impl Found {
         Ok(Self { etcd: etcd::Found::on(host)?, ..Self::parse(&host.run_ok(&look)?.text()) })
     }
 
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let mut found = Self::default();
         for (what, whose) in text.lines().filter_map(|line| line.split_once('\t')) {
             let of = match what {

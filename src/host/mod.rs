@@ -11,6 +11,8 @@ mod exec;
 mod facts;
 mod fence;
 mod forward;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod id;
 mod known_hosts;
 mod login;

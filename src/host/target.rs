@@ -67,7 +67,7 @@ impl Target {
                 "these are {count} hosts joined by commas: write a space between them (a password that looks like \
                  this comes by --ssh-password-file)"
             );
-            return Err(TargetError { masked: masked_list(text), reason });
+            return Err(TargetError { masked: masked(text), reason });
         }
         Self::parse_one(text, defaults)
     }
@@ -161,10 +161,6 @@ fn joined(text: &str) -> Option<usize> {
     let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
     let first = form(parts.first()?)?;
     (parts.len() > 1 && parts.iter().all(|part| form(part) == Some(first))).then_some(parts.len())
-}
-
-fn masked_list(text: &str) -> String {
-    text.split(',').map(masked).collect::<Vec<_>>().join(",")
 }
 
 /// Whoever writes a host without its user puts the password where the port belongs.
@@ -327,6 +323,7 @@ mod tests {
             "root:a@[fe80::1]:secret",
             "my secret!@10.0.0.1",
             "my:secret:with:colons",
+            "user@corp:22,secret@10.0.0.1",
         ] {
             let error = parse(bad).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");

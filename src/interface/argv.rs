@@ -50,7 +50,7 @@ fn names_secret(arg: &[u8]) -> bool {
 }
 
 /// The argument with its password starred; `None` when it has none.
-fn hidden(arg: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn hidden(arg: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(arg).ok()?;
     if let Some((name, value)) = text.split_once('=')
         && names_secret(name.as_bytes())

@@ -4,6 +4,8 @@
 //! follows it, process quotes and escapes in a password, and take `#` inside one for a comment. So lines are normalised
 //! first (comments by the contract's rule, the BOM, ` =` behind every value, so that all is key), each keeping its number.
 
+use std::net::IpAddr;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use ini::{Ini, ParseOption};
 
@@ -39,7 +41,7 @@ impl Sections {
             if line.is_empty() {
                 continue;
             }
-            if line.starts_with('[') && line.ends_with(']') && !line.contains("]:") {
+            if is_heading(line) {
                 section_seen = true;
                 normal.push_str(&format!("{line}\n"));
                 continue;
@@ -94,10 +96,7 @@ impl Sections {
     }
 
     fn host(&self, line: &Line) -> Result<String, FlowError> {
-        // An address in front is `address:password`, also when the password holds an `@`: nobody's user is called so.
-        let begins_with_address = line.text.starts_with('[')
-            || line.text.split_once(':').is_some_and(|(first, _)| first.parse::<std::net::IpAddr>().is_ok());
-        if !begins_with_address && line.text.rsplit_once('@').is_some_and(|(_, place)| is_place(place)) {
+        if !begins_with_address(&line.text) && line.text.rsplit_once('@').is_some_and(|(_, place)| is_place(place)) {
             return Ok(line.text.clone());
         }
         // Without user: the address ends at the first colon, or at the bracket of IPv6.
@@ -113,11 +112,17 @@ impl Sections {
             _ => Err(wrong(
                 &self.file,
                 line.number,
-                &masked(&line.text),
+                &line.text,
                 "it is neither address:password nor user:password@address",
             )),
         }
     }
+}
+
+/// `[NAME]`: what has another bracket in it is read by rust-ini together with the line behind it.
+fn is_heading(line: &str) -> bool {
+    let name = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    name.is_some_and(|name| !name.contains(['[', ']']))
 }
 
 /// Whether a text is an address with or without a port.
@@ -125,12 +130,18 @@ fn is_place(text: &str) -> bool {
     crate::host::Target::parse(text, &crate::host::TargetDefaults::default()).is_ok()
 }
 
-/// The line with everything that may be a password starred.
+/// An address in front is `address:password`, also when the password holds an `@`: nobody's user is called so.
+fn begins_with_address(line: &str) -> bool {
+    line.starts_with('[') || line.split_once(':').is_some_and(|(first, _)| first.parse::<IpAddr>().is_ok())
+}
+
+/// The line with everything that may be a password starred. Unlike on a command line, it may be the last thing on the line, and
+/// made of digits.
 fn masked(line: &str) -> String {
-    match (line.find(':'), line.rfind('@')) {
-        (Some(colon), Some(at)) if colon < at => format!("{}:***{}", &line[..colon], &line[at..]),
-        (Some(colon), _) => format!("{}:***", &line[..colon]),
-        _ => line.to_owned(),
+    match line.split_once(':') {
+        Some(_) if line.contains('@') && !begins_with_address(line) => crate::host::masked(line),
+        Some((first, _)) => format!("{first}:***"),
+        None => line.to_owned(),
     }
 }
 
@@ -208,6 +219,33 @@ mod tests {
         let text = |name: &str| ini.lines(name).unwrap().iter().map(|l| l.text.clone()).collect::<Vec<_>>();
         assert_eq!(text("etcd-cluster"), ["a.rpm", "d.rpm"]);
         assert_eq!(text("k8s-cluster"), ["b c.rpm"]);
+    }
+
+    #[test]
+    fn what_only_looks_like_a_section_swallows_nothing() {
+        let ini = parse("[etcd-cluster]\n[etcd-cluster]*x]\na.rpm\n[k8s-master]\nb.rpm\n").unwrap();
+        let lines =
+            |name: &str| ini.lines(name).unwrap().iter().map(|l| (l.number, l.text.clone())).collect::<Vec<_>>();
+        assert_eq!(lines("etcd-cluster"), [(2, "[etcd-cluster]*x]".to_owned()), (3, "a.rpm".to_owned())]);
+        assert_eq!(lines("k8s-master"), [(5, "b.rpm".to_owned())]);
+        assert!(ini.hosts("etcd-cluster").unwrap_err().to_string().contains("line 2"));
+    }
+
+    #[test]
+    fn no_part_of_a_password_is_shown() {
+        for line in [
+            "bad host:p@ssS3cr%t!",
+            "ro ot:a b@cS3cr%t!",
+            "[fe80::1:x@S3cret",
+            "bad_host!:10203S3cret",
+            "bad_host!:2222S3cret@h!",
+        ] {
+            let error =
+                parse(&format!("[etcd-cluster]\n{line}\n")).unwrap().hosts("etcd-cluster").unwrap_err().to_string();
+            assert!(error.contains("line 2") && !error.contains("S3cr"), "{error}");
+        }
+        let error = parse("[etcd-cluster]\nbad_host!:4711\n").unwrap().hosts("etcd-cluster").unwrap_err().to_string();
+        assert!(!error.contains("4711"), "{error}");
     }
 
     #[test]

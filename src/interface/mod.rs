@@ -17,6 +17,8 @@ mod deploy;
 mod ec2;
 mod etcd;
 mod exit;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod hosts;
 mod ini;
 mod legacy;

@@ -21,7 +21,8 @@ pub(super) fn parse(name: &str, evr: &str, arch: &str) -> Option<RpmId> {
     let (epoch, rest) = evr.split_once(':').unwrap_or(("0", evr));
     let epoch = if epoch == "(none)" { 0 } else { epoch.parse().ok()? };
     let (version, release) = rest.split_once('-')?;
-    let filled = [name, version, release, arch].iter().all(|part| !part.is_empty());
+    // rpm has no `:` in a version or release.
+    let filled = [name, version, release, arch].iter().all(|part| !part.is_empty()) && !rest.contains(':');
     filled.then(|| RpmId {
         name: name.into(),
         epoch,
@@ -53,6 +54,12 @@ mod tests {
             assert_eq!(compare(&id(high), &id(low)), Ordering::Greater, "{high} {low}");
         }
         assert_eq!(compare(&id("0:1.0-1"), &id("(none):1.0-1")), Ordering::Equal);
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_no_version() {
+        assert_eq!(parse("x", "0:3.4-1Package y 2:20-4", "x86_64"), None);
+        assert_eq!(parse("x", "1:2:3-1", "x86_64"), None);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(super) fn query(host: &Host, wanted: &[Wanted]) -> Result<Vec<Vec<RpmId>>, P
     Ok(answer)
 }
 
-fn read(text: &str) -> Vec<Vec<RpmId>> {
+pub(super) fn read(text: &str) -> Vec<Vec<RpmId>> {
     let mut all: Vec<Vec<RpmId>> = Vec::new();
     for line in text.lines() {
         if line == "=" {

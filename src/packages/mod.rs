@@ -5,6 +5,8 @@
 
 mod error;
 mod evr;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod held;
 mod hostrepo;
 mod installation;

@@ -28,7 +28,7 @@ exit 0
 "#;
 
 /// What a host says of each capability asked for.
-type Provided = Vec<(Capability, Vec<Capability>)>;
+pub(super) type Provided = Vec<(Capability, Vec<Capability>)>;
 
 fn provided(host: &Host, wanted: &[Capability]) -> Result<Provided, PackageError> {
     let command = Command::script(PROVIDED).label("rpm -q --whatprovides");
@@ -36,7 +36,7 @@ fn provided(host: &Host, wanted: &[Capability]) -> Result<Provided, PackageError
     Ok(read_provided(wanted, &said))
 }
 
-fn read_provided(wanted: &[Capability], said: &str) -> Provided {
+pub(super) fn read_provided(wanted: &[Capability], said: &str) -> Provided {
     let mut answer: Provided = Vec::new();
     for line in said.lines() {
         if line == "=" {
@@ -165,7 +165,7 @@ impl HostRepo {
 }
 
 /// What `rpm -U --test` says stands against it: below `error: Failed dependencies:`, one per line, and file conflicts.
-fn rpm_problems(text: &str) -> Vec<String> {
+pub(super) fn rpm_problems(text: &str) -> Vec<String> {
     let told = text.lines().skip_while(|line| !line.contains("Failed dependencies:")).skip(1);
     let needed = told.take_while(|line| line.starts_with(['\t', ' '])).map(|line| line.trim().to_owned());
     let conflicts = text.lines().map(str::trim).filter(|line| line.contains(" conflicts with file from package "));

@@ -64,7 +64,7 @@ fn read<'t, T: Deserialize<'t>>(client: &Client, text: &'t str) -> Result<T, Reg
 }
 
 /// The next page: `</v2/_catalog?n=500&last=x>; rel="next"`.
-fn following(link: &str) -> Option<String> {
+pub(super) fn following(link: &str) -> Option<String> {
     let (place, kind) = link.split_once(';')?;
     let place = place.trim().strip_prefix('<')?.strip_suffix('>')?;
     let path = place.split_once("://").map_or(place, |(_, rest)| rest.find('/').map_or("", |at| &rest[at..]));

@@ -5,6 +5,8 @@
 mod challenge;
 mod client;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod list;
 mod place;
 mod push;

@@ -5,6 +5,8 @@
 mod entries;
 mod files;
 mod firewall;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod hold;
 mod image;
 mod image_copy;

@@ -38,6 +38,10 @@ pub fn describe(name: &str, text: &str, around: Surroundings<'_>) -> Result<Desc
     let root = yaml::parse(text).map_err(|problem| refuse(name, vec![problem]))?;
     other_schema(&root).map_err(|problem| refuse(name, vec![problem]))?;
     let checked = check(&root, &ROOT);
+    // Not even a map.
+    if checked.json.is_null() {
+        return Err(refuse(name, checked.problems));
+    }
     let (lines, mut problems) = (checked.lines, checked.problems);
     let file: ClusterFile =
         serde_json::from_value(checked.json).map_err(|e| refuse(name, vec![FileProblem::at(1, "", e.to_string())]))?;

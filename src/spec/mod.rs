@@ -13,6 +13,8 @@ mod describe;
 mod fields;
 mod file;
 mod free;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod logins;
 mod operations;
 mod problem;

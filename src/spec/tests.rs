@@ -35,6 +35,17 @@ fn problems(text: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+#[test]
+fn a_file_that_is_no_map_is_said_to_be_none() {
+    for text in ["- schema: 1\n", "schema 1\n", "5\n"] {
+        let all = problems(text);
+        assert!(
+            all.len() == 1 && all[0].starts_with("cluster.yaml:1: ") && all[0].contains("none of the fields"),
+            "{all:?}"
+        );
+    }
+}
+
 const WHOLE: &str = "\
 schema: 1
 hosts:

@@ -101,6 +101,13 @@ pub(crate) fn files(
     of_image.map_or(Ok(BTreeMap::new()), |draft| super::files::files(draft, paths)).map_err(|e| vec![e])
 }
 
+/// The names in one archive.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn read_images(source: &Source, architecture: &str, spool: &Spool) -> Result<Vec<Reference>, BundleError> {
+    let drafts = super::draft::read(source, None, architecture, spool)?;
+    Ok(drafts.into_iter().flat_map(|draft| draft.names).collect())
+}
+
 fn drafts(inputs: &[ImageInput], architecture: &str, spool: &Spool) -> Result<Vec<Draft>, Vec<BundleError>> {
     let (mut drafts, mut refused) = (Vec::new(), Vec::new());
     for input in inputs {

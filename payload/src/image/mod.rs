@@ -18,6 +18,8 @@ mod tree;
 
 pub(crate) use document::oci_architecture;
 pub use held::{Blob, Image, blob_member};
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use layout::read_images;
 pub(crate) use layout::{ImageInput, files, names, pack};
 pub use name::{NameProblem, Reference};
 pub use named::images_named;

@@ -12,6 +12,9 @@ pub struct Reference {
     tag: String,
 }
 
+/// Bytes of a name, in full.
+const LONGEST: usize = 255;
+
 /// A name that is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} is no image's name: {why}")]
@@ -69,7 +72,7 @@ impl FromStr for Reference {
     /// Docker's short names are completed as Docker does.
     fn from_str(name: &str) -> Result<Self, NameProblem> {
         let fail = |why| Err(NameProblem { name: name.to_owned(), why });
-        if name.len() > 255 {
+        if name.len() > LONGEST {
             return fail("it is longer than 255 bytes");
         }
         if name.contains('@') {
@@ -93,7 +96,11 @@ impl FromStr for Reference {
         if !is_tag(tag) {
             return fail("its tag must be letters, digits, . _ -, at most 128 of them");
         }
-        Ok(Self { registry: registry.to_owned(), repository: rest, tag: tag.to_owned() })
+        let full = Self { registry: registry.to_owned(), repository: rest, tag: tag.to_owned() };
+        if full.to_string().len() > LONGEST {
+            return fail("in full it is longer than 255 bytes");
+        }
+        Ok(full)
     }
 }
 
@@ -178,6 +185,12 @@ mod tests {
             assert!(name.parse::<Reference>().is_err(), "{name:?}");
         }
         assert!("a".repeat(256).parse::<Reference>().is_err());
+        // What it is completed to is written down, and has to be read again.
+        assert!("a".repeat(250).parse::<Reference>().is_err());
+        assert_eq!(
+            full(&"a".repeat(230)).parse::<Reference>().map(|again| again.to_string()),
+            Ok(full(&"a".repeat(230)))
+        );
         assert!(format!("a:{}", "t".repeat(129)).parse::<Reference>().is_err());
     }
 }

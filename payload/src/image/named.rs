@@ -1,13 +1,15 @@
 //! The images that a manifest of Kubernetes names.
 
-use saphyr::{LoadableYamlNode, Yaml};
+use saphyr::Yaml;
+
+use crate::yaml;
 
 /// Every `image:` of a manifest, as it is written. One that is no YAML may be a template.
 ///
 /// # Errors
 /// Why it is no YAML.
 pub fn images_named(manifest: &str) -> Result<Vec<String>, String> {
-    let documents = Yaml::load_from_str(manifest).map_err(|e| format!("it is no YAML: {e}"))?;
+    let documents = yaml::documents(manifest).map_err(|e| format!("it is no YAML: {e}"))?;
     let mut found = Vec::new();
     documents.iter().for_each(|document| collect(document, &mut found));
     Ok(found)
@@ -35,5 +37,12 @@ mod tests {
                     image: \"c:2\"\n---\nkind: B\nimage: [not, one]\n";
         assert_eq!(images_named(text).unwrap(), ["a/b:1", "c:2"]);
         assert!(images_named("{{ template }}: [").unwrap_err().contains("no YAML"));
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_and_no_crash() {
+        for deep in ["- ".repeat(100_000), "[".repeat(100_000), "? ".repeat(100_000)] {
+            assert!(images_named(&deep).unwrap_err().contains("no YAML"));
+        }
     }
 }

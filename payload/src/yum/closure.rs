@@ -80,6 +80,12 @@ pub fn unmet(rpms: &[&RpmFile], assumed: &Assumed) -> Vec<Unmet> {
     unmet
 }
 
+/// Whether the system meets a requirement, as it stands in a header.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn met(assumed: &Assumed, requirement: &str) -> bool {
+    World { provides: HashMap::new(), files: HashSet::new(), assumed }.meets(&Dependency::any(requirement))
+}
+
 struct World<'a> {
     provides: HashMap<&'a str, Vec<&'a Dependency>>,
     files: HashSet<u64>,
@@ -93,7 +99,7 @@ impl World<'_> {
             return true;
         }
         if let Some(inner) = require.name.strip_prefix('(') {
-            return Rich { words: words(inner), at: 0 }.eval(self);
+            return Rich { words: words(inner), at: 0, depth: 0 }.eval(self);
         }
         self.assumed.has(&require.name)
             || self.provides.get(require.name.as_str()).is_some_and(|them| them.iter().any(|p| matches(p, require)))
@@ -147,10 +153,14 @@ fn parse_simple(text: &str) -> Dependency {
     Dependency { name, flags, version: parts.next().unwrap_or_default().to_owned() }
 }
 
+/// Brackets within brackets, more than any package has.
+const DEPTH: usize = 64;
+
 /// A boolean requirement without its first bracket, word by word; a bracket is a word.
 struct Rich {
     words: Vec<String>,
     at: usize,
+    depth: usize,
 }
 
 /// Splits at white space and at brackets, but not at the brackets inside a name such as `libc.so.6(GLIBC_2.2)(64bit)`.
@@ -161,7 +171,7 @@ fn words(text: &str) -> Vec<String> {
         words.extend(std::iter::repeat_n("(".to_owned(), opening));
         let word = &word[opening..];
         let extra = word.matches(')').count().saturating_sub(word.matches('(').count());
-        let (name, closing) = word.split_at(word.len() - extra);
+        let (name, closing) = word.split_at(word.len() - extra.min(word.len() - word.trim_end_matches(')').len()));
         if !name.is_empty() {
             words.push(name.to_owned());
         }
@@ -201,7 +211,17 @@ impl Rich {
 
     fn operand(&mut self, world: &World<'_>) -> bool {
         match self.next() {
-            Some(word) if word == "(" => self.eval(world),
+            // What is nested deeper would not fit the stack, and is not read to its end.
+            Some(word) if word == "(" && self.depth == DEPTH => {
+                self.at = self.words.len();
+                true
+            }
+            Some(word) if word == "(" => {
+                self.depth += 1;
+                let value = self.eval(world);
+                self.depth -= 1;
+                value
+            }
             Some(name) => {
                 let mut text = name;
                 let operator = |w: &String| matches!(w.as_str(), "<" | "<=" | "=" | "==" | ">=" | ">");
@@ -240,6 +260,20 @@ mod tests {
             return world.meets(&Dependency::any(requirement));
         }
         world.meets(&parse_simple(requirement))
+    }
+
+    #[test]
+    fn a_requirement_of_brackets_is_left_to_dnf() {
+        assert!(met(&[], &"(".repeat(1_000_000)));
+        assert!(!met(&[], &format!("{}missing{}", "(".repeat(20), ")".repeat(20))));
+    }
+
+    #[test]
+    fn brackets_within_a_word_and_strange_letters_are_read() {
+        for strange in ["(a )#\u{7f}onew\u{fffd}", "(a)b\u{fffd})", "()a", "(\u{fffd}))"] {
+            let _ = met(&[], strange);
+        }
+        assert!(met(&["b)c = 1"], "(b)c)") && met(&["libc.so.6(x)(64bit)"], "(libc.so.6(x)(64bit))"));
     }
 
     #[test]

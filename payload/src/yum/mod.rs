@@ -9,6 +9,8 @@ mod repodata;
 mod rpmfile;
 mod scan;
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use closure::met;
 pub use closure::{Assumed, Unmet, unmet};
 pub use content::file_in;
 pub use repodata::{Packing, RepodataFile};

@@ -35,7 +35,7 @@ impl Listed {
         Ok(text.lines().filter_map(Self::parse).collect())
     }
 
-    fn parse(line: &str) -> Option<Self> {
+    pub(super) fn parse(line: &str) -> Option<Self> {
         let words: Vec<_> = line.split(',').map(str::trim).collect();
         let [id, status, name, peer_urls, ..] = words.as_slice() else { return None };
         Some(Self {

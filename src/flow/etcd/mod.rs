@@ -8,6 +8,8 @@ mod config;
 mod converge;
 mod decide;
 mod etcdctl;
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) mod fuzz;
 mod join;
 mod plan;
 mod preflight;

@@ -69,7 +69,7 @@ impl Found {
         Ok(Self::parse(&host.run_ok(&Command::script(LOOK))?.text()))
     }
 
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let mut found = Self::default();
         for line in text.lines() {
             match line.split_once(' ') {

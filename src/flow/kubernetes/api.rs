@@ -185,7 +185,7 @@ impl<'a> Api<'a> {
     }
 }
 
-fn read(method: &'static str, path: &str, status: u16, text: &str) -> Result<Value, ApiError> {
+pub(super) fn read(method: &'static str, path: &str, status: u16, text: &str) -> Result<Value, ApiError> {
     let value: Value = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
     if (200..300).contains(&status) {
         return Ok(value);

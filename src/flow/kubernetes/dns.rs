@@ -17,7 +17,7 @@ pub(super) fn address(manifests: &[Manifest]) -> Option<Ipv4Addr> {
 
 /// The `clusterIP` of a Service with port 53. Manifests are YAML of one key a line, as their projects publish them; an address
 /// that is to be filled in first (`clusterIP: __DNS__SERVER__`) is none.
-fn service_address(text: &str) -> Option<Ipv4Addr> {
+pub(super) fn service_address(text: &str) -> Option<Ipv4Addr> {
     let mut documents = vec![String::new()];
     for line in text.lines() {
         if line.starts_with("---") {

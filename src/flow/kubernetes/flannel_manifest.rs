@@ -1,7 +1,7 @@
 //! flannel's manifest as the cluster needs it: pods' networks of IPv6 in its configuration, and each node's own address instead of
 //! the interface of the default route (flannel documentation, "configuration"; `pkg/ipmatch` has how it looks for an interface).
 
-use saphyr::{LoadableYamlNode, Mapping, Scalar, Yaml, YamlEmitter};
+use saphyr::{Mapping, Scalar, Yaml, YamlEmitter};
 use serde_json::Value;
 
 use crate::flow::networks::{Family, Networks};
@@ -45,7 +45,7 @@ fn fitted_document(text: &str, pods: Networks) -> Option<String> {
     if !(is_flannel(text) || text.contains("flanneld")) {
         return None;
     }
-    let mut read = Yaml::load_from_str(text).ok()?;
+    let mut read = payload::yaml::documents(text).ok()?;
     let document = read.first_mut()?;
     let is_changed = match document.as_mapping_get("kind").and_then(Yaml::as_str) {
         Some("ConfigMap") => configure(document, pods),

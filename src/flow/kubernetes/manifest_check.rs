@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use payload::{Reference, images_named};
-use saphyr::{LoadableYamlNode, Yaml};
+use saphyr::Yaml;
 
 use crate::flow::error::FlowError;
 use crate::flow::networks::{Family, Networks};
@@ -86,9 +86,9 @@ pub(super) fn check_network(network: &Manifest, pods: Networks) -> Result<(), Fl
 /// The networks of pods in a network's manifest, each with where it stands: flannel's `net-conf.json`, Calico's
 /// `CALICO_IPV4POOL_CIDR`, `CALICO_IPV6POOL_CIDR` and pools, Cilium's `cluster-pool-ipv4-cidr` and `-ipv6-`, Weave's
 /// `IPALLOC_RANGE`, as their projects document them.
-fn networks(text: &str) -> Vec<(&'static str, String)> {
+pub(super) fn networks(text: &str) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
-    for document in Yaml::load_from_str(text).unwrap_or_default() {
+    for document in payload::yaml::documents(text).unwrap_or_default() {
         let pools = matches!(field(&document, "kind"), Some("IPPool" | "Installation"));
         collect(&document, pools, &mut found);
     }

@@ -25,6 +25,8 @@ mod endpoint;
 mod families;
 mod flannel;
 mod flannel_manifest;
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) mod fuzz;
 mod hold;
 mod image_sync;
 mod images;

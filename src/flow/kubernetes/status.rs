@@ -128,7 +128,7 @@ fn of_the_version(api: &Api<'_>, server: &str, cluster: &Cluster) -> Result<Stri
     drift::of_program("it", &version, cluster).map_or_else(|| Ok("ok".to_owned()), Err)
 }
 
-fn node_status(node: &Value, cluster: &Cluster) -> (String, NodeStatus) {
+pub(super) fn node_status(node: &Value, cluster: &Cluster) -> (String, NodeStatus) {
     let name = node["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let conditions = node["status"]["conditions"].as_array();
     let ready = conditions.and_then(|c| c.iter().find(|c| c["type"] == "Ready"));

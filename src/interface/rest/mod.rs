@@ -7,6 +7,8 @@ mod body;
 mod caller;
 mod ec2;
 mod events;
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) mod fuzz;
 mod handlers;
 mod job;
 mod listener;

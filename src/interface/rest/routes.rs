@@ -32,7 +32,7 @@ pub(crate) struct RestApi {
 
 /// A path, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Route {
+pub(super) enum Route {
     Page(&'static page::File),
     Health,
     Metrics,
@@ -44,7 +44,7 @@ enum Route {
 }
 
 impl Route {
-    fn of(path: &str) -> Result<Self, (StatusCode, String)> {
+    pub(super) fn of(path: &str) -> Result<Self, (StatusCode, String)> {
         if let Some(file) = page::find(path) {
             return Ok(Self::Page(file));
         }

@@ -101,14 +101,14 @@ each again"#
 
 /// What was found.
 #[derive(Debug, Default)]
-struct Found {
+pub(super) struct Found {
     /// Certificates that are to be renewed, with the reason.
     due: Vec<String>,
     /// Programs that have read former ones.
     old: Vec<String>,
 }
 
-fn found(text: &str, now: i64) -> Found {
+pub(super) fn found(text: &str, now: i64) -> Found {
     let mut found = Found::default();
     for line in text.lines() {
         match line.split(' ').collect::<Vec<_>>()[..] {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use saphyr::{LoadableYamlNode, Scalar, Yaml, YamlEmitter};
+use saphyr::{Scalar, Yaml, YamlEmitter};
 use serde_json::json;
 
 use crate::host::{Command, HostId};
@@ -79,8 +79,8 @@ impl Configuration {
 }
 
 /// A `ClusterConfiguration` with these members; `Some(None)` where it has them already, None where it has no list at all.
-fn with_endpoints(config: &str, endpoints: &[String]) -> Option<Option<String>> {
-    let mut documents = Yaml::load_from_str(config).ok()?;
+pub(super) fn with_endpoints(config: &str, endpoints: &[String]) -> Option<Option<String>> {
+    let mut documents = payload::yaml::documents(config).ok()?;
     let document = documents.first_mut()?;
     let list = document.as_mapping_get_mut("etcd")?.as_mapping_get_mut("external")?.as_mapping_get_mut("endpoints")?;
     let is = set(list.as_sequence()?.iter().filter_map(Yaml::as_str));
@@ -192,12 +192,12 @@ mod tests {
         };
         assert_eq!(of(&["https://10.0.0.1:2379"]), Some(None));
         let changed = of(&["https://10.0.0.2:2379", "https://10.0.0.3:2379"]).unwrap().unwrap();
-        let read = |text: &str| Yaml::load_from_str(text).unwrap().remove(0).as_mapping_get("etcd").is_some();
+        let read = |text: &str| payload::yaml::documents(text).unwrap().remove(0).as_mapping_get("etcd").is_some();
         assert!(read(&changed));
         assert_eq!(
-            with_endpoints(&changed, &["https://10.0.0.1:2379".to_owned()])
-                .unwrap()
-                .map(|back| { Yaml::load_from_str(&back).unwrap() == Yaml::load_from_str(CONFIGURATION).unwrap() }),
+            with_endpoints(&changed, &["https://10.0.0.1:2379".to_owned()]).unwrap().map(|back| {
+                payload::yaml::documents(&back).unwrap() == payload::yaml::documents(CONFIGURATION).unwrap()
+            }),
             Some(true),
             "{changed}"
         );

@@ -31,6 +31,8 @@ mod config;
 mod etcd_list;
 mod files;
 mod findings;
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) mod fuzz;
 mod init;
 mod join;
 mod ours;
