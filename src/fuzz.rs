@@ -35,10 +35,12 @@ mod tests {
 
     use super::*;
 
+    type Target = (&'static str, fn(&[u8]));
+
     #[test]
     fn the_seeds_pass() {
         let seeds = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-        let targets: [(&str, fn(&[u8])); 14] = [
+        let targets: [Target; 14] = [
             ("change_record", change_record),
             ("cluster_file", cluster_file),
             ("command_line", command_line),

@@ -207,7 +207,7 @@ fn work(
             let (flows, problems) = checked_flows(&job.operations, &asked)?;
             *checked = Checked { flows, problems };
         }
-        problems.extend(checked.problems.drain(..));
+        problems.append(&mut checked.problems);
         problems.extend(fate.problem(job.options.recreate));
         match work_on(job, setup, environment, &mut checked.flows, &hosts, problems) {
             // Nothing else was found: whoever is at the terminal can be asked.

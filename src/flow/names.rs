@@ -247,6 +247,8 @@ fn wrong_address(own: &Known, run: &[Known], kept: &[Known], reserved: &Reserved
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
 
     fn known(host: &str, name: &str, address: &str) -> Known {
@@ -302,7 +304,7 @@ mod tests {
     fn a_host_that_comes_by_another_address_is_told_from_one_of_the_same_name() {
         let moved = Known { stands: true, ..known("10.0.0.7", "host1", "10.0.0.7") };
         let kept = [known("10.0.0.1", "host1", "10.0.0.1")];
-        let said = |own: &Known| compare(&[own.clone()], &[own.clone()], &kept, &reserved())[0].line();
+        let said = |own: &Known| compare(slice::from_ref(own), slice::from_ref(own), &kept, &reserved())[0].line();
         assert!(said(&moved).ends_with("is in a cluster: its address seems to have changed"), "{}", said(&moved));
         let new = Known { stands: false, ..moved };
         assert!(said(&new).contains("is that of 10.0.0.1, which the environment has"), "{}", said(&new));

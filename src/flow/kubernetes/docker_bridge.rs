@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use crate::flow::networks::{nth, overlap};
 
 use super::component::On;
+use super::state::Machine;
 
 const USUAL: &str = "172.17.0.0/16";
 /// Instead of it, the first that nobody is known to have. Pods have a network of their own, so a small one does.
@@ -38,7 +39,7 @@ fn taken(on: &On<'_>) -> Vec<IpNet> {
     let own = facts.interfaces.iter().filter(|interface| interface.name != BRIDGE);
     let addresses = own.flat_map(|interface| interface.addresses.iter().copied());
     let machines = cluster.control_plane.values().chain(cluster.workers.values().map(|node| &node.machine));
-    let machines = machines.flat_map(|machine| machine.addresses());
+    let machines = machines.flat_map(Machine::addresses);
     let etcd = cluster.etcd.endpoints.iter().filter_map(|url| address_in(url));
     let addresses = addresses.chain(machines).chain(etcd).chain(facts.reached_from);
     let networks = cluster.settings.pods().iter().chain(cluster.settings.services().iter());
