@@ -3,7 +3,7 @@
 //! The password may hold `:` and `@`: the last `@` ends it, the first `:` ends the user (contract, section 1).
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use camino::Utf8PathBuf;
 
@@ -179,7 +179,10 @@ fn masked_place(place: &str) -> String {
 fn looks_like_an_address(place: &str) -> bool {
     let end = place.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(place.len());
     let is_name = || place.split(':').next().is_some_and(|name| name.parse::<Address>().is_ok());
-    place.starts_with('[') || place[..end].parse::<std::net::Ipv4Addr>().is_ok() || is_name()
+    let in_brackets = place.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(address, _)| address);
+    in_brackets.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+        || place[..end].parse::<std::net::Ipv4Addr>().is_ok()
+        || is_name()
 }
 
 fn split_port(place: &str) -> Result<(Address, Option<u16>), String> {
@@ -292,6 +295,8 @@ mod tests {
             ("my secret@10.0.0.1", "***@10.0.0.1"),
             ("maint@10.0.0.1", "maint@10.0.0.1"),
             ("root:p@ss word", "root:***@***"),
+            ("root:p@[ss]word", "root:***@***"),
+            ("root:secret@[fe80::1]:22;x", "root:***@[fe80::1]:***"),
             ("plain", "plain"),
         ] {
             assert_eq!(masked(text), shown, "{text}");
