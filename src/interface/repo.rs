@@ -141,7 +141,7 @@ fn how_to_compare(key: &str, fingerprint: &str, is_encrypted: bool) -> String {
     format!(
         "# its metadata is signed with this run's key, whose fingerprint is{how}\n#   {fingerprint}\n\
          # compare it on each host before it is trusted: yum and dnf show it when they ask for the key (not with -y), and so does\n\
-         #   curl -fsS {key} | gpg --with-fingerprint\n"
+         #   curl -fsS {key} | gpg --with-colons --with-fingerprint\n"
     )
 }
 

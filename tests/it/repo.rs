@@ -11,7 +11,7 @@ mod faults;
 mod held;
 mod install;
 mod platforms;
-mod serve;
+pub(crate) mod serve;
 pub(crate) mod setup;
 mod signed;
 mod speed;

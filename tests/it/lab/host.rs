@@ -27,6 +27,17 @@ impl Output {
         }
     }
 
+    /// Of a process that has ended.
+    pub(crate) fn ended(output: std::process::Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+            line: String::new(),
+        }
+    }
+
     pub(crate) fn ok(&self) -> bool {
         self.code == Some(0)
     }

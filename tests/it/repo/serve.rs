@@ -10,7 +10,7 @@ use super::setup::Scratch;
 use crate::lab::Lab;
 
 /// Ends the server also when a test fails.
-struct Serving(Child);
+pub(crate) struct Serving(pub(crate) Child);
 
 impl Drop for Serving {
     fn drop(&mut self) {

@@ -143,3 +143,14 @@ pub(crate) fn poll(ask: impl Fn() -> Answer) -> Value {
         std::thread::sleep(Duration::from_millis(250));
     }
 }
+
+/// A certificate for 127.0.0.1 and its key, as files of this folder.
+pub(crate) fn certificate(folder: &std::path::Path) -> (String, String) {
+    let file = |name: &str| folder.join(name).display().to_string();
+    let (cert, key) = (file("cert.pem"), file("key.pem"));
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]);
+    openssl.args(["-subj", "/CN=listener", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", &key, "-out", &cert]);
+    Output::of(&mut openssl).expect_ok();
+    (cert, key)
+}

@@ -3,17 +3,12 @@
 use std::process::Command;
 
 use crate::lab::Output;
-use crate::rest::setup::{Listener, bare, curl};
+use crate::rest::setup::{Listener, bare, certificate, curl};
 
 #[test]
 fn tls_is_spoken_with_the_given_certificate_and_nothing_else() {
     let state = tempfile::tempdir().unwrap();
-    let file = |name: &str| state.path().join(name).display().to_string();
-    let (cert, key) = (file("cert.pem"), file("key.pem"));
-    let mut openssl = Command::new("openssl");
-    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]);
-    openssl.args(["-subj", "/CN=listener", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", &key, "-out", &cert]);
-    Output::of(&mut openssl).expect_ok();
+    let (cert, key) = certificate(state.path());
     let listener = Listener::bare(state.path(), &["--tls-cert", &cert, "--tls-key", &key]);
     assert!(listener.url.starts_with("https://"), "{}", listener.url);
     let answer = curl(Command::new("curl"), &["--cacert", &cert, &format!("{}/environments", listener.url)]);
