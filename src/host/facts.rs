@@ -13,6 +13,9 @@ use super::session::Host;
 use super::shell::Command;
 use super::text::harmless;
 
+/// More addresses than a host has; one that means harm may send them without end.
+const MOST_ADDRESSES: usize = 4096;
+
 /// The facts of one host. What a host does not tell is empty.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
@@ -221,11 +224,14 @@ impl Facts {
 
     /// `more`: the interface, what it sends, and `passing` for an address that others should not know.
     fn take_address<'a>(&mut self, address: IpAddr, mut more: impl Iterator<Item = &'a str>) {
+        if self.addresses.len() == MOST_ADDRESSES {
+            return;
+        }
         self.addresses.push(address);
         let Some(name) = more.next() else { return };
         let mtu = more.next().and_then(mtu);
         let is_lasting = more.next().is_none();
-        let at = self.interfaces.iter().position(|interface| interface.name == name).unwrap_or_else(|| {
+        let at = self.interfaces.iter().rposition(|interface| interface.name == name).unwrap_or_else(|| {
             let (addresses, lasting) = (Vec::new(), Vec::new());
             self.interfaces.push(Interface { name: name.to_owned(), mtu, addresses, lasting });
             self.interfaces.len() - 1

@@ -63,3 +63,11 @@ fn the_script_runs_under_plain_sh() {
     assert_eq!(facts.arch, std::env::consts::ARCH);
     assert!(facts.memory_total > 0 && facts.cpus > 0 && !facts.hostname.is_empty());
 }
+
+/// Each interface is looked for among those before it, so a hundred thousand would keep the control host busy for minutes.
+#[test]
+fn addresses_without_end_are_taken_up_to_a_limit() {
+    let lines = (0..100_000).map(|n| format!("address\t10.{}.{}.{} eth{n} 1500\n", n >> 16, n >> 8 & 255, n & 255));
+    let facts = Facts::parse(&lines.collect::<String>());
+    assert_eq!((facts.addresses.len(), facts.interfaces.len()), (MOST_ADDRESSES, MOST_ADDRESSES));
+}

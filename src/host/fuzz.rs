@@ -18,7 +18,9 @@ pub fn host_string(bytes: &[u8]) {
             let id = target.id();
             assert_eq!((id.address(), id.port()), (target.address.to_string().as_str(), target.port));
             let shown = masked(&text);
-            assert!(password.len() < 6 || text.matches(&password).count() > 1 || !shown.contains(&password), "{shown}");
+            // A password of stars, or one that stands elsewhere too, may be shown by chance.
+            let by_chance = password.len() < 6 || password.starts_with(":*") || text.matches(&password).count() > 1;
+            assert!(by_chance || !shown.contains(&password), "{shown}");
             let safe = |b: u8| b.is_ascii_alphanumeric() || b"._-:[]@\\$".contains(&b);
             assert!(place.bytes().all(safe), "{place:?}");
         }

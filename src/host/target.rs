@@ -146,8 +146,28 @@ pub(crate) fn masked(text: &str) -> String {
     let shown = if is_user(user) || user.is_empty() { user } else { "***" };
     match password {
         None => format!("{shown}@{}", masked_place(place)),
-        Some(_) if looks_like_an_address(place) => format!("{shown}:***@{}", masked_place(place)),
-        Some(_) => format!("{shown}:***@***"),
+        Some(_) => format!("{shown}:***@{}", behind_a_password(place)),
+    }
+}
+
+/// An address and its port; of what only begins with an address, no more than that.
+fn behind_a_password(place: &str) -> String {
+    let end = place.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(place.len());
+    let bracket = place.strip_prefix('[').and_then(|rest| rest.find(']')).map_or(0, |at| at + 2);
+    let is_name = || place.split(':').next().is_some_and(|name| name.parse::<Address>().is_ok());
+    let known = if place[..end].parse::<std::net::Ipv4Addr>().is_ok() {
+        end
+    } else if bracket > 0 && place[1..bracket - 1].parse::<Ipv6Addr>().is_ok() {
+        bracket
+    } else if is_name() {
+        return masked_place(place);
+    } else {
+        0
+    };
+    match &place[known..] {
+        "" => place.to_owned(),
+        rest if known > 0 && rest.starts_with(':') => masked_place(place),
+        _ => format!("{}***", &place[..known]),
     }
 }
 
@@ -173,16 +193,6 @@ fn masked_place(place: &str) -> String {
         Some(colon) if parse_port(&place[colon + 1..]).is_err() => format!("{}:***", &place[..colon]),
         _ => place.to_owned(),
     }
-}
-
-/// An address, or one with something wrong behind it.
-fn looks_like_an_address(place: &str) -> bool {
-    let end = place.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(place.len());
-    let is_name = || place.split(':').next().is_some_and(|name| name.parse::<Address>().is_ok());
-    let in_brackets = place.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(address, _)| address);
-    in_brackets.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
-        || place[..end].parse::<std::net::Ipv4Addr>().is_ok()
-        || is_name()
 }
 
 fn split_port(place: &str) -> Result<(Address, Option<u16>), String> {
@@ -284,7 +294,9 @@ mod tests {
     #[test]
     fn what_may_be_a_password_is_starred_and_the_rest_is_shown() {
         for (text, shown) in [
-            ("root:secret@10.8.14.200;reboot", "root:***@10.8.14.200;reboot"),
+            ("root:secret@10.8.14.200;reboot", "root:***@10.8.14.200***"),
+            ("root:with@10.8.14.200~S3cret", "root:***@10.8.14.200***"),
+            ("root:secret@[fd10::7]x", "root:***@[fd10::7]***"),
             ("root:a:b@c@host.example:2222", "root:***@host.example:2222"),
             ("10.8.14.200:S3cret", "10.8.14.200:***"),
             ("10.8.14.200:2222", "10.8.14.200:2222"),

@@ -112,7 +112,8 @@ fn is_registry(text: &str) -> bool {
             && ends(label.chars().next_back())
             && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
     };
-    host.split('.').all(label) && port.is_none_or(|port| port.parse::<u16>().is_ok())
+    let digits = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    host.split('.').all(label) && port.is_none_or(digits)
 }
 
 /// `alpha-numeric ( separator alpha-numeric )*`, the separators being `.`, `_`, `__` and any number of `-`.
@@ -178,6 +179,7 @@ mod tests {
             "a:b c",
             "a:-x",
             "x.io:port/a",
+            "x.io:+80/a",
             "x..io/a",
             "-x.io/a",
             "a@sha256:0000000000000000000000000000000000000000000000000000000000000000",
