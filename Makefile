@@ -3,7 +3,8 @@
 # make conformance   specs of Kubernetes' own conformance suite on a cluster of the lab (builds the suite first: minutes)
 # make bundle  dist/sunshine-installer-VERSION.bin from install_rpm/
 # make release the deployer alone, portable to CentOS 7
-# make faults  what is killed or lost: clusters too, every step and more random moments, of which make test has some
+# make faults  N (100) random scenarios of a flow and one fault, SEED makes the same ones again: docs/lab.md, "Faults"
+# make killed  what is killed or lost: clusters too, every step and more random moments, of which make test has some
 # make fuzz    inputs that nobody wrote for every parser, SECONDS_EACH (30) seconds each; compiles with coverage first: minutes
 # make bench-plan  what deciding, comparing and scheduling a plan costs, a line for each number of hosts
 # make lint    formatting, clippy; licences, bans and sources of dependencies (no advisories: deny.toml says why)
@@ -16,7 +17,7 @@ PORTABLE := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-gnu/release/sunshine-instal
 BUNDLER := $(CARGO_TARGET_DIR)/release/sunshine-bundler
 BUNDLE := dist/sunshine-installer-$(VERSION).bin
 
-.PHONY: demo test faults fuzz conformance lint bundle release deps clean bench-plan
+.PHONY: demo test faults killed fuzz conformance lint bundle release deps clean bench-plan
 
 deps:
 	@scripts/need binutils procps curl gcc make perl python3 python3-venv rpm createrepo-c dnf zypper skopeo makeself openssl openssh-client openssh-server sshpass zstd minisign gnupg chromium chromium-driver
@@ -33,9 +34,14 @@ demo: deps
 test: deps
 	@scripts/test
 
-# Every fault of the tests that inject faults. `make test` has those of etcd, some of them, chosen at random.
+SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+N ?= 100
 faults: deps
-	@SUNSHINE_FAULTS=all NEXTEST_PROFILE=faults scripts/test
+	@SUNSHINE_SEED=$(SEED) SUNSHINE_SCENARIOS=$(N) SUNSHINE_ONLY=$(ONLY) NEXTEST_PROFILE=faults scripts/test --no-capture
+
+# Every fault of the tests of what is killed. `make test` has those of etcd, some of them, chosen at random.
+killed: deps
+	@SUNSHINE_FAULTS=all NEXTEST_PROFILE=killed scripts/test
 
 fuzz:
 	@scripts/fuzz

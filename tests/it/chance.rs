@@ -6,7 +6,7 @@
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-/// How often a test that injects faults does so: `some`, or with `make faults` (`SUNSHINE_FAULTS=all`) `all`.
+/// How often a test that injects faults does so: `some`, or with `make killed` (`SUNSHINE_FAULTS=all`) `all`.
 pub(crate) fn faults(all: usize, some: usize) -> usize {
     if std::env::var("SUNSHINE_FAULTS").is_ok_and(|which| which == "all") { all } else { some }
 }

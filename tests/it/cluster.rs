@@ -7,7 +7,7 @@ mod cold_start;
 mod images_kept;
 mod kept_registry;
 mod killed;
-mod kubeadm;
+pub(crate) mod kubeadm;
 mod lost;
 mod members;
 mod registry;

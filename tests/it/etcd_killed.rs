@@ -1,4 +1,4 @@
-//! kill -9 at steps of a plan in turn, then the same line again: at every step with `make faults`, else at some, chosen at
+//! kill -9 at steps of a plan in turn, then the same line again: at every step with `make killed`, else at some, chosen at
 //! random.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests: a panic is how a test fails")]

@@ -7,6 +7,7 @@ mod etcd;
 mod etcd_killed;
 mod etcd_members;
 mod etcd_preflight;
+mod faults;
 mod firewall;
 mod ground;
 mod host;

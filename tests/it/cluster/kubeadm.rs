@@ -19,7 +19,7 @@ mod preflight;
 mod settings;
 mod updates;
 
-pub(super) const GROUPS: [&str; 5] = ["etcd-3.6", "containerd-2", "kubeadm-1.36", "flannel", "agnhost"];
+pub(crate) const GROUPS: [&str; 5] = ["etcd-3.6", "containerd-2", "kubeadm-1.36", "flannel", "agnhost"];
 
 fn line() -> Vec<&'static str> {
     let mut line = vec!["-K", "onekey_deploy_ctl", "-create_etcd_cluster", "--host-list", HOSTS[0]];
