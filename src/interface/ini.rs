@@ -41,6 +41,10 @@ impl Sections {
             if line.is_empty() {
                 continue;
             }
+            // rust-ini ends a line at a carriage return too, and the marks below are control characters.
+            if line.contains(|c: char| c.is_control() && c != '\t') {
+                return Err(wrong(path, index + 1, line, "it has a control character in it"));
+            }
             if is_heading(line) {
                 section_seen = true;
                 normal.push_str(&format!("{line}\n"));
@@ -171,6 +175,15 @@ mod tests {
 
     fn parse(text: &str) -> Result<Sections, FlowError> {
         Sections::parse(Utf8Path::new("conf.ini"), text)
+    }
+
+    #[test]
+    fn a_control_character_in_a_line_is_refused_and_windows_line_ends_are_not() {
+        for text in ["[k8s]\n10.8.14.200:a\rb\n", "[k8s]\n10.8.14.200:a\u{1}b\n", "[k8s\rx]\n"] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains("control character"), "{error}");
+        }
+        assert_eq!(parse("[k8s]\r\n10.8.14.200:a\tb\r\n").unwrap().lines("k8s").map(|lines| lines.len()), Some(1));
     }
 
     #[test]
