@@ -31,6 +31,8 @@ pub(crate) struct Package {
     pub(crate) requires: Vec<Capability>,
     /// Id of the key that signed it: 16 hex digits.
     pub(crate) signer: Option<String>,
+    /// Bytes before its payload: what rpm reads of it for a test.
+    pub(crate) head: u64,
 }
 
 /// A name, with a version where one is stated.
@@ -113,7 +115,8 @@ impl Package {
         // What rpm itself must be able to do is not in any package.
         requires.retain(|capability| !capability.name.starts_with("rpmlib("));
         let signer = header.raw_signatures().ok().and_then(|all| all.iter().find_map(|bytes| signer(bytes)));
-        Ok(Package { id, provides, requires, signer })
+        let head = header.get_package_segment_offsets().payload;
+        Ok(Package { id, provides, requires, signer, head })
     }
 }
 

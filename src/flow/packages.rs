@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use crate::deliver::Route;
 use crate::deliver::server::Place;
 use crate::host::{HostId, for_each};
-use crate::packages::{HostRepo, InstallOptions, PackageError, Transaction, Wanted};
+use crate::packages::{HostRepo, InstallOptions, PackageError, Transaction, Wanted, way_out_of};
 use crate::plan::{Events, Level, RunHost, RunHosts, release_lease};
 
 use super::problem::Problem;
@@ -62,7 +62,10 @@ fn open_one(repository: &Repository, scene: &Scene<'_>, run_host: &RunHost, want
             transaction
                 .problems
                 .into_iter()
-                .map(|text| Problem { host: Some(name.to_owned()), level: Level::Error, text, help: None })
+                .map(|text| {
+                    let help = way_out_of(&text);
+                    Problem { host: Some(name.to_owned()), level: Level::Error, text, help }
+                })
                 .collect()
         }
         Err(e) => {

@@ -15,3 +15,4 @@ mod serve;
 pub(crate) mod setup;
 mod signed;
 mod speed;
+mod tried;
