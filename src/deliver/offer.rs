@@ -120,6 +120,11 @@ impl Offer {
         Ok(head)
     }
 
+    /// The size of a package's file.
+    pub(crate) fn size(&self, id: &RpmId) -> Option<u64> {
+        self.stock.entry(&self.served(id)?).map(|entry| entry.size)
+    }
+
     /// The platforms whose hosts are offered what this host is not.
     pub(crate) fn elsewhere(
         &self,

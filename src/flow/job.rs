@@ -37,6 +37,7 @@ use super::operations::checked_flows;
 use super::packages::{Repository, close_repositories, open_repository};
 use super::problem::Problem;
 use super::request::{Job, RunOptions};
+use super::room;
 use super::rpms;
 use super::scene::{Asked, Flow, Flows, Scene, Seen};
 use super::state::Environment;
@@ -256,9 +257,12 @@ fn work_on(
     for flow in flows.iter() {
         problems.extend(flow.preflight(&scene)?);
     }
+    let mut needed = BTreeMap::new();
+    flows.iter().for_each(|flow| room::merge(&mut needed, flow.room(&scene)));
     if let Some(repository) = &repository {
-        problems.extend(open_repository(repository, &scene));
+        problems.extend(open_repository(repository, &scene, &mut needed));
     }
+    room::check(&needed, &scene, &mut problems);
     let result = stop_at_problems(problems, &setup.events).and_then(|()| run_plan(job, setup, flows, &scene));
     close_repositories(hosts, &setup.events, job.options.forks, job.options.dry_run);
     result.map(|report| JobReport { remarks, ..report })

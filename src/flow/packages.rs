@@ -10,6 +10,7 @@ use crate::packages::{HostRepo, InstallOptions, PackageError, Transaction, Wante
 use crate::plan::{Events, Level, RunHost, RunHosts, release_lease};
 
 use super::problem::Problem;
+use super::room::Room;
 use super::scene::Scene;
 
 /// The temporary repository of this run, and what each host needs of it.
@@ -38,8 +39,13 @@ fn is_there(host: &RunHost, wanted: &Wanted) -> bool {
     }
 }
 
-/// Opens the repository on every host that needs it and tries the transaction there, `forks` hosts at once.
-pub(super) fn open_repository(repository: &Repository, scene: &Scene<'_>) -> Vec<Problem> {
+/// Opens the repository on every host that needs it and tries the transaction there, `forks` hosts at once. What the transactions take of the
+/// hosts' file systems goes to `room`.
+pub(super) fn open_repository(
+    repository: &Repository,
+    scene: &Scene<'_>,
+    room: &mut BTreeMap<HostId, Vec<Room>>,
+) -> Vec<Problem> {
     let needed: Vec<(&HostId, &RunHost, &[Wanted])> = repository
         .needed
         .iter()
@@ -47,33 +53,41 @@ pub(super) fn open_repository(repository: &Repository, scene: &Scene<'_>) -> Vec
         .collect();
     let tries = for_each(&needed, scene.options.forks, |(_, host, wanted)| open_one(repository, scene, host, wanted));
     let lost = |name: &HostId| vec![Problem::error(name, "the repository check ended unexpectedly", "see the log")];
-    let found = needed.iter().zip(tries).map(|((name, ..), tried)| tried.unwrap_or_else(|| lost(name)));
-    found.flatten().collect()
+    let mut problems = Vec::new();
+    for ((name, ..), tried) in needed.iter().zip(tries) {
+        let (found, packages) = tried.unwrap_or_else(|| (lost(name), Vec::new()));
+        problems.extend(found);
+        room.entry((*name).clone()).or_default().extend(packages);
+    }
+    problems
 }
 
-fn open_one(repository: &Repository, scene: &Scene<'_>, run_host: &RunHost, wanted: &[Wanted]) -> Vec<Problem> {
+fn open_one(
+    repository: &Repository,
+    scene: &Scene<'_>,
+    run_host: &RunHost,
+    wanted: &[Wanted],
+) -> (Vec<Problem>, Vec<Room>) {
     let name = run_host.host.name();
     let note = |text: String| scene.events.note(Some(name), Level::Info, text, None);
+    let problem = |text: String, help| Problem { host: Some(name.to_owned()), level: Level::Error, text, help };
+    let failed = |e: &PackageError| {
+        // A problem's line begins with its host, and so does such an error.
+        let text = e.to_string();
+        problem(text.strip_prefix(&format!("{name} ")).unwrap_or(&text).to_owned(), e.help())
+    };
     match try_one(repository, scene, run_host, wanted, note) {
-        Ok(transaction) => {
+        Ok((transaction, room)) => {
             if !transaction.is_empty() {
                 note(transaction.to_string());
             }
-            transaction
-                .problems
-                .into_iter()
-                .map(|text| {
-                    let help = way_out_of(&text);
-                    Problem { host: Some(name.to_owned()), level: Level::Error, text, help }
-                })
-                .collect()
+            let found = transaction.problems.into_iter().map(|text| {
+                let help = way_out_of(&text);
+                problem(text, help)
+            });
+            (found.collect(), room)
         }
-        Err(e) => {
-            // A problem's line begins with its host, and so does such an error.
-            let text = e.to_string();
-            let text = text.strip_prefix(&format!("{name} ")).unwrap_or(&text).to_owned();
-            vec![Problem { host: Some(name.to_owned()), level: Level::Error, text, help: e.help() }]
-        }
+        Err(e) => (vec![failed(&e)], Vec::new()),
     }
 }
 
@@ -83,7 +97,7 @@ fn try_one(
     run_host: &RunHost,
     wanted: &[Wanted],
     mut note: impl FnMut(String),
-) -> Result<Transaction, PackageError> {
+) -> Result<(Transaction, Vec<Room>), PackageError> {
     let choice = scene.options.repo_route;
     let environment = (!scene.options.dry_run).then_some(run_host.owner.environment.as_str());
     let (host, facts, place) = (&run_host.host, &run_host.facts, &repository.place);
@@ -91,10 +105,14 @@ fn try_one(
     if matches!(repo.route(), Route::Tunnel | Route::Push) {
         note(format!("packages come by route {}", repo.why()));
     }
-    let transaction = repo.trial(&run_host.host, wanted, &scene.install);
+    let tried = repo.trial(&run_host.host, wanted, &scene.install).and_then(|transaction| {
+        let room = repo.room(&transaction)?.into_iter();
+        let room = room.map(|(folder, bytes, what)| Room::new(folder, bytes, what)).collect();
+        Ok((transaction, room))
+    });
     // Kept also when the trial failed: it is closed with the others.
     *run_host.repo.lock().unwrap_or_else(PoisonError::into_inner) = Some(repo);
-    transaction
+    tried
 }
 
 /// Takes the repository off every host, `forks` at once, and what a killed run left there.

@@ -171,6 +171,8 @@ pub(super) fn rpm_problems(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn capability(text: &str) -> Capability {
@@ -189,7 +191,7 @@ mod tests {
             let id = evr::parse(name, version, "noarch").unwrap();
             let provides = vec![capability(&format!("{name} = {version}")), capability(&format!("/opt/{name}"))];
             let requires = requires.iter().map(|text| capability(text)).collect();
-            catalogue.add(Package { id, provides, requires, signer: None, head: 0 });
+            catalogue.add(Package { id, provides, requires, signer: None, head: 0, files: BTreeMap::new() });
         }
         catalogue
     }

@@ -97,6 +97,8 @@ fn decide<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::super::evr;
     use super::*;
     use crate::deliver::catalogue::Package;
@@ -108,7 +110,7 @@ mod tests {
             let id = evr::parse(&format!("p{at}"), "1-1", "noarch").unwrap();
             let signer = signer.map(str::to_owned);
             ids.push(id.clone());
-            catalogue.add(Package { id, provides: vec![], requires: vec![], signer, head: 0 });
+            catalogue.add(Package { id, provides: vec![], requires: vec![], signer, head: 0, files: BTreeMap::new() });
         }
         catalogue.keys.insert("00112233aabbccdd".into(), "keys/a.asc".into());
         (catalogue, ids)
