@@ -34,7 +34,7 @@ use super::lost::{self, Fate};
 use super::masked;
 use super::older::older;
 use super::operations::checked_flows;
-use super::packages::{Repository, close_repositories, open_repository};
+use super::packages::{Repository, close_repositories, open_repository, unanswered};
 use super::problem::Problem;
 use super::request::{Job, RunOptions};
 use super::room;
@@ -252,6 +252,7 @@ fn work_on(
     let older = older(&wanted, hosts, scene.bundle);
     let remarks = older.iter().map(Problem::line).collect();
     problems.extend(older);
+    problems.extend(unanswered(&wanted, hosts));
     // Before the preflight: the repository makes its key meanwhile.
     let repository = start_repository(&wanted, &scene)?;
     for flow in flows.iter() {
@@ -299,7 +300,7 @@ fn start_repository(
     scene: &Scene<'_>,
 ) -> Result<Option<Repository>, FlowError> {
     let mut needed = super::packages::missing(wanted, scene.hosts, &scene.install);
-    needed.retain(|name, _| scene.hosts.get(name).is_some_and(|h| h.host.is_root()));
+    needed.retain(|name, _| scene.hosts.get(name).is_some_and(|h| h.host.is_root() && h.facts.rpm_database.is_none()));
     if needed.is_empty() {
         return Ok(None);
     }

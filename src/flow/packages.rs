@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use crate::deliver::Route;
 use crate::deliver::server::Place;
-use crate::host::{HostId, for_each};
+use crate::host::{Facts, HostId, for_each};
 use crate::packages::{HostRepo, InstallOptions, PackageError, Transaction, Wanted, way_out_of};
 use crate::plan::{Events, Level, RunHost, RunHosts, release_lease};
 
@@ -37,6 +37,26 @@ fn is_there(host: &RunHost, wanted: &Wanted) -> bool {
         (Wanted::Name(_) | Wanted::Version { .. }, Some(_)) => true,
         (Wanted::Rpm { id, .. }, Some(evr)) => evr.to_string() == format!("{}:{}-{}", id.epoch, id.version, id.release),
     }
+}
+
+/// Hosts that are to have packages and whose database of rpm does not answer: nothing about packages can be asked there.
+pub(super) fn unanswered(wanted: &BTreeMap<HostId, Vec<Wanted>>, hosts: &RunHosts) -> Vec<Problem> {
+    let hosts = wanted.iter().filter(|(_, packages)| !packages.is_empty()).filter_map(|(name, _)| hosts.get(name));
+    hosts.filter_map(|host| rpm_database(host.host.name(), &host.facts)).collect()
+}
+
+fn rpm_database(name: &HostId, facts: &Facts) -> Option<Problem> {
+    let why = facts.rpm_database.as_ref()?;
+    let users = facts.rpm_users.join(", ");
+    let (users, help) = if users.is_empty() {
+        (users, "`rpm --rebuilddb` there repairs most damage; keep a copy of the database before".to_owned())
+    } else {
+        (
+            format!("; in use by {users}"),
+            format!("wait for {users} to end, or end it; then `rpm -qa` there must answer"),
+        )
+    };
+    Some(Problem::error(name, format!("the database of rpm does not answer: {why}{users}"), help))
 }
 
 /// Opens the repository on every host that needs it and tries the transaction there, `forks` hosts at once. What the transactions take of the
@@ -135,4 +155,25 @@ pub(super) fn close_repositories(hosts: &RunHosts, events: &Events, forks: usize
             drop(release_lease(&run_host.host, &run_host.owner));
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_does_not_answer_is_told_with_who_has_it_open() {
+        let told = |facts: &Facts| {
+            rpm_database(&HostId::from("h"), facts).map(|problem| (problem.text, problem.help.unwrap()))
+        };
+        assert_eq!(told(&Facts::default()), None);
+        let mut facts = Facts { rpm_database: Some("gave no answer within 15 s".into()), ..Facts::default() };
+        let (text, help) = told(&facts).unwrap();
+        assert_eq!(text, "the database of rpm does not answer: gave no answer within 15 s");
+        assert!(help.contains("--rebuilddb"), "{help}");
+        facts.rpm_users = vec!["rpm (process 1234)".into(), "dnf (process 77)".into()];
+        let (text, help) = told(&facts).unwrap();
+        assert!(text.ends_with("; in use by rpm (process 1234), dnf (process 77)"), "{text}");
+        assert!(help.starts_with("wait for rpm (process 1234), dnf (process 77) to end"), "{help}");
+    }
 }
