@@ -301,6 +301,7 @@ fn start_repository(
 ) -> Result<Option<Repository>, FlowError> {
     let mut needed = super::packages::missing(wanted, scene.hosts, &scene.install);
     needed.retain(|name, _| scene.hosts.get(name).is_some_and(|h| h.host.is_root() && h.facts.rpm_database.is_none()));
+    super::packages::drop_provided(&mut needed, scene.hosts, &scene.install, scene.options.forks);
     if needed.is_empty() {
         return Ok(None);
     }

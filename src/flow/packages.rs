@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use crate::deliver::Route;
 use crate::deliver::server::Place;
 use crate::host::{Facts, HostId, for_each};
-use crate::packages::{HostRepo, InstallOptions, PackageError, Transaction, Wanted, way_out_of};
+use crate::packages::{HostRepo, InstallOptions, PackageError, Transaction, Wanted, query_installed, way_out_of};
 use crate::plan::{Events, Level, RunHost, RunHosts, release_lease};
 
 use super::problem::Problem;
@@ -29,6 +29,30 @@ pub(super) fn missing(
     let needs = |host: &RunHost, wanted: &Wanted| !is_there(host, wanted) || wanted.is_again(options);
     let lacks = |name: &str, packages: &[Wanted]| hosts.get(name).is_some_and(|h| packages.iter().any(|w| needs(h, w)));
     wanted.iter().filter(|(name, packages)| lacks(name, packages)).map(|(n, p)| (n.clone(), p.clone())).collect()
+}
+
+/// Takes away those that have all under other names: what a package provides, the facts do not tell.
+pub(super) fn drop_provided(
+    needed: &mut BTreeMap<HostId, Vec<Wanted>>,
+    hosts: &RunHosts,
+    options: &InstallOptions,
+    forks: usize,
+) {
+    let by_name = |wanted: &[Wanted]| wanted.iter().any(|wanted| matches!(wanted, Wanted::Name(_)));
+    let asked: Vec<(HostId, &RunHost, &[Wanted])> = needed
+        .iter()
+        .filter(|(_, wanted)| by_name(wanted))
+        .filter_map(|(name, wanted)| Some((name.clone(), hosts.get(name)?, wanted.as_slice())))
+        .collect();
+    let provided = for_each(&asked, forks, |(_, host, wanted)| {
+        let there = query_installed(&host.host, wanted).ok()?;
+        let is_met = |(wanted, there): (&Wanted, &Vec<_>)| wanted.is_met_by(there) && !wanted.is_again(options);
+        Some(wanted.iter().zip(&there).all(is_met))
+    });
+    let names: Vec<HostId> = asked.into_iter().map(|(name, ..)| name).collect();
+    for (name, _) in names.iter().zip(provided).filter(|(_, all)| *all == Some(Some(true))) {
+        needed.remove(name);
+    }
 }
 
 fn is_there(host: &RunHost, wanted: &Wanted) -> bool {

@@ -24,6 +24,7 @@ mod wanted;
 
 pub use error::PackageError;
 pub use hostrepo::{HostRepo, Installed};
+pub(crate) use installed::query as query_installed;
 pub use problem::way_out_of;
 pub use transaction::Transaction;
 pub use wanted::{InstallOptions, Recorder, Wanted};

@@ -145,6 +145,30 @@ fn what_stands_against_packages_is_told_of_every_host_at_once() {
     }
 }
 
+/// A package of another name that provides etcd is the site's: it stays, and the line is satisfied.
+#[test]
+fn a_package_that_provides_etcd_under_another_name_is_enough() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let site = Site::with(&["etcd"]);
+    let hosts = targets(&lab);
+    let scratch = Scratch::new();
+    let etcd = Lab::rpms(&["etcd"]).swap_remove(0).display().to_string();
+    let provider = scratch.rpm("site-etcd", "1", "Provides: etcd = 3.4.23", 10).to_string();
+    for (file, to) in [(&etcd, "/root/etcd.rpm"), (&provider, "/root/provider.rpm")] {
+        site.run(&lab, &["hosts", "push", &hosts[0], "--file", file, "--to", to]).expect_ok();
+    }
+    lab.host(0)
+        .sh("rpm -i /root/etcd.rpm 2>&1; rpm -e --justdb etcd 2>&1; rpm -i /root/provider.rpm 2>&1; ! rpm -q etcd");
+    let line = ["etcd", "create", "--host", &hosts[0]];
+    site.run(&lab, &line).expect_ok();
+    assert_healthy(&lab, 1);
+    site.changes_nothing(&lab, &line);
+    lab.host(0).sh("rpm -q site-etcd && ! rpm -q etcd");
+}
+
 #[test]
 fn a_member_that_was_renamed_is_named_and_works_again_by_its_old_name() {
     if !Lab::here() {
