@@ -66,7 +66,7 @@ grep -qs '^[[:space:]]*nameserver[[:space:]]' /etc/resolv.conf || say nameserver
 [ -d /run/systemd/system ] && say systemd yes
 # One call for all units: two for each would take longer than everything else here. Missing ones are shown too, as inactive.
 # shellcheck disable=SC2086 # a list of words
-systemctl show -p Id,ActiveState,UnitFileState firewalld.service $units 2>/dev/null | awk -F= '
+systemctl show -p Id,ActiveState,UnitFileState firewalld.service fapolicyd.service $units 2>/dev/null | awk -F= '
     function out() { if (id != "") { sub(/\.service$/, "", id); print "unit\t" id " " active " " (enabled == "" ? "not-found" : enabled) } id = active = enabled = "" }
     /^$/ {out()} $1 == "Id" {id = $2} $1 == "ActiveState" {active = $2} $1 == "UnitFileState" {enabled = $2} END {out()}'
 find /etc/systemd/system /run/systemd/system -maxdepth 1 -lname /dev/null -name '*.service' -printf 'masked\t%f\n' 2>/dev/null

@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::packages::{InstallOptions, Recorder, Wanted, query_installed};
 use crate::plan::{Check, Cx, Owner, StepError, Work};
 
+use super::fapolicy;
 use super::kind::Kind;
 use super::record::{WRITES, line_of};
 
@@ -126,7 +127,7 @@ impl Work for Packages {
         let recorder = Recorder { script, arguments: vec![owner, wanted.join(" ")] };
         let options = InstallOptions { recorder: Some(recorder), ..self.options.clone() };
         repo.install(&run_host.host, &self.wanted, &options, &mut |line| cx.note(line))?;
-        Ok(())
+        fapolicy::trust_packages(&run_host.host, &run_host.facts, self.wanted.iter().map(Wanted::name))
     }
 
     /// [`crate::packages::HostRepo::install`] has looked again itself, in the rpm database.
