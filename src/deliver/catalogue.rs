@@ -1,13 +1,13 @@
 //! What the packages say about themselves: read from the rpm headers when something needs more than their names,
 //! such as who signed them, or what they require on a host that has no solver of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, Read};
 
 use payload::{MemberKind, RpmId};
 use pgp::composed::{Deserializable, SignedPublicKey};
 use pgp::packet::{Packet, PacketParser};
-use rpm::{DependencyFlags, PackageMetadata};
+use rpm::{DependencyFlags, FileFlags, FileType, PackageMetadata};
 
 use super::content::{Entry, Pieces};
 use super::error::DeliverError;
@@ -31,6 +31,10 @@ pub(crate) struct Package {
     pub(crate) requires: Vec<Capability>,
     /// Id of the key that signed it: 16 hex digits.
     pub(crate) signer: Option<String>,
+    /// Bytes before its payload: what rpm reads of it for a test.
+    pub(crate) head: u64,
+    /// Bytes of its files, by the folder that they lie in.
+    pub(crate) files: BTreeMap<String, u64>,
 }
 
 /// A name, with a version where one is stated.
@@ -113,7 +117,8 @@ impl Package {
         // What rpm itself must be able to do is not in any package.
         requires.retain(|capability| !capability.name.starts_with("rpmlib("));
         let signer = header.raw_signatures().ok().and_then(|all| all.iter().find_map(|bytes| signer(bytes)));
-        Ok(Package { id, provides, requires, signer })
+        let head = header.get_package_segment_offsets().payload;
+        Ok(Package { id, provides, requires, signer, head, files: sizes(header) })
     }
 }
 
@@ -175,6 +180,22 @@ fn compare_loosely(a: &str, b: &str) -> std::cmp::Ordering {
         (None, Some(b)) => rpm_version::rpm_evr_compare(a, &b),
         _ => rpm_version::rpm_evr_compare(a, b),
     }
+}
+
+/// A file takes whole blocks.
+const BLOCK: u64 = 4096;
+
+/// What a package's files take, by folder; nothing where its header does not tell.
+fn sizes(header: &PackageMetadata) -> BTreeMap<String, u64> {
+    let mut sizes = BTreeMap::new();
+    for file in header.get_file_entries().unwrap_or_default() {
+        if file.file_type() == FileType::Regular && !file.flags().contains(FileFlags::GHOST) {
+            let blocks = u64::try_from(file.size()).unwrap_or(u64::MAX).div_ceil(BLOCK);
+            let taken: &mut u64 = sizes.entry(file.dirname().to_owned()).or_default();
+            *taken = taken.saturating_add(blocks.saturating_mul(BLOCK));
+        }
+    }
+    sizes
 }
 
 /// Which package a header describes.

@@ -2,11 +2,12 @@
 //! those for all hosts. What the bundle has for other platforms it never sees.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::sync::{Arc, OnceLock};
 
 use payload::{Manifest, Platform, RpmId};
 
-use super::catalogue::Catalogue;
+use super::catalogue::{Catalogue, EntryReader};
 use super::error::DeliverError;
 use super::repository::Repository;
 use super::server::{REPOMD, Stock};
@@ -104,6 +105,24 @@ impl Offer {
     /// Under which name a package is served.
     pub(crate) fn served(&self, id: &RpmId) -> Option<String> {
         self.packages().find(|(offered, _)| *offered == id).map(|(_, served)| served)
+    }
+
+    /// The bytes of a package before its payload; nothing of one that is not offered.
+    pub(crate) fn head(&self, id: &RpmId) -> Result<Vec<u8>, DeliverError> {
+        let mut head = Vec::new();
+        let (package, served) = (self.catalogue()?.package(id), self.served(id));
+        if let (Some(package), Some(served)) = (package, served)
+            && let Some(entry) = self.stock.entry(&served)
+        {
+            let read = EntryReader::open(&entry).and_then(|reader| reader.take(package.head).read_to_end(&mut head));
+            read.map_err(|error| DeliverError::Metadata { why: format!("{served}: {error}") })?;
+        }
+        Ok(head)
+    }
+
+    /// The size of a package's file.
+    pub(crate) fn size(&self, id: &RpmId) -> Option<u64> {
+        self.stock.entry(&self.served(id)?).map(|entry| entry.size)
     }
 
     /// The platforms whose hosts are offered what this host is not.

@@ -98,6 +98,11 @@ impl Site {
         format!("{}/held", self.config())
     }
 
+    /// Where the beginnings of packages lie while rpm tests a transaction with them.
+    pub(crate) fn heads_dir(&self) -> String {
+        format!("{}/heads", self.config())
+    }
+
     /// Where packages and metadata are uploaded to.
     pub(crate) fn files_dir(&self) -> String {
         format!("/var/cache/sunshine-installer/{}/files", self.run)

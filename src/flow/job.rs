@@ -34,9 +34,10 @@ use super::lost::{self, Fate};
 use super::masked;
 use super::older::older;
 use super::operations::checked_flows;
-use super::packages::{Repository, close_repositories, open_repository};
+use super::packages::{Repository, close_repositories, open_repository, unanswered};
 use super::problem::Problem;
 use super::request::{Job, RunOptions};
+use super::room;
 use super::rpms;
 use super::scene::{Asked, Flow, Flows, Scene, Seen};
 use super::state::Environment;
@@ -251,14 +252,18 @@ fn work_on(
     let older = older(&wanted, hosts, scene.bundle);
     let remarks = older.iter().map(Problem::line).collect();
     problems.extend(older);
+    problems.extend(unanswered(&wanted, hosts));
     // Before the preflight: the repository makes its key meanwhile.
     let repository = start_repository(&wanted, &scene)?;
     for flow in flows.iter() {
         problems.extend(flow.preflight(&scene)?);
     }
+    let mut needed = BTreeMap::new();
+    flows.iter().for_each(|flow| room::merge(&mut needed, flow.room(&scene)));
     if let Some(repository) = &repository {
-        problems.extend(open_repository(repository, &scene));
+        problems.extend(open_repository(repository, &scene, &mut needed));
     }
+    room::check(&needed, &scene, &mut problems);
     let result = stop_at_problems(problems, &setup.events).and_then(|()| run_plan(job, setup, flows, &scene));
     close_repositories(hosts, &setup.events, job.options.forks, job.options.dry_run);
     result.map(|report| JobReport { remarks, ..report })
@@ -295,7 +300,8 @@ fn start_repository(
     scene: &Scene<'_>,
 ) -> Result<Option<Repository>, FlowError> {
     let mut needed = super::packages::missing(wanted, scene.hosts, &scene.install);
-    needed.retain(|name, _| scene.hosts.get(name).is_some_and(|h| h.host.is_root()));
+    needed.retain(|name, _| scene.hosts.get(name).is_some_and(|h| h.host.is_root() && h.facts.rpm_database.is_none()));
+    super::packages::drop_provided(&mut needed, scene.hosts, &scene.install, scene.options.forks);
     if needed.is_empty() {
         return Ok(None);
     }

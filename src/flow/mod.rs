@@ -38,6 +38,7 @@ pub mod registry;
 pub mod request;
 mod reset;
 mod retry;
+mod room;
 pub mod rpms;
 mod scene;
 mod state;

@@ -5,11 +5,12 @@ use std::sync::PoisonError;
 
 use crate::deliver::Route;
 use crate::deliver::server::Place;
-use crate::host::{HostId, for_each};
-use crate::packages::{HostRepo, InstallOptions, PackageError, Transaction, Wanted};
+use crate::host::{Facts, HostId, for_each};
+use crate::packages::{HostRepo, InstallOptions, PackageError, Transaction, Wanted, query_installed, way_out_of};
 use crate::plan::{Events, Level, RunHost, RunHosts, release_lease};
 
 use super::problem::Problem;
+use super::room::Room;
 use super::scene::Scene;
 
 /// The temporary repository of this run, and what each host needs of it.
@@ -30,6 +31,30 @@ pub(super) fn missing(
     wanted.iter().filter(|(name, packages)| lacks(name, packages)).map(|(n, p)| (n.clone(), p.clone())).collect()
 }
 
+/// Takes away those that have all under other names: what a package provides, the facts do not tell.
+pub(super) fn drop_provided(
+    needed: &mut BTreeMap<HostId, Vec<Wanted>>,
+    hosts: &RunHosts,
+    options: &InstallOptions,
+    forks: usize,
+) {
+    let by_name = |wanted: &[Wanted]| wanted.iter().any(|wanted| matches!(wanted, Wanted::Name(_)));
+    let asked: Vec<(HostId, &RunHost, &[Wanted])> = needed
+        .iter()
+        .filter(|(_, wanted)| by_name(wanted))
+        .filter_map(|(name, wanted)| Some((name.clone(), hosts.get(name)?, wanted.as_slice())))
+        .collect();
+    let provided = for_each(&asked, forks, |(_, host, wanted)| {
+        let there = query_installed(&host.host, wanted).ok()?;
+        let is_met = |(wanted, there): (&Wanted, &Vec<_>)| wanted.is_met_by(there) && !wanted.is_again(options);
+        Some(wanted.iter().zip(&there).all(is_met))
+    });
+    let names: Vec<HostId> = asked.into_iter().map(|(name, ..)| name).collect();
+    for (name, _) in names.iter().zip(provided).filter(|(_, all)| *all == Some(Some(true))) {
+        needed.remove(name);
+    }
+}
+
 fn is_there(host: &RunHost, wanted: &Wanted) -> bool {
     match (wanted, host.facts.packages.get(wanted.name())) {
         (_, None) => false,
@@ -38,8 +63,33 @@ fn is_there(host: &RunHost, wanted: &Wanted) -> bool {
     }
 }
 
-/// Opens the repository on every host that needs it and tries the transaction there, `forks` hosts at once.
-pub(super) fn open_repository(repository: &Repository, scene: &Scene<'_>) -> Vec<Problem> {
+/// Hosts that are to have packages and whose database of rpm does not answer: nothing about packages can be asked there.
+pub(super) fn unanswered(wanted: &BTreeMap<HostId, Vec<Wanted>>, hosts: &RunHosts) -> Vec<Problem> {
+    let hosts = wanted.iter().filter(|(_, packages)| !packages.is_empty()).filter_map(|(name, _)| hosts.get(name));
+    hosts.filter_map(|host| rpm_database(host.host.name(), &host.facts)).collect()
+}
+
+fn rpm_database(name: &HostId, facts: &Facts) -> Option<Problem> {
+    let why = facts.rpm_database.as_ref()?;
+    let users = facts.rpm_users.join(", ");
+    let (users, help) = if users.is_empty() {
+        (users, "`rpm --rebuilddb` there repairs most damage; keep a copy of the database before".to_owned())
+    } else {
+        (
+            format!("; in use by {users}"),
+            format!("wait for {users} to end, or end it; then `rpm -qa` there must answer"),
+        )
+    };
+    Some(Problem::error(name, format!("the database of rpm does not answer: {why}{users}"), help))
+}
+
+/// Opens the repository on every host that needs it and tries the transaction there, `forks` hosts at once. What the transactions take of the
+/// hosts' file systems goes to `room`.
+pub(super) fn open_repository(
+    repository: &Repository,
+    scene: &Scene<'_>,
+    room: &mut BTreeMap<HostId, Vec<Room>>,
+) -> Vec<Problem> {
     let needed: Vec<(&HostId, &RunHost, &[Wanted])> = repository
         .needed
         .iter()
@@ -47,30 +97,41 @@ pub(super) fn open_repository(repository: &Repository, scene: &Scene<'_>) -> Vec
         .collect();
     let tries = for_each(&needed, scene.options.forks, |(_, host, wanted)| open_one(repository, scene, host, wanted));
     let lost = |name: &HostId| vec![Problem::error(name, "the repository check ended unexpectedly", "see the log")];
-    let found = needed.iter().zip(tries).map(|((name, ..), tried)| tried.unwrap_or_else(|| lost(name)));
-    found.flatten().collect()
+    let mut problems = Vec::new();
+    for ((name, ..), tried) in needed.iter().zip(tries) {
+        let (found, packages) = tried.unwrap_or_else(|| (lost(name), Vec::new()));
+        problems.extend(found);
+        room.entry((*name).clone()).or_default().extend(packages);
+    }
+    problems
 }
 
-fn open_one(repository: &Repository, scene: &Scene<'_>, run_host: &RunHost, wanted: &[Wanted]) -> Vec<Problem> {
+fn open_one(
+    repository: &Repository,
+    scene: &Scene<'_>,
+    run_host: &RunHost,
+    wanted: &[Wanted],
+) -> (Vec<Problem>, Vec<Room>) {
     let name = run_host.host.name();
     let note = |text: String| scene.events.note(Some(name), Level::Info, text, None);
+    let problem = |text: String, help| Problem { host: Some(name.to_owned()), level: Level::Error, text, help };
+    let failed = |e: &PackageError| {
+        // A problem's line begins with its host, and so does such an error.
+        let text = e.to_string();
+        problem(text.strip_prefix(&format!("{name} ")).unwrap_or(&text).to_owned(), e.help())
+    };
     match try_one(repository, scene, run_host, wanted, note) {
-        Ok(transaction) => {
+        Ok((transaction, room)) => {
             if !transaction.is_empty() {
                 note(transaction.to_string());
             }
-            transaction
-                .problems
-                .into_iter()
-                .map(|text| Problem { host: Some(name.to_owned()), level: Level::Error, text, help: None })
-                .collect()
+            let found = transaction.problems.into_iter().map(|text| {
+                let help = way_out_of(&text);
+                problem(text, help)
+            });
+            (found.collect(), room)
         }
-        Err(e) => {
-            // A problem's line begins with its host, and so does such an error.
-            let text = e.to_string();
-            let text = text.strip_prefix(&format!("{name} ")).unwrap_or(&text).to_owned();
-            vec![Problem { host: Some(name.to_owned()), level: Level::Error, text, help: e.help() }]
-        }
+        Err(e) => (vec![failed(&e)], Vec::new()),
     }
 }
 
@@ -80,7 +141,7 @@ fn try_one(
     run_host: &RunHost,
     wanted: &[Wanted],
     mut note: impl FnMut(String),
-) -> Result<Transaction, PackageError> {
+) -> Result<(Transaction, Vec<Room>), PackageError> {
     let choice = scene.options.repo_route;
     let environment = (!scene.options.dry_run).then_some(run_host.owner.environment.as_str());
     let (host, facts, place) = (&run_host.host, &run_host.facts, &repository.place);
@@ -88,10 +149,14 @@ fn try_one(
     if matches!(repo.route(), Route::Tunnel | Route::Push) {
         note(format!("packages come by route {}", repo.why()));
     }
-    let transaction = repo.trial(&run_host.host, wanted, &scene.install);
+    let tried = repo.trial(&run_host.host, wanted, &scene.install).and_then(|transaction| {
+        let room = repo.room(&transaction)?.into_iter();
+        let room = room.map(|(folder, bytes, what)| Room::new(folder, bytes, what)).collect();
+        Ok((transaction, room))
+    });
     // Kept also when the trial failed: it is closed with the others.
     *run_host.repo.lock().unwrap_or_else(PoisonError::into_inner) = Some(repo);
-    transaction
+    tried
 }
 
 /// Takes the repository off every host, `forks` at once, and what a killed run left there.
@@ -114,4 +179,25 @@ pub(super) fn close_repositories(hosts: &RunHosts, events: &Events, forks: usize
             drop(release_lease(&run_host.host, &run_host.owner));
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_does_not_answer_is_told_with_who_has_it_open() {
+        let told = |facts: &Facts| {
+            rpm_database(&HostId::from("h"), facts).map(|problem| (problem.text, problem.help.unwrap()))
+        };
+        assert_eq!(told(&Facts::default()), None);
+        let mut facts = Facts { rpm_database: Some("gave no answer within 15 s".into()), ..Facts::default() };
+        let (text, help) = told(&facts).unwrap();
+        assert_eq!(text, "the database of rpm does not answer: gave no answer within 15 s");
+        assert!(help.contains("--rebuilddb"), "{help}");
+        facts.rpm_users = vec!["rpm (process 1234)".into(), "dnf (process 77)".into()];
+        let (text, help) = told(&facts).unwrap();
+        assert!(text.ends_with("; in use by rpm (process 1234), dnf (process 77)"), "{text}");
+        assert!(help.starts_with("wait for rpm (process 1234), dnf (process 77) to end"), "{help}");
+    }
 }

@@ -15,6 +15,7 @@ use super::ownership::Share;
 use super::pki::Pki;
 use super::problem::Problem;
 use super::request::RunOptions;
+use super::room::Room;
 use super::rpms::Places;
 use super::state::Environment;
 use super::{etcd, kubernetes, registry};
@@ -176,6 +177,10 @@ pub(super) trait Flow {
     /// What stands in the way, on any host. Changes nothing.
     fn preflight(&self, _: &Scene<'_>) -> Result<Vec<Problem>, FlowError> {
         Ok(Vec::new())
+    }
+    /// What the work takes of hosts' file systems beside packages.
+    fn room(&self, _: &Scene<'_>) -> BTreeMap<HostId, Vec<Room>> {
+        BTreeMap::new()
     }
     /// What has to be asked before the plan is made. Changes nothing.
     fn observe(&mut self, _: &Scene<'_>, _: &mut Seen<'_>) -> Result<(), FlowError> {

@@ -80,6 +80,9 @@ pub struct Facts {
     pub masked: BTreeSet<String>,
     pub listening: Vec<Listening>,
     pub packages: BTreeMap<String, Evr>,
+    /// Why rpm's database does not answer, where it does not; and who has it open then, such as `rpm (process 1234)`.
+    pub rpm_database: Option<String>,
+    pub rpm_users: Vec<String>,
 }
 
 /// What the facts of a host also tell, for somebody who runs something there. Names without blanks.
@@ -305,6 +308,8 @@ impl Facts {
                 }
             }
             "masked" => drop(self.masked.insert(value.to_owned())),
+            "rpmdb" => self.rpm_database = Some(value.to_owned()),
+            "rpmuser" => self.rpm_users.push(value.to_owned()),
             "listen" => {
                 if let (Some(Ok(port)), process) = (words.next().map(str::parse), words.next()) {
                     let process = process.filter(|p| *p != "-").map(str::to_owned);

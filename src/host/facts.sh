@@ -53,9 +53,6 @@ for l in cni0 flannel.1 flannel-v6.1 cbr0 weave vxlan.calico cilium_host; do
   printf '%s\n' "$links" | grep -q "^$l " || continue
   say pods "$l $(ip -o -4 addr show dev "$l" 2>/dev/null | { read -r _ _ _ address _; printf %s "$address"; })"
 done
-for f in /etc/cni/net.d/*; do
-  case $f in *.conf|*.conflist|*.json) [ -f "$f" ] && ! rpm -qf -- "$f" >/dev/null 2>&1 && say cni "${f##*/}";; esac
-done
 set --
 # shellcheck disable=SC2086 # lists of words
 for d in / /var /var/lib /tmp $folders; do [ -d "$d" ] && set -- "$@" "$d"; done
@@ -69,7 +66,7 @@ grep -qs '^[[:space:]]*nameserver[[:space:]]' /etc/resolv.conf || say nameserver
 [ -d /run/systemd/system ] && say systemd yes
 # One call for all units: two for each would take longer than everything else here. Missing ones are shown too, as inactive.
 # shellcheck disable=SC2086 # a list of words
-systemctl show -p Id,ActiveState,UnitFileState firewalld.service $units 2>/dev/null | awk -F= '
+systemctl show -p Id,ActiveState,UnitFileState firewalld.service fapolicyd.service $units 2>/dev/null | awk -F= '
     function out() { if (id != "") { sub(/\.service$/, "", id); print "unit\t" id " " active " " (enabled == "" ? "not-found" : enabled) } id = active = enabled = "" }
     /^$/ {out()} $1 == "Id" {id = $2} $1 == "ActiveState" {active = $2} $1 == "UnitFileState" {enabled = $2} END {out()}'
 find /etc/systemd/system /run/systemd/system -maxdepth 1 -lname /dev/null -name '*.service' -printf 'masked\t%f\n' 2>/dev/null
@@ -77,5 +74,23 @@ if has ss; then
   # No -H: CentOS 7's ss has none. The heading's port is no number.
   ss -ltnp 2>/dev/null | awk 'NR > 1 {n=split($4,a,":"); p="-"; if (match($0,/\(\("[^"]*"/)) p=substr($0,RSTART+3,RLENGTH-4); print "listen\t" a[n] " " p}' | sort -u
 fi
-has rpm && rpm -qa --qf 'package\t%{NAME} %{EPOCHNUM} %{VERSION} %{RELEASE}\n' 2>/dev/null
+# A damaged database of rpm says so; one that another process holds for good keeps rpm waiting in silence.
+rpmdb=
+if has rpm; then
+  timeout -k 2 15 rpm -qa --qf 'package\t%{NAME} %{EPOCHNUM} %{VERSION} %{RELEASE}\n' 2>/dev/null
+  case $? in
+  0) ;;
+  124|137) rpmdb='gave no answer within 15 s';;
+  *) rpmdb=$(timeout -k 2 15 rpm -qa 2>&1 >/dev/null | sed -n 's/^error: //p' | head -n 1);;
+  esac
+fi
+if [ -n "$rpmdb" ]; then
+  say rpmdb "$rpmdb"
+  find /proc/[0-9]*/fd \( -lname '/var/lib/rpm/*' -o -lname '/usr/lib/sysimage/rpm/*' \) 2>/dev/null | cut -d / -f 3 | sort -u | while read -r p; do
+    read -r name <"/proc/$p/comm" && say rpmuser "$name (process $p)"
+  done
+fi
+for f in /etc/cni/net.d/*; do
+  case $f in *.conf|*.conflist|*.json) [ -f "$f" ] && [ -z "$rpmdb" ] && ! rpm -qf -- "$f" >/dev/null 2>&1 && say cni "${f##*/}";; esac
+done
 :

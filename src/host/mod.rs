@@ -16,6 +16,7 @@ pub(crate) mod fuzz;
 mod id;
 mod known_hosts;
 mod login;
+mod mounts;
 mod pace;
 mod platform;
 mod pool;
@@ -34,6 +35,7 @@ pub use facts::{Evr, Facts, Interface, Listening, PackageManager, PodInterface, 
 pub use forward::Forward;
 pub use id::HostId;
 pub use known_hosts::HostKeyPolicy;
+pub use mounts::Mount;
 pub use pool::{for_each, for_each_as_it_comes};
 pub use secret::Secret;
 pub use session::{Connect, Host, Watch};

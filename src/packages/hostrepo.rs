@@ -199,6 +199,22 @@ impl HostRepo {
         served.map(|name| format!("{}/{name}", self.site.files_dir())).collect()
     }
 
+    /// Bytes that this transaction takes on the host, by folder, with a name for what they are: what is fetched, and the files of packages that
+    /// come new. Those of an upgrade mostly take the place of others; rpm itself counts them.
+    ///
+    /// # Errors
+    /// When a package of the bundle cannot be read.
+    pub fn room(&self, tried: &Transaction) -> Result<Vec<(String, u64, &'static str)>, PackageError> {
+        let catalogue = self.offer.catalogue()?;
+        let new = tried.install.iter().filter_map(|id| catalogue.package(id));
+        let files =
+            new.flat_map(|package| package.files.iter().map(|(folder, bytes)| (folder.clone(), *bytes, "packages")));
+        // rpm alone has been given them for its test.
+        let fetched = tried.changed().filter(|_| self.manager != Manager::Rpm).filter_map(|id| self.offer.size(id));
+        let fetched = (self.site.cache_dir(), fetched.sum(), "fetched packages");
+        Ok(files.chain(std::iter::once(fetched)).filter(|(_, bytes, _)| *bytes > 0).collect())
+    }
+
     pub(super) fn clean(&self, text: &str) -> String {
         self.place.stock.without_token(text)
     }

@@ -22,7 +22,7 @@ exit 0
 "#;
 
 /// For each package wanted, in order, those installed of its name, or that provide it.
-pub(super) fn query(host: &Host, wanted: &[Wanted]) -> Result<Vec<Vec<RpmId>>, PackageError> {
+pub(crate) fn query(host: &Host, wanted: &[Wanted]) -> Result<Vec<Vec<RpmId>>, PackageError> {
     let mut command = Command::script(QUERY).label("rpm -q");
     for wanted in wanted {
         command = match wanted {

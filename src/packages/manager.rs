@@ -86,7 +86,8 @@ impl Manager {
     pub(super) fn ours(self, action: Action, specs: &[String], ours: &Ours, trial: bool, timeout: Duration) -> Command {
         let command = self.isolated(ours, timeout);
         let command = if trial && self.trial_reads_metadata() { command.arg("-y") } else { command };
-        self.finish(command, action, specs, trial)
+        // Last, so that what is done stands in the part of a long line that errors show.
+        self.finish(command, action, specs, trial).args(self.settings())
     }
 
     /// A transaction that waits to be told to go on: nothing is answered beforehand. Only where the questions are known.
@@ -98,14 +99,31 @@ impl Manager {
         let command =
             command.args(["assumeyes", "defaultyes", "assumeno"].map(|option| format!("--setopt={option}=0")));
         let command = command.args(["--setopt=exit_on_lock=1", "install"]);
-        (self == Manager::Dnf).then(|| command.args(specs.iter().cloned()))
+        (self == Manager::Dnf).then(|| command.args(specs.iter().cloned()).args(self.settings()))
+    }
+
+    /// What a site may have set otherwise in its dnf.conf or yum.conf, and what changes what a line of ours does: each is given, so that it
+    /// comes to the same on every host. A program refuses (dnf 5) or reports (dnf 4, yum) an option that it does not know, so each gets its own.
+    ///
+    /// Left as the site has them: `protected_packages`, and `installonlypkgs`, which say what must not be removed.
+    fn settings(self) -> Vec<String> {
+        let both =
+            ["tsflags=", "obsoletes=1", "multilib_policy=best", "clean_requirements_on_remove=0", "diskspacecheck=1"];
+        let dnf = ["best=1", "install_weak_deps=1", "cacheonly=0", "ip_resolve=whatever", "allow_vendor_change=1"];
+        let (more, own): (&[&str], &[&str]) = match self {
+            Manager::Dnf5 => (&dnf, &["skip_broken=0", "skip_unavailable=0"]),
+            Manager::Dnf => (&dnf, &["strict=1", "color=never"]),
+            Manager::Yum | Manager::Rpm => (&[], &["skip_broken=0", "color=never"]),
+        };
+        both.iter().chain(more).chain(own).map(|setting| format!("--setopt={setting}")).collect()
     }
 
     /// Reads the run's metadata, checks its signature, and accepts the run's key for that (`-y`).
     pub(super) fn makecache(self, ours: &Ours) -> Command {
         let command = self.isolated(ours, Duration::from_secs(120)).args(["-y", "makecache"]);
         // yum 3 would fetch all file lists otherwise.
-        if self == Manager::Yum { command.arg("fast") } else { command }
+        let command = if self == Manager::Yum { command.arg("fast") } else { command };
+        command.args(self.settings())
     }
 
     /// Whether a trial can accept the run's key by itself, so that the metadata need not be read before: dnf 4 heeds `-y` where
@@ -151,7 +169,11 @@ impl Manager {
             Manager::Dnf5 => command,
             _ => command.arg("--setopt=exit_on_lock=1"),
         };
-        let command = command.arg(if trial { "--assumeno" } else { "-y" });
+        // Where dnf.conf has `assumeno`, that would count before `-y`; with `tsflags=test` nothing would be installed, with success.
+        let command = match trial {
+            true => command.arg("--assumeno"),
+            false => command.args(["-y", "--setopt=assumeno=0", "--setopt=tsflags="]),
+        };
         let command = if trial { command } else { command.outlives_connection() };
         command.arg(action.word()).args(specs.iter().cloned())
     }
@@ -208,6 +230,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_site_set_otherwise_is_given_and_nothing_that_the_program_does_not_know() {
+        for manager in [Manager::Dnf5, Manager::Dnf, Manager::Yum] {
+            let line = manager.settings().join(" ");
+            let dnf_s = ["best=1", "install_weak_deps=1", "ip_resolve=whatever"];
+            assert!(line.contains("--setopt=tsflags= --setopt=obsoletes=1"), "{line}");
+            assert!(dnf_s.iter().all(|setting| line.contains(setting) == (manager != Manager::Yum)), "{line}");
+            assert_eq!(line.contains("skip_unavailable"), manager == Manager::Dnf5, "{line}");
+            assert_eq!(line.contains("color=never"), manager != Manager::Dnf5, "{line}");
+        }
+    }
+
+    #[test]
     fn packages_are_not_checked_with_the_run_s_key() {
         let ours = Ours { gpgcheck: true, ..ours() };
         let line = Manager::Dnf.isolated(&ours, Duration::from_secs(9)).to_string();
@@ -219,18 +253,24 @@ mod tests {
         assert!(line(Manager::Dnf, true).starts_with("env LC_ALL=C LANG=C dnf -v --noplugins "));
         assert!(
             line(Manager::Dnf, true)
-                .ends_with(" -y --setopt=exit_on_lock=1 --assumeno install etcd-3.4.23-1.el9.x86_64")
+                .contains(" -y --setopt=exit_on_lock=1 --assumeno install etcd-3.4.23-1.el9.x86_64")
         );
         assert!(
-            line(Manager::Yum, true).ends_with(" --setopt=exit_on_lock=1 --assumeno install etcd-3.4.23-1.el9.x86_64")
+            line(Manager::Yum, true).contains(" --setopt=exit_on_lock=1 --assumeno install etcd-3.4.23-1.el9.x86_64")
         );
-        assert!(line(Manager::Yum, false).ends_with(" --setopt=exit_on_lock=1 -y install etcd-3.4.23-1.el9.x86_64"));
+        assert!(
+            line(Manager::Yum, false)
+                .contains(" -y --setopt=assumeno=0 --setopt=tsflags= install etcd-3.4.23-1.el9.x86_64")
+        );
         assert!(!line(Manager::Dnf5, false).contains("exit_on_lock"));
     }
 
     #[test]
     fn the_host_s_own_repositories_are_used_as_they_are_set_up() {
         let own = Manager::Dnf.own(&["docker".to_owned()], false, Duration::from_secs(9)).to_string();
-        assert_eq!(own, "env LC_ALL=C LANG=C dnf -v --setopt=exit_on_lock=1 -y install docker");
+        assert_eq!(
+            own,
+            "env LC_ALL=C LANG=C dnf -v --setopt=exit_on_lock=1 -y --setopt=assumeno=0 --setopt=tsflags= install docker"
+        );
     }
 }

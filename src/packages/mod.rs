@@ -15,6 +15,7 @@ mod manager;
 mod package_run;
 mod problem;
 mod reach;
+mod rpm_test;
 mod rpmonly;
 mod signatures;
 mod transaction;
@@ -23,5 +24,7 @@ mod wanted;
 
 pub use error::PackageError;
 pub use hostrepo::{HostRepo, Installed};
+pub(crate) use installed::query as query_installed;
+pub use problem::way_out_of;
 pub use transaction::Transaction;
 pub use wanted::{InstallOptions, Recorder, Wanted};

@@ -164,17 +164,15 @@ impl HostRepo {
     }
 }
 
-/// What `rpm -U --test` says stands against it: below `error: Failed dependencies:`, one per line, and file conflicts.
+/// What `rpm -U --test` says stands against it: each problem is a line behind a tab, in every version of rpm.
 pub(super) fn rpm_problems(text: &str) -> Vec<String> {
-    let told = text.lines().skip_while(|line| !line.contains("Failed dependencies:")).skip(1);
-    let needed = told.take_while(|line| line.starts_with(['\t', ' '])).map(|line| line.trim().to_owned());
-    let conflicts = text.lines().map(str::trim).filter(|line| line.contains(" conflicts with file from package "));
-    let disk = text.lines().map(str::trim).filter(|line| line.contains(" needs ") && line.contains(" on the "));
-    needed.chain(conflicts.map(str::to_owned)).chain(disk.map(str::to_owned)).collect()
+    text.lines().filter_map(|line| line.strip_prefix('\t')).map(|line| line.trim().to_owned()).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn capability(text: &str) -> Capability {
@@ -193,7 +191,7 @@ mod tests {
             let id = evr::parse(name, version, "noarch").unwrap();
             let provides = vec![capability(&format!("{name} = {version}")), capability(&format!("/opt/{name}"))];
             let requires = requires.iter().map(|text| capability(text)).collect();
-            catalogue.add(Package { id, provides, requires, signer: None });
+            catalogue.add(Package { id, provides, requires, signer: None, head: 0, files: BTreeMap::new() });
         }
         catalogue
     }
@@ -248,5 +246,11 @@ mod tests {
         let text = "error: Failed dependencies:\n\tbeta >= 1 is needed by alpha-1.0-1.el9.noarch\n\trunc conflicts with containerd.io-1.6-1.x86_64\n";
         assert_eq!(rpm_problems(text).len(), 2);
         assert!(rpm_problems("error: open of x failed").is_empty());
+        let text = "error: Failed dependencies:\n\trpmlib(PayloadIsZstd) <= 5.4.18-1 is needed by a-1-1.noarch\n";
+        assert_eq!(rpm_problems(text), ["rpmlib(PayloadIsZstd) <= 5.4.18-1 is needed by a-1-1.noarch"]);
+        let text = "verifies digest\n\tfile /a from install of a-1-1 conflicts with file from package b-1-1\n\
+                    \tinstalling package a-1-1 needs 81MB more space on the /opt filesystem\n\
+                    \tpackage a-1-1 does not verify: no signature\n";
+        assert_eq!(rpm_problems(text).len(), 3);
     }
 }

@@ -12,6 +12,10 @@ use crate::host::{Command, Host};
 
 use super::error::PackageError;
 
+/// Why a host's rpm would not install a package.
+pub(super) const WANTS_SIGNATURES: &str =
+    "the host's rpm installs only what is signed by a key that it knows (%_pkgverify_level)";
+
 /// What the package manager is told, and what the user is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Decision {
@@ -47,12 +51,22 @@ pub(super) fn decide_for<'a>(
     Ok(decide(catalogue, &keys, packages))
 }
 
-/// Decides for these packages.
-fn decide<'a>(
+/// The packages that the host's rpm would refuse where it verifies the signature of each.
+pub(super) fn unverified<'a>(
+    host: &Host,
+    catalogue: &Catalogue,
+    packages: impl Iterator<Item = &'a RpmId>,
+) -> Result<Vec<String>, PackageError> {
+    let (_, unchecked) = sort(catalogue, &host_keys(host)?, packages);
+    Ok(unchecked.into_iter().map(|package| format!("{package}: {WANTS_SIGNATURES}")).collect())
+}
+
+/// How many of these packages can be checked, and those that cannot be, with the reason.
+fn sort<'a>(
     catalogue: &Catalogue,
     host_keys: &HashSet<String>,
     packages: impl Iterator<Item = &'a RpmId>,
-) -> Decision {
+) -> (usize, Vec<String>) {
     let known = |signer: &str| {
         catalogue.keys.contains_key(signer) || signer.get(8..).is_some_and(|short| host_keys.contains(short))
     };
@@ -64,6 +78,16 @@ fn decide<'a>(
             None => unchecked.push(format!("{} (not signed)", package.id)),
         }
     }
+    (checked, unchecked)
+}
+
+/// Decides for these packages.
+fn decide<'a>(
+    catalogue: &Catalogue,
+    host_keys: &HashSet<String>,
+    packages: impl Iterator<Item = &'a RpmId>,
+) -> Decision {
+    let (checked, unchecked) = sort(catalogue, host_keys, packages);
     let note = (checked > 0).then(|| unchecked.first()).flatten().map(|first| {
         let (count, all) = (unchecked.len(), checked + unchecked.len());
         format!("rpm signatures are not checked: {count} of {all} packages cannot be, such as {first}")
@@ -73,6 +97,8 @@ fn decide<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::super::evr;
     use super::*;
     use crate::deliver::catalogue::Package;
@@ -84,7 +110,7 @@ mod tests {
             let id = evr::parse(&format!("p{at}"), "1-1", "noarch").unwrap();
             let signer = signer.map(str::to_owned);
             ids.push(id.clone());
-            catalogue.add(Package { id, provides: vec![], requires: vec![], signer });
+            catalogue.add(Package { id, provides: vec![], requires: vec![], signer, head: 0, files: BTreeMap::new() });
         }
         catalogue.keys.insert("00112233aabbccdd".into(), "keys/a.asc".into());
         (catalogue, ids)

@@ -8,7 +8,7 @@ use super::held::Held;
 use super::hostrepo::{HeldTrial, HostRepo, actions};
 use super::manager::{Action, Manager};
 use super::package_run::{self, Run};
-use super::problem::{self, Verdict};
+use super::problem::Verdict;
 use super::signatures;
 use super::transaction::Transaction;
 use super::wanted::{InstallOptions, Orders, Wanted};
@@ -41,9 +41,6 @@ impl HostRepo {
             transaction.merge(self.try_own(host, &orders, options)?);
         }
         transaction.already.clone_from(&orders.already);
-        if let Some(way) = problem::way_out(&transaction.problems) {
-            transaction.problems.push(way);
-        }
         Ok(transaction)
     }
 
@@ -79,6 +76,9 @@ impl HostRepo {
         }
         let served: Vec<String> = all.changed().filter_map(|id| self.offer.served(id)).collect();
         self.offer.stock.check(served.iter().map(String::as_str))?;
+        if all.problems.is_empty() && self.manager != Manager::Rpm {
+            all.problems = self.rpm_test(host, &all)?;
+        }
         if all.problems.is_empty() {
             self.last = Some((orders.clone(), all.clone()));
         }

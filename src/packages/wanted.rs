@@ -51,7 +51,8 @@ impl Wanted {
     }
 
     /// Whether these installed packages are what is wanted.
-    pub(super) fn is_met_by(&self, there: &[RpmId]) -> bool {
+    #[must_use]
+    pub fn is_met_by(&self, there: &[RpmId]) -> bool {
         match self {
             Wanted::Name(_) | Wanted::Version { .. } => !there.is_empty(),
             Wanted::Rpm { id, .. } => there.contains(id),

@@ -10,6 +10,7 @@ use similar::TextDiff;
 use crate::host::{Command, FileMeta, Host, HostError, NewFile};
 use crate::plan::{Check, Cx, Made, Owned, StepError, Work};
 
+use super::fapolicy;
 use super::kept::{FILE, keep};
 use super::program::program;
 
@@ -224,6 +225,7 @@ impl Work for Files {
                 changes.extend(diff(host, differing.file)?);
             }
         }
+        changes.extend(fapolicy::distrusted(host, &cx.run_host()?.facts, &self.0)?);
         Ok(Check::from_changes(changes))
     }
 
@@ -238,7 +240,8 @@ impl Work for Files {
             let content = bytes.as_deref().ok_or_else(not_made)?;
             new.push(NewFile { path: &file.path, content, meta: &file.meta });
         }
-        Ok(host.write_files(&new)?)
+        host.write_files(&new)?;
+        fapolicy::trust(host, &cx.run_host()?.facts, &self.0)
     }
 
     fn needs(&self) -> Vec<Arc<dyn Made>> {

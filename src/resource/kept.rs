@@ -3,6 +3,7 @@
 use crate::host::{Host, HostError};
 use crate::plan::Owner;
 
+use super::fapolicy::untrusts;
 use super::kind::Kind;
 use super::record::recording;
 
@@ -10,7 +11,10 @@ use super::record::recording;
 pub(super) const FILE: Kind = Kind {
     name: "file",
     plural: "file(s)",
-    undo: r#"undo_file() {
+    undo: concat!(
+        untrusts!(),
+        r#"undo_file() {
+  untrust "$1"
   if [ "$2" = kept ]; then
     b=$d/backup/$(printf %s "$1" | sha256sum | cut -d' ' -f1)
     # Without it the file is restored already.
@@ -25,8 +29,9 @@ pub(super) const FILE: Kind = Kind {
   fi
 }
 # Units' own files may be among them.
-end_file() { systemctl daemon-reload; }
-"#,
+end_file() { systemctl daemon-reload; untrusted; }
+"#
+    ),
     alone: Some(|path| format!("restore {path}")),
 };
 

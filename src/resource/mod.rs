@@ -3,6 +3,7 @@
 //! wants; out flow commands for a host.
 
 mod entries;
+mod fapolicy;
 mod files;
 mod firewall;
 #[cfg(any(test, feature = "fuzz"))]

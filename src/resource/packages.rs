@@ -1,12 +1,14 @@
 //! Packages installed on a host, through the temporary repository or, for what the bundle lacks, the host's own.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use crate::host::{Command, Host};
-use crate::packages::{InstallOptions, Recorder, Wanted};
+use payload::RpmId;
+
+use crate::host::Host;
+use crate::packages::{InstallOptions, Recorder, Wanted, query_installed};
 use crate::plan::{Check, Cx, Owner, StepError, Work};
 
+use super::fapolicy;
 use super::kind::Kind;
 use super::record::{WRITES, line_of};
 
@@ -58,8 +60,6 @@ pub struct Packages {
     pub options: InstallOptions,
 }
 
-const LOOK: &str = r#"rpm -q --qf '%{NAME}\t%{EPOCHNUM}:%{VERSION}-%{RELEASE}\t%{ARCH}\n' -- "$@" 2>/dev/null | grep "$(printf '\t')" || :"#;
-
 /// Around a transaction: `WANTED`, names with blanks between them, then what comes new as pairs NAME.ARCH VERSION, `--`, and the
 /// transaction's command. What of the names is another environment's is this one's too from now on.
 const AROUND: &str = concat!(
@@ -90,36 +90,24 @@ fn around(owner: &Owner) -> (&'static str, String) {
 }
 
 impl Packages {
-    /// What is missing, in words; empty when all is there.
+    /// What is missing, in words; empty when all is there. By name, a package that provides it is enough.
     fn missing(&self, host: &Host) -> Result<Vec<String>, StepError> {
-        let names = self.wanted.iter().map(|w| w.name().to_owned());
-        let output = host.run(&Command::script(LOOK).args(names))?;
-        let text = output.text();
-        let mut there: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for line in text.lines() {
-            let mut parts = line.split('\t');
-            if let (Some(name), Some(evr)) = (parts.next(), parts.next()) {
-                there.entry(name).or_default().push(evr);
+        let all = query_installed(host, &self.wanted)?;
+        Ok(self.wanted.iter().zip(all).filter_map(|(wanted, there)| self.lack(wanted, &there)).collect())
+    }
+
+    fn lack(&self, wanted: &Wanted, there: &[RpmId]) -> Option<String> {
+        match wanted {
+            Wanted::Name(name) if there.is_empty() => Some(format!("install {name}")),
+            Wanted::Version { name, version } if there.is_empty() => Some(format!("install {name}-{version}")),
+            Wanted::Rpm { id, .. } if there.is_empty() => Some(format!("install {id}")),
+            Wanted::Rpm { id, .. } if !there.contains(id) => {
+                let evrs = there.iter().map(|id| format!("{}:{}-{}", id.epoch, id.version, id.release));
+                Some(format!("install {id} (there is {})", evrs.collect::<Vec<_>>().join(", ")))
             }
+            Wanted::Rpm { id, .. } if wanted.is_again(&self.options) => Some(format!("install {id} again")),
+            Wanted::Name(_) | Wanted::Version { .. } | Wanted::Rpm { .. } => None,
         }
-        let mut missing = Vec::new();
-        for wanted in &self.wanted {
-            match (wanted, there.get(wanted.name())) {
-                (Wanted::Name(name), None) => missing.push(format!("install {name}")),
-                (Wanted::Version { name, version }, None) => missing.push(format!("install {name}-{version}")),
-                (Wanted::Rpm { id, .. }, None) => missing.push(format!("install {id}")),
-                (Wanted::Rpm { id, .. }, Some(evrs)) => {
-                    let evr = format!("{}:{}-{}", id.epoch, id.version, id.release);
-                    if !evrs.contains(&evr.as_str()) {
-                        missing.push(format!("install {id} (there is {})", evrs.join(", ")));
-                    } else if wanted.is_again(&self.options) {
-                        missing.push(format!("install {id} again"));
-                    }
-                }
-                (Wanted::Name(_) | Wanted::Version { .. }, Some(_)) => {}
-            }
-        }
-        Ok(missing)
     }
 }
 
@@ -139,7 +127,7 @@ impl Work for Packages {
         let recorder = Recorder { script, arguments: vec![owner, wanted.join(" ")] };
         let options = InstallOptions { recorder: Some(recorder), ..self.options.clone() };
         repo.install(&run_host.host, &self.wanted, &options, &mut |line| cx.note(line))?;
-        Ok(())
+        fapolicy::trust_packages(&run_host.host, &run_host.facts, self.wanted.iter().map(Wanted::name))
     }
 
     /// [`crate::packages::HostRepo::install`] has looked again itself, in the rpm database.

@@ -8,7 +8,7 @@ use super::kind::undo_script;
 use super::record::{READS_RECORD, RECORD_DIR, WRITES};
 
 /// Programs that must never be this machine's own.
-const PROGRAMS: [&str; 15] = [
+const PROGRAMS: [&str; 16] = [
     "systemctl",
     "journalctl",
     "rpm",
@@ -24,15 +24,17 @@ const PROGRAMS: [&str; 15] = [
     "docker",
     "ctr",
     "sync",
+    "fapolicyd-cli",
 ];
 
 /// Places of a host that scripts name, and what stands for them here.
-const PLACES: [(&str, &str); 10] = [
+const PLACES: [(&str, &str); 11] = [
     (RECORD_DIR, "state"),
     ("/run/sunshine-installer", "run"),
     ("/etc/fstab", "fstab"),
     ("/etc/dnf/dnf.conf", "dnf.conf"),
     ("/etc/yum.conf", "yum.conf"),
+    ("/etc/fapolicyd/trust.d", "trust.d"),
     ("/proc/swaps", "swaps"),
     ("/proc/self/mountinfo", "mountinfo"),
     ("/proc/modules", "modules"),

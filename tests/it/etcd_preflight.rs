@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::etcd::{assert_healthy, contract_line, etcdctl, targets};
 use crate::lab::Lab;
+use crate::repo::setup::Scratch;
 use crate::site::{Site, assert_unchanged, at_rest};
 
 #[test]
@@ -39,7 +40,8 @@ fn every_problem_of_every_host_is_told_at_once_and_nothing_is_changed() {
         "10.8.14.202: its clock differs by 90.",
         "10.8.14.202: its clock is 1 min ",
         "10.8.14.203: /var/lib/etcd/default.etcd holds etcd data that this environment did not make",
-        "MiB free for /var/lib/etcd, 512 MiB are needed",
+        "10.8.14.203: / has 99 MiB free, ",
+        " MiB are needed: etcd's data 512 MiB, fetched packages ",
         "10.8.14.204: nosudo cannot become root with sudo",
         "10.8.14.209: cannot connect",
         "8 problem(s) found on the hosts; nothing was changed",
@@ -100,6 +102,71 @@ fn a_masked_unit_is_named_and_nothing_is_changed() {
     lab.host(1).sh("systemctl unmask -q etcd");
     site.run(&lab, &line).expect_ok();
     assert_healthy(&lab, 2);
+}
+
+/// What a package manager would find out in its transaction, each on another host, together and before it.
+#[test]
+fn what_stands_against_packages_is_told_of_every_host_at_once() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::builder().hosts(3).disk("2G").up();
+    let site = Site::with(&["etcd"]);
+    let hosts = targets(&lab);
+    // rpm's database in somebody's hands, a host whose rpm wants signatures and has another's /usr/bin/etcd, and one whose disks are small.
+    let holder = "import sqlite3, time\nc = sqlite3.connect(\"/var/lib/rpm/rpmdb.sqlite\", isolation_level=None)\n\
+                  for line in (\"PRAGMA journal_mode=DELETE\", \"PRAGMA locking_mode=EXCLUSIVE\", \"BEGIN EXCLUSIVE\"): c.execute(line).fetchall()\n\
+                  time.sleep(600)";
+    lab.host(0).sh(&format!("systemd-run -q --unit=holder python3 -c '{holder}'; sleep 1"));
+    let scratch = Scratch::new();
+    let rpm = scratch.rpm_with("other-etcd", "1", "", 10, "/usr/bin/etcd").to_string();
+    site.run(&lab, &["hosts", "push", &hosts[1], "--file", &rpm, "--to", "/root/other.rpm"]).expect_ok();
+    lab.host(1).sh("rpm -i /root/other.rpm 2>&1; echo '%_pkgverify_level all' >>/etc/rpm/macros");
+    lab.host(2).sh("mkdir -p /var/lib/etcd && mount -t tmpfs -o size=520m tmpfs /var/lib/etcd && mount --bind /var/lib/etcd /var/cache");
+    let before: Vec<String> = lab.hosts()[1..].iter().map(at_rest).collect();
+
+    let output = site.run(&lab, &contract_line(&hosts, &[]));
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    lab.host(0).sh("systemctl stop holder");
+    for told in [
+        "10.8.14.200: the database of rpm does not answer: gave no answer within 15 s; in use by python3 (process ",
+        "10.8.14.201: file /usr/bin/etcd from install of etcd-3.4.23-1.el9.x86_64 conflicts with file from package other-etcd-1-1.noarch",
+        "`dnf remove other-etcd`",
+        "10.8.14.201: etcd-3.4.23-1.el9.x86_64 (not signed): the host's rpm installs only what is signed",
+        "rpmsign --addsign",
+        "10.8.14.202: /var/lib/etcd has 519 MiB free, ",
+        " MiB are needed: etcd's data 512 MiB, fetched packages ",
+        "4 problem(s) found on the hosts; nothing was changed",
+    ] {
+        assert!(output.stderr.contains(told), "{told}:\n{}", output.stderr);
+    }
+    for (host, before) in lab.hosts()[1..].iter().zip(before) {
+        assert_unchanged(host, &before);
+    }
+}
+
+/// A package of another name that provides etcd is the site's: it stays, and the line is satisfied.
+#[test]
+fn a_package_that_provides_etcd_under_another_name_is_enough() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let site = Site::with(&["etcd"]);
+    let hosts = targets(&lab);
+    let scratch = Scratch::new();
+    let etcd = Lab::rpms(&["etcd"]).swap_remove(0).display().to_string();
+    let provider = scratch.rpm("site-etcd", "1", "Provides: etcd = 3.4.23", 10).to_string();
+    for (file, to) in [(&etcd, "/root/etcd.rpm"), (&provider, "/root/provider.rpm")] {
+        site.run(&lab, &["hosts", "push", &hosts[0], "--file", file, "--to", to]).expect_ok();
+    }
+    lab.host(0)
+        .sh("rpm -i /root/etcd.rpm 2>&1; rpm -e --justdb etcd 2>&1; rpm -i /root/provider.rpm 2>&1; ! rpm -q etcd");
+    let line = ["etcd", "create", "--host", &hosts[0]];
+    site.run(&lab, &line).expect_ok();
+    assert_healthy(&lab, 1);
+    site.changes_nothing(&lab, &line);
+    lab.host(0).sh("rpm -q site-etcd && ! rpm -q etcd");
 }
 
 #[test]

@@ -15,3 +15,4 @@ pub(crate) mod serve;
 pub(crate) mod setup;
 mod signed;
 mod speed;
+mod tried;

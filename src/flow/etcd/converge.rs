@@ -8,6 +8,7 @@ use crate::flow::error::FlowError;
 use crate::flow::names::{self, Reserved};
 use crate::flow::problem::Problem;
 use crate::flow::request::{EtcdChange, EtcdCreate};
+use crate::flow::room::Room;
 use crate::flow::rpms;
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
@@ -17,7 +18,7 @@ use crate::plan::{Plan, RunReport};
 
 use super::decide::{decide, fresh_token};
 use super::plan::make_plan;
-use super::preflight::{check_hosts, check_members};
+use super::preflight::{check_hosts, check_members, room};
 use super::probe::Found;
 use super::state::Cluster;
 use super::status::no_cluster;
@@ -110,6 +111,10 @@ impl Flow for Converge {
         problems.extend(check_hosts(&self.request, self.known.as_ref(), scene));
         problems.extend(clocks::check(scene.hosts));
         Ok(problems)
+    }
+
+    fn room(&self, _: &Scene<'_>) -> BTreeMap<HostId, Vec<Room>> {
+        self.hosts().into_iter().map(|host| (host, vec![room()])).collect()
     }
 
     fn observe(&mut self, scene: &Scene<'_>, seen: &mut Seen<'_>) -> Result<(), FlowError> {

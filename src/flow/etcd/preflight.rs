@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::flow::error::FlowError;
 use crate::flow::problem::Problem;
 use crate::flow::request::EtcdCreate;
+use crate::flow::room::Room;
 use crate::flow::scene::Scene;
 use crate::flow::state::Environment;
 use crate::host::{Command, Facts, Host, HostId, Target, for_each};
@@ -19,6 +20,12 @@ use super::state::{CLIENT_PORT, Cluster, PEER_PORT};
 const MAX_CLOCK_DIFFERENCE: f64 = 2.0;
 /// etcd's default quota is 2 GiB; half a GiB lets it begin.
 const MIN_DISK: u64 = 512 << 20;
+
+/// What a member's data takes.
+pub(super) fn room() -> Room {
+    Room::new(FOLDER, MIN_DISK, "etcd's data")
+}
+
 /// etcd's own advice for a disk: 99 % of fsyncs under 10 ms.
 const MAX_FSYNC_MS: f64 = 10.0;
 
@@ -106,13 +113,6 @@ fn check_clocks(members: &[(&Target, &RunHost)]) -> Vec<Problem> {
 fn check_host(host: &RunHost, request: &EtcdCreate, known: Option<&Cluster>) -> Vec<Problem> {
     let name = host.host.name();
     let mut problems = Vec::new();
-    if let Some(free) = host.facts.disk_free_of(FOLDER).filter(|free| *free < MIN_DISK) {
-        problems.push(Problem::error(
-            name,
-            format!("{} MiB free for {FOLDER}, {} MiB are needed", free >> 20, MIN_DISK >> 20),
-            "make room on that file system",
-        ));
-    }
     match Found::on(&host.host) {
         Ok(found) => {
             problems.extend(check_data(name, &found, request, known));

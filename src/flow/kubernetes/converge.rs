@@ -16,6 +16,7 @@ use crate::flow::names;
 use crate::flow::problem::Problem;
 use crate::flow::registry::{Registries, Served};
 use crate::flow::request::{ClusterChange, ClusterCreate, ClusterSettings};
+use crate::flow::room::Room;
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
 use crate::host::{Facts, HostId, Target};
@@ -337,12 +338,15 @@ impl Flow for Converge {
         problems.extend(families::check_hosts(&self.placed(), &cluster, scene));
         problems.extend(preflight::check_address(&self.targets(), &cluster, scene));
         problems.extend(clocks::check(scene.hosts));
-        problems.extend(self.check_space(scene));
         problems.extend(self.check_kept_registry(scene));
         problems.extend(self.check_proxy_mode(&cluster, minor, &facts));
         problems.extend(self.check_pod_network(scene));
         problems.extend(self.check_newcomers(scene));
         Ok(problems)
+    }
+
+    fn room(&self, scene: &Scene<'_>) -> BTreeMap<HostId, Vec<Room>> {
+        self.images_room(scene)
     }
 
     /// Which files of the site are in the way follows from the registry, which another operation may bring.

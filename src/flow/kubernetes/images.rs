@@ -7,9 +7,9 @@ use payload::oci::{self, Document, Saved};
 use payload::{Bundle, Member, MemberKind, Reference};
 
 use crate::flow::error::FlowError;
-use crate::flow::problem::Problem;
-use crate::plan::{Owned, RunHost, Step};
-use crate::resource::{Contents, Image, Images, Store, space_for};
+use crate::flow::room::Room;
+use crate::plan::{Owned, Step};
+use crate::resource::{Contents, Image, Images, space_for};
 
 use super::component::{Component, On};
 use super::state::Cluster;
@@ -102,12 +102,9 @@ fn pause_of<'a>(names: impl Iterator<Item = &'a str>, minor: u32) -> Option<&'a 
     names.filter_map(|name| Some((rank(name)?, name))).max().map(|(_, name)| name)
 }
 
-/// The disk of a host that has none of the images must have the space for all of them.
-pub(super) fn check_space(host: &RunHost, store: &Store, images: &[Image]) -> Option<Problem> {
-    let (folder, needed) = (store.folder(), space_for(images));
-    let free = host.facts.disk_free_of(folder).filter(|free| *free < needed)?;
-    let text = format!("{folder} has {free} bytes free, the images need {needed}: {} bytes are missing", needed - free);
-    Some(Problem::error(host.host.name(), text, "give that folder a larger disk, or choose another with --data-root"))
+/// What all of these images take in a store that has none of them.
+pub(super) fn room(folder: &str, images: &[Image]) -> Room {
+    Room::new(folder, space_for(images), "images")
 }
 
 /// The component: the bundle's images on a node.

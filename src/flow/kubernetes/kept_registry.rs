@@ -7,9 +7,10 @@ use crate::flow::error::FlowError;
 use crate::flow::pki::Pki;
 use crate::flow::problem::Problem;
 use crate::flow::registry::{Answers, Served, certificate};
+use crate::flow::room::Room;
 use crate::host::{FileMeta, HostId, Probe};
 use crate::plan::{Owned, RunHost, Step};
-use crate::resource::{FileSpec, Files, FirewallPorts, Image, ImageCopy, archive_size, space_for};
+use crate::resource::{FileSpec, Files, FirewallPorts, Image, ImageCopy, archive_size};
 
 use super::component::{Component, On};
 use super::state::{Cluster, Machine};
@@ -53,8 +54,13 @@ pub(super) fn check(cluster: &Cluster) -> Result<(), FlowError> {
     Ok(())
 }
 
-/// What stands in the way on a host that is to become one; `store`: where it gets the images themselves, if it has none yet.
-pub(super) fn check_host(host: &RunHost, store: Option<&str>, images: &[Image]) -> Vec<Problem> {
+/// What its images take there.
+pub(super) fn room(images: &[Image]) -> Room {
+    Room::new(FOLDER, archive_size(images), "the images of the registry that the cluster keeps")
+}
+
+/// What stands in the way on a host that is to become one.
+pub(super) fn check_host(host: &RunHost) -> Vec<Problem> {
     let (name, facts) = (host.host.name(), &host.facts);
     let mut problems = Vec::new();
     let foreign = |process: Option<&str>| process.is_some_and(|process| process != PROCESS);
@@ -62,17 +68,6 @@ pub(super) fn check_host(host: &RunHost, store: Option<&str>, images: &[Image]) 
         let by = taken.process.as_deref().unwrap_or("another program");
         let text = format!("port {PORT}, of the registry that the cluster keeps, is taken by {by}");
         problems.push(Problem::error(name, text, "stop that service, or leave keepRegistry (--keep-registry) out"));
-    }
-    // Both usually lie on one file system.
-    let beside = store.filter(|store| facts.disk_free_of(store) == facts.disk_free_of(FOLDER));
-    let needed = archive_size(images) + beside.map_or(0, |_| space_for(images));
-    if let Some(free) = facts.disk_free_of(FOLDER).filter(|free| *free < needed) {
-        let text = format!(
-            "{FOLDER} has {free} bytes free, the registry that the cluster keeps needs {needed}{}: {} bytes are missing",
-            beside.map_or(String::new(), |store| format!(" with the images in {store}")),
-            needed - free
-        );
-        problems.push(Problem::error(name, text, "give that folder a larger disk, or leave keepRegistry out"));
     }
     problems
 }

@@ -12,7 +12,7 @@ use crate::flow::problem::Problem;
 use crate::flow::request::{ClusterSettings, Network};
 use crate::flow::rpms;
 use crate::flow::scene::Scene;
-use crate::host::{HostId, Listening, PodInterface, Target};
+use crate::host::{Facts, HostId, Listening, PodInterface, Target};
 use crate::plan::RunHost;
 
 use super::endpoint::LOCAL_PORT;
@@ -126,6 +126,18 @@ pub(super) fn check_hosts(
     problems
 }
 
+/// Pods of a network's manifest put programs on the nodes; which and when, nobody knows before.
+pub(super) fn check_fapolicyd(name: &HostId, facts: &Facts, network: &Network) -> Option<Problem> {
+    let Network::Manifest(network) = network else { return None };
+    let text = || {
+        format!(
+            "fapolicyd decides here what may run, and does not know the programs that the pods of {network} put into /opt/cni/bin"
+        )
+    };
+    let help = "once they are there: fapolicyd-cli --file add /opt/cni/bin/ --trust-file cni && fapolicyd-cli --update";
+    facts.is_active("fapolicyd").then(|| Problem::warning(Some(name), text(), Some(help.to_owned())))
+}
+
 /// What no host may call itself in this cluster.
 pub(super) fn reserved(cluster: &Cluster) -> Reserved {
     let settings = &cluster.settings;
@@ -175,4 +187,24 @@ fn check_cgroup(host: &RunHost, minor: u32) -> Option<Problem> {
             ),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::UnitState;
+
+    #[test]
+    fn what_fapolicyd_will_not_know_is_told_where_it_is_and_a_manifest_s_pods_bring_it() {
+        let (name, flannel) = (HostId::from("h"), Network::Manifest("flannel".into()));
+        let mut facts = Facts::default();
+        assert_eq!(check_fapolicyd(&name, &facts, &flannel), None);
+        facts.units.insert("fapolicyd".into(), UnitState { active: "active".into(), enabled: "enabled".into() });
+        let problem = check_fapolicyd(&name, &facts, &flannel).unwrap();
+        assert!(
+            problem.text.contains("the pods of flannel") && problem.level == crate::plan::Level::Warning,
+            "{problem:?}"
+        );
+        assert_eq!(check_fapolicyd(&name, &facts, &Network::Direct), None);
+    }
 }

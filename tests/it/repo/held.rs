@@ -122,6 +122,34 @@ fn repo_a_trial_installs_nothing_whatever_dnf_conf_assumes() {
     });
 }
 
+/// Whatever the host's administrator set in dnf.conf, the line does the same: with a transaction that is held, and without, as with several
+/// operations on one line.
+#[test]
+fn repo_dnf_conf_does_not_change_what_is_installed() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let scratch = Scratch::new();
+    let bundle =
+        scratch.bundle(&[scratch.rpm("alpha", "1", "Recommends: omega", 10), scratch.rpm("omega", "1", "", 10)]);
+    let host = lab.host(0);
+    let settings = "assumeno=1\ntsflags=test nodocs\nstrict=0\nbest=0\ninstall_weak_deps=0\ncacheonly=1\nip_resolve=6\ncolor=always\n\
+                    excludepkgs=*\nproxy=http://10.8.14.254:3128\nmultilib_policy=all\nobsoletes=0\ndebuglevel=0";
+    host.sh(&format!("printf '\n{settings}\n' >>/etc/dnf/dnf.conf"));
+    inside(&lab, || {
+        let server = Server::start(Some(bundle.clone()), &[], listen()).unwrap();
+        let mut part = Part::new(&scratch, host);
+        for options in [InstallOptions::default(), holding()] {
+            let mut repo = part.open(&server, RouteChoice::Direct, &names(&["alpha"])).unwrap();
+            repo.trial(&part.host, &names(&["alpha"]), &options).unwrap();
+            part.install(&mut repo, &names(&["alpha"]), &options).unwrap();
+            repo.close(&part.host).unwrap();
+            host.sh("rpm -e alpha omega");
+        }
+    });
+}
+
 #[test]
 fn repo_a_held_transaction_waits_for_a_lock_taken_meanwhile() {
     if !Lab::here() {

@@ -90,10 +90,19 @@ impl Scratch {
 
     /// Builds a small package: `extra` are more lines of its spec file, `size` the bytes of noise in it.
     pub(crate) fn rpm(&self, name: &str, version: &str, extra: &str, size: usize) -> Utf8PathBuf {
+        self.rpm_with(name, version, extra, size, "")
+    }
+
+    /// As [`Scratch::rpm`], with its name in another file beside its own.
+    pub(crate) fn rpm_with(&self, name: &str, version: &str, extra: &str, size: usize, other: &str) -> Utf8PathBuf {
+        let write = match other.rsplit_once('/') {
+            Some((folder, _)) => format!("mkdir -p %{{buildroot}}{folder}; echo {name} >%{{buildroot}}{other}"),
+            None => String::new(),
+        };
         let spec = format!(
             "Name: {name}\nVersion: {version}\nRelease: 1\nSummary: test\nLicense: none\nAutoReqProv: no\nBuildArch: noarch\n\
              {extra}\n%description\ntest\n%install\nmkdir -p %{{buildroot}}/opt/{name}\n\
-             head -c {size} /dev/urandom >%{{buildroot}}/opt/{name}/data\n%files\n/opt/{name}\n"
+             head -c {size} /dev/urandom >%{{buildroot}}/opt/{name}/data\n{write}\n%files\n/opt/{name}\n{other}\n"
         );
         let file = self.path(&format!("{name}-{version}.spec"));
         fs_err::write(&file, spec).unwrap();

@@ -98,3 +98,33 @@ fn repo_a_held_transaction_checks_signatures_too() {
     });
     host.sh("rpm -q alpha beta");
 }
+
+/// What rpm would refuse in its transaction is refused before.
+#[test]
+fn repo_a_host_whose_rpm_wants_signatures_is_known_in_the_trial() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(1);
+    let scratch = Scratch::new();
+    let key = make_key(&scratch, "vendor");
+    let (signed, unsigned) = (scratch.rpm("alpha", "1", "", 10), scratch.rpm("beta", "1", "", 10));
+    sign(&scratch, "vendor", &signed);
+    let host = lab.host(0);
+    host.sh("echo '%_pkgverify_level all' >>/etc/rpm/macros");
+    let bundle = scratch.bundle_with_keys(&[signed, unsigned], &[key]);
+    inside(&lab, || {
+        let server = Server::start(Some(bundle.clone()), &[], listen()).unwrap();
+        let mut part = Part::new(&scratch, host);
+        let options = InstallOptions { hold: true, ..InstallOptions::default() };
+        let both = names(&["alpha", "beta"]);
+        let mut repo = part.open(&server, RouteChoice::Auto, &both).unwrap();
+        let problems = repo.trial(&part.host, &both, &options).unwrap().problems;
+        let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+        assert!(problem.contains("beta-1-1.noarch (not signed)") && problem.contains("%_pkgverify_level"), "{problem}");
+        assert!(sunshine_installer::packages::way_out_of(problem).unwrap().contains("rpmsign --addsign"));
+        repo.close(&part.host).unwrap();
+        part.run(&server, RouteChoice::Auto, &names(&["alpha"]), &options).unwrap();
+    });
+    host.sh("rpm -q alpha && ! rpm -q beta");
+}

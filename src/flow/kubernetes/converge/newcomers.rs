@@ -7,7 +7,7 @@ use super::super::leftovers;
 use super::super::plan::Hosts;
 use super::super::routes;
 use super::super::state::Cluster;
-use super::super::version;
+use super::super::{preflight, version};
 use super::Converge;
 use crate::flow::problem::Problem;
 use crate::flow::scene::Scene;
@@ -24,6 +24,7 @@ impl Converge {
             let (name, facts) = (host.host.name(), &host.facts);
             let mut problems = leftovers::check(name, facts, &cluster, &self.manifests);
             problems.extend(routes::check(name, facts, &cluster.settings));
+            problems.extend(preflight::check_fapolicyd(name, facts, &cluster.network));
             problems
         };
         hosts.flat_map(of_host).collect()

@@ -1,5 +1,7 @@
 //! What a run brings of images and registries: whether hosts have the space for them, and which registries nodes know.
 
+use std::collections::BTreeMap;
+
 use payload::Bundle;
 
 use super::super::plan::Hosts;
@@ -9,6 +11,7 @@ use super::Converge;
 use crate::flow::error::FlowError;
 use crate::flow::problem::Problem;
 use crate::flow::request::Network;
+use crate::flow::room::Room;
 use crate::flow::scene::{Scene, Seen};
 use crate::host::HostId;
 use crate::plan::RunHost;
@@ -58,32 +61,37 @@ impl Converge {
         Ok(problems)
     }
 
-    /// Hosts of this run that will run pods and whose disks are too small for the images.
-    pub(super) fn check_space(&self, scene: &Scene<'_>) -> Vec<Problem> {
-        // Which file system another folder is on has not been asked.
-        if self.settings().data_root.is_some() {
-            return Vec::new();
-        }
+    /// What images take of the hosts of this run that will run pods and have none yet, and of those that will serve the cluster's.
+    pub(super) fn images_room(&self, scene: &Scene<'_>) -> BTreeMap<HostId, Vec<Room>> {
         let cluster = self.outline(self.before.as_ref(), scene.bundle);
         let Hosts { control_plane, mut workers } = self.hosts();
         if cluster.distribution.rules().runs_control_plane() {
             workers.extend(control_plane);
         }
-        let hosts = workers.iter().filter_map(|host| scene.hosts.get(host));
-        let store = |host| Some((host, empty_store(&cluster, host)?));
-        hosts.filter_map(store).filter_map(|(host, store)| images::check_space(host, store, &self.images)).collect()
+        let mut all: BTreeMap<HostId, Vec<Room>> = BTreeMap::new();
+        for host in workers.iter().filter_map(|host| scene.hosts.get(host)) {
+            if let Some(store) = empty_store(&cluster, host) {
+                let folder = cluster.settings.data_root.as_deref().unwrap_or(store.folder());
+                all.insert(host.host.name().clone(), vec![images::room(folder, &self.images)]);
+            }
+        }
+        for host in self.new_keepers(&cluster, scene) {
+            all.entry(host.host.name().clone()).or_default().push(kept_registry::room(&self.images));
+        }
+        all
     }
 
     /// Control plane nodes of this run that will serve the cluster's images: those that did already have what they need.
     pub(super) fn check_kept_registry(&self, scene: &Scene<'_>) -> Vec<Problem> {
         let cluster = self.outline(self.before.as_ref(), scene.bundle);
-        let Hosts { control_plane, .. } = self.hosts();
+        self.new_keepers(&cluster, scene).into_iter().flat_map(kept_registry::check_host).collect()
+    }
+
+    fn new_keepers<'s>(&self, cluster: &Cluster, scene: &'s Scene<'_>) -> Vec<&'s RunHost> {
         let known = |host: &HostId| self.before.as_ref().is_some_and(|known| known.keeps_registry(host));
-        let hosts = control_plane.iter().filter(|host| cluster.keeps_registry(host) && !known(host));
-        let hosts = hosts.filter_map(|host| scene.hosts.get(host));
-        let store =
-            |host| empty_store(&cluster, host).filter(|_| cluster.settings.data_root.is_none()).map(Store::folder);
-        hosts.flat_map(|host| kept_registry::check_host(host, store(host), &self.images)).collect()
+        let hosts = self.hosts().control_plane;
+        let hosts = hosts.iter().filter(|host| cluster.keeps_registry(host) && !known(host));
+        hosts.filter_map(|host| scene.hosts.get(host)).collect()
     }
 
     /// An earlier operation of the job may have brought or removed one.

@@ -16,6 +16,8 @@ fn kubeadm_preflight_names_what_is_in_the_way_on_every_host_and_changes_none() {
     let stray = "/etc/kubernetes/manifests/kube-scheduler.yaml";
     lab.host(0).sh(&format!("mkdir -p /etc/kubernetes/manifests && touch {stray}"));
     lab.host(1).sh("systemd-run -q --unit taken -- $(command -v python3 || echo /usr/libexec/platform-python) -m http.server 10250");
+    // Its images have a file system of their own, which is too small.
+    lab.host(1).sh("mount -t tmpfs -o size=100m tmpfs /var/lib/containerd");
     eventually(&lab, 1, "ss -Hltn 'sport = :10250' | grep -q .");
     let before = [0, 1].map(|host| at_rest(lab.host(host)));
     let line = ["-K", "onekey_deploy_ctl", "-create_etcd_cluster", "--host-list", HOSTS[0], "-create_k8s_cluster"];
@@ -26,6 +28,8 @@ fn kubeadm_preflight_names_what_is_in_the_way_on_every_host_and_changes_none() {
         for wanted in [
             format!("10.8.14.200: kubeadm's preflight: {stray} already exists"),
             "10.8.14.201: kubeadm's preflight: Port 10250 is in use".to_owned(),
+            "10.8.14.201: /var/lib/containerd has 100 MiB free, ".to_owned(),
+            " MiB are needed: images ".to_owned(),
             "`cluster reset --host HOST`".to_owned(),
             "`ss -ltnp 'sport = :10250'`".to_owned(),
         ] {
