@@ -210,7 +210,7 @@ fn host_logins_that_are_odd_work_or_say_what_to_do() {
     if !Lab::here() {
         return;
     }
-    let lab = Lab::up(1);
+    let lab = Lab::builder().logins("bash").up();
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(&folder);
     let host = lab.host(0);
