@@ -44,7 +44,7 @@ no_proxy=localhost,127.0.0.1
 
 
 def parse(text):
-    """The kinds of a list with commas, as (shell, traits)."""
+    """The kinds of a list with commas."""
     kinds = []
     for word in filter(None, text.split(",")):
         shell, *traits = word.split("+")
