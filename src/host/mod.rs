@@ -30,7 +30,7 @@ mod watchdog;
 pub use address::Address;
 pub use descriptors::{Need, raise as raise_descriptors};
 pub use error::HostError;
-pub use facts::{Evr, Facts, Interface, Listening, PackageManager, PodInterface, Probe, Route, UnitState};
+pub use facts::{Evr, Facts, FoundFile, Interface, Listening, PackageManager, PodInterface, Probe, Route, UnitState};
 pub use forward::Forward;
 pub use id::HostId;
 pub use known_hosts::HostKeyPolicy;

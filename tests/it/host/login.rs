@@ -29,7 +29,7 @@ fn host_three_kinds_of_login_all_become_root() {
                 failed.contains(&host.login.address) && failed.contains("status 7") && failed.contains("no"),
                 "{failed}"
             );
-            let facts = session.facts(&[Probe { units: &["etcd.service"], folders: &["/etc"] }]).unwrap();
+            let facts = session.facts(&[Probe { units: &["etcd.service"], folders: &["/etc"], files: &[] }]).unwrap();
             assert_eq!(facts.hostname, host.sh("hostname"));
             assert_eq!(facts.machine_id, host.sh("cat /etc/machine-id"));
             assert!(facts.clock_offset.abs() < 0.5, "{}", facts.clock_offset);
