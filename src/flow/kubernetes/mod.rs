@@ -55,6 +55,7 @@ mod registries;
 mod remove;
 mod routes;
 mod runtime;
+mod service_route;
 mod state;
 mod status;
 mod stub_domains;
