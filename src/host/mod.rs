@@ -36,7 +36,7 @@ pub use id::HostId;
 pub use known_hosts::HostKeyPolicy;
 pub use pool::{for_each, for_each_as_it_comes};
 pub use secret::Secret;
-pub use session::{Connect, Host, Watch};
+pub use session::{Connect, Host, Told, Watch};
 pub use shell::{Command, Output};
 pub(crate) use target::masked;
 pub use target::{Auth, Target, TargetDefaults, TargetError};
