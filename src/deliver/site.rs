@@ -15,6 +15,7 @@ const PREPARE: &str = concat!(
 umask 077
 environment=$2
 sweep_dead "$1"
+protect "$1"
 for base in $bases; do mkdir -p -m 0700 "$base/$1" || exit 1; done
 sign "$1"
 mkdir -m 0700 -p "/run/sunshine-installer/$1/repos.d""#

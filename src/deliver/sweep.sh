@@ -17,6 +17,16 @@ sign() { # RUN
   c=$(connection)
   printf '%s\t%s\t%s\n' "$environment" "${c:--}" "$(began "$c")" >"/run/sunshine-installer/$1/owner"
 }
+# systemd-tmpfiles takes what is old by the site's rules away (tmpfiles.d(5)), and a package's time is that of its making. A
+# file that is not there any more when a package manager comes to it ends the run.
+protected() { echo "/run/tmpfiles.d/sunshine-installer-$1.conf"; }
+protect() { # RUN
+  mkdir -p -m 0755 /run/tmpfiles.d && for base in $bases; do echo "x $base/$1"; done >"$(protected "$1")"
+}
+unprotect() { # RUN
+  for base in $bases; do [ ! -d "$base/$1" ] || return 0; done
+  rm -f -- "$(protected "$1")"
+}
 is_dead() { # RUN
   [ "$environment" != - ] || return 1
   IFS=$t read -r whose process began_at 2>/dev/null <"/run/sunshine-installer/$1/owner" || return 0
@@ -66,6 +76,7 @@ sweep() { # FOLDER
   done
   # Who was ended a moment ago may still have written something.
   rm -rf --one-file-system -- "$1" 2>/dev/null || { sleep 0.1; rm -rf --one-file-system -- "$1"; }
+  unprotect "${1##*/}"
 }
 # What dead runs left. /run's part says whose a run is, so it goes last.
 sweep_dead() { # RUN that is not dead

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::host::{Connect, Host, HostError, Probe, Target, Watch, for_each};
+use crate::host::{Connect, Host, HostError, Probe, Target, Told, Watch, for_each};
 use crate::plan::{Event, Events, Level, Owner, RunHost, RunHosts, millis, take_lease};
 
 use super::job::Setup;
@@ -22,6 +22,7 @@ pub(super) fn connect_all(
         known_hosts: setup.state_root.join("known_hosts"),
         timeout: options.connect_timeout,
         watch: Some(watch(Arc::clone(&setup.events))),
+        told: Some(told(Arc::clone(&setup.events))),
         look_only: options.dry_run,
     };
     let probes = probes();
@@ -49,6 +50,11 @@ fn watch(events: Arc<Events>) -> Watch {
         let (host, command) = (host.to_owned(), command.to_string());
         events.send(&Event::Command { host, command, status, took_ms: millis(took) });
     })
+}
+
+/// Passes on why a host is waited for.
+fn told(events: Arc<Events>) -> Told {
+    Arc::new(move |host, text| events.note(Some(host), Level::Info, text, None))
 }
 
 fn reach(

@@ -269,7 +269,9 @@ impl Attempts<'_> {
                 Err(LoginError::Final(HostError::Timeout { host, command: format!("login by {method}"), after }))
             }
             Err(e) if first && is_drop(&e) && e.code() != ErrorCode::Session(GOODBYE_CODE) => {
-                Err(LoginError::Dropped(e.to_string()))
+                // One that lets nobody in says why and hangs up at once, whatever the proof was worth.
+                let booting = self.said().filter(|said| is_booting(said));
+                Err(booting.map_or_else(|| LoginError::Dropped(e.to_string()), LoginError::Booting))
             }
             // sshd hangs up after MaxAuthTries refusals. To come back would only get the user locked out.
             Err(e) if is_drop(&e) => Err(self.refused()),

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
 use ipnet::IpNet;
 
 use super::error::HostError;
@@ -83,6 +84,18 @@ pub struct Facts {
     /// Why rpm's database does not answer, where it does not; and who has it open then, such as `rpm (process 1234)`.
     pub rpm_database: Option<String>,
     pub rpm_users: Vec<String>,
+    /// Configuration files that a [`Probe`] asks for.
+    pub files: BTreeMap<String, FoundFile>,
+}
+
+/// A configuration file, which the site may have written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FoundFile {
+    pub mode: Option<u32>,
+    /// What is in it; nothing where it is not there, or may not be read.
+    pub text: Option<String>,
+    /// A run of this product has written it; what was in it before that.
+    pub before: Option<Option<String>>,
 }
 
 /// What the facts of a host also tell, for somebody who runs something there. Names without blanks.
@@ -92,6 +105,8 @@ pub struct Probe {
     pub units: &'static [&'static str],
     /// Folders whose file systems [`Facts::disk_free`] tells of, where they are.
     pub folders: &'static [&'static str],
+    /// Files that [`Facts::files`] has.
+    pub files: &'static [&'static str],
 }
 
 /// A unit as systemctl says: `is-active`, `is-enabled`.
@@ -316,6 +331,13 @@ impl Facts {
                     self.listening.push(Listening { port, process });
                 }
             }
+            "file" => {
+                if let [path, mode, text, before] = words.collect::<Vec<_>>()[..] {
+                    let mode = u32::from_str_radix(mode, 8).ok();
+                    let before = (before != "?").then(|| content(before));
+                    self.files.insert(path.to_owned(), FoundFile { mode, text: content(text), before });
+                }
+            }
             "package" => {
                 if let (Some(name), Some(epoch), Some(version), Some(release)) =
                     (words.next(), words.next(), words.next(), words.next())
@@ -331,6 +353,12 @@ impl Facts {
             _ => {}
         }
     }
+}
+
+/// `=` and base64, or `-` for a file that is not there.
+fn content(word: &str) -> Option<String> {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(word.strip_prefix('=')?).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The name of an interface that may stand in a command.
@@ -377,6 +405,7 @@ impl Host {
         let command = Command::script(include_str!("facts.sh"))
             .arg(list(|probe| probe.units))
             .arg(list(|probe| probe.folders))
+            .arg(list(|probe| probe.files))
             .label("read the host's facts")
             .timeout(Duration::from_secs(60));
         let mut sent = Stamp(None);

@@ -1,5 +1,5 @@
-# What a host is, in one round trip: facts.sh UNITS FOLDERS. Lines KEY<TAB>VALUE…; POSIX sh, and nothing that CentOS 7 lacks.
-units=$1 folders=$2
+# What a host is, in one round trip: facts.sh UNITS FOLDERS FILES. Lines KEY<TAB>VALUE…; POSIX sh, and nothing that CentOS 7 lacks.
+units=$1 folders=$2 files=$3
 say() { printf '%s\t%s\n' "$1" "$2"; }
 has() { command -v "$1" >/dev/null 2>&1; }
 say clock "$(date +%s.%N)"
@@ -74,6 +74,19 @@ if has ss; then
   # No -H: CentOS 7's ss has none. The heading's port is no number.
   ss -ltnp 2>/dev/null | awk 'NR > 1 {n=split($4,a,":"); p="-"; if (match($0,/\(\("[^"]*"/)) p=substr($0,RSTART+3,RLENGTH-4); print "listen\t" a[n] " " p}' | sort -u
 fi
+# Files with their mode, what is in them, and how they were before a run wrote them first (`?`: none has): base64, `-` where there is
+# no file. The change record of such runs is `src/resource/record.rs`'s.
+content() { if [ -f "$1" ] && [ -r "$1" ]; then printf '=%s' "$(head -c 65536 <"$1" | base64 | tr -d '\n')"; else printf -; fi; }
+kept=/var/lib/sunshine-installer
+for f in $files; do
+  before='?'
+  if grep -qs "^file	$f	kept" "$kept/record"; then
+    before=$(content "$kept/backup/$(printf %s "$f" | sha256sum | cut -d' ' -f1)")
+  elif grep -qs "^file	$f	" "$kept/record"; then
+    before=-
+  fi
+  say file "$f $(stat -Lc %a "$f" 2>/dev/null || echo -) $(content "$f") $before"
+done
 # A damaged database of rpm says so; one that another process holds for good keeps rpm waiting in silence.
 rpmdb=
 if has rpm; then

@@ -57,8 +57,10 @@ fn a_size_of_packets_that_no_interface_has_is_passed_over() {
 
 #[test]
 fn the_script_runs_under_plain_sh() {
-    let output =
-        std::process::Command::new("/bin/sh").args(["-c", include_str!("facts.sh"), "sh", "", ""]).output().unwrap();
+    let output = std::process::Command::new("/bin/sh")
+        .args(["-c", include_str!("facts.sh"), "sh", "", "", ""])
+        .output()
+        .unwrap();
     let facts = Facts::parse(&String::from_utf8_lossy(&output.stdout));
     assert_eq!(facts.arch, std::env::consts::ARCH);
     assert!(facts.memory_total > 0 && facts.cpus > 0 && !facts.hostname.is_empty());
@@ -70,4 +72,27 @@ fn addresses_without_end_are_taken_up_to_a_limit() {
     let lines = (0..100_000).map(|n| format!("address\t10.{}.{}.{} eth{n} 1500\n", n >> 16, n >> 8 & 255, n & 255));
     let facts = Facts::parse(&lines.collect::<String>());
     assert_eq!((facts.addresses.len(), facts.interfaces.len()), (MOST_ADDRESSES, MOST_ADDRESSES));
+}
+
+#[test]
+fn files_are_read_as_they_are_and_as_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (ours, new, site, none) = (at("ours"), at("new"), at("site"), at("none"));
+    std::fs::create_dir_all(dir.path().join("record/backup")).unwrap();
+    std::fs::write(&ours, "a: ü\n").unwrap();
+    std::fs::write(&new, "").unwrap();
+    std::fs::write(&site, "b").unwrap();
+    let name = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(ours.as_bytes()));
+    std::fs::write(dir.path().join("record/backup").join(name), "before").unwrap();
+    std::fs::write(dir.path().join("record/record"), format!("file\t{ours}\tkept\te\nfile\t{new}\t-\te\n")).unwrap();
+    let script = include_str!("facts.sh").replace("/var/lib/sunshine-installer", &at("record"));
+    let files = [&ours, &new, &site, &none].map(String::as_str).join(" ");
+    let output = std::process::Command::new("/bin/sh").args(["-c", &script, "sh", "", "", &files]).output().unwrap();
+    let facts = Facts::parse(&String::from_utf8_lossy(&output.stdout));
+    let text = |text: &str| Some(text.to_owned());
+    let is = |path: &str| (facts.files[path].text.clone(), facts.files[path].before.clone());
+    assert_eq!(is(&ours), (text("a: ü\n"), Some(text("before"))));
+    assert_eq!((is(&new), is(&site), is(&none)), ((text(""), Some(None)), (text("b"), None), (None, None)));
+    assert_eq!((facts.files[&none].mode, facts.files[&site].mode.is_some()), (None, true));
 }

@@ -53,7 +53,9 @@ pub(super) fn log_in(target: &Target, connect: &Connect) -> Result<(Session, Arc
             }
             Err(LoginError::Booting(text)) => {
                 let since = *booting.get_or_insert_with(|| {
-                    tracing::info!("{host}: waiting until it lets {} in: {}", target.user, one_line(&text));
+                    if let Some(told) = &connect.told {
+                        told(&host, &format!("waiting until it lets {} in: {}", target.user, one_line(&text)));
+                    }
                     Instant::now()
                 });
                 if since.elapsed() >= BOOTING {

@@ -29,6 +29,9 @@ const ERROR_LINES: usize = 15;
 /// Told of every command: host, command, exit status when there is one, time.
 pub type Watch = Arc<dyn Fn(&str, &Command, Option<i32>, Duration) + Send + Sync>;
 
+/// Told why a login takes long: host, what the host says.
+pub type Told = Arc<dyn Fn(&str, &str) + Send + Sync>;
+
 /// How to connect, the same for all hosts of a run.
 #[derive(Clone)]
 pub struct Connect {
@@ -37,6 +40,7 @@ pub struct Connect {
     /// For the connection and for the login, each.
     pub timeout: Duration,
     pub watch: Option<Watch>,
+    pub told: Option<Told>,
     /// For a dry run: log in also where the user cannot become root, with what the user may read, and record no host key.
     pub look_only: bool,
 }
@@ -48,6 +52,7 @@ impl Default for Connect {
             known_hosts: "known_hosts".into(),
             timeout: Duration::from_secs(10),
             watch: None,
+            told: None,
             look_only: false,
         }
     }

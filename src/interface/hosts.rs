@@ -10,7 +10,7 @@ use crate::flow::FlowError;
 use crate::flow::hosts::{self, Checked};
 use crate::flow::state_dir;
 use crate::host::{Connect, Facts, Target, TargetDefaults};
-use crate::plan::{Event, Events, millis};
+use crate::plan::{Event, Events, Level, millis};
 
 use super::cli::{A_YEAR, Global, open_log};
 use super::credentials::targets;
@@ -115,11 +115,12 @@ pub(crate) fn run(command: &HostsCommand, defaults: &TargetDefaults, global: &Gl
 /// How the hosts are reached; with `-v` each command is shown, and the log has it in any case.
 fn all(global: &Global) -> hosts::Hosts {
     open_log(global);
-    let events = Events::new();
+    let events = Arc::new(Events::new());
     events.listen(log::Reader);
     events.listen(Terminal::new(global.manner()).reader());
-    let options = global.options();
+    let (options, waiting) = (global.options(), Arc::clone(&events));
     let connect = Connect {
+        told: Some(Arc::new(move |host, text| waiting.note(Some(host), Level::Info, text, None))),
         look_only: false,
         host_key: options.host_key,
         known_hosts: state_dir().join("known_hosts"),

@@ -76,12 +76,14 @@ pub struct Kernel {
     pub swap_off: bool,
 }
 
-/// Prints the units that would switch swap on when the host starts. By a pattern: with a type alone systemd looks into every unit
+/// Prints the units that would switch swap on when the host starts: such of systemd's own kind, and services that are known to do it by
+/// a script (zram-tools, dphys-swapfile, swapspace). By a pattern: with a type alone systemd looks into every unit
 /// file that there is, for a second and more on a busy host.
 macro_rules! swap_units {
     () => {
         r#"swap_units() {
-  systemctl list-unit-files --no-legend '*.swap' 2>/dev/null | awk '$2 != "masked" && $2 != "disabled" {print $1}'
+  systemctl list-unit-files --no-legend '*.swap' '*zram*.service' 'swap*.service' '*-swap.service' dphys-swapfile.service 2>/dev/null |
+    awk '$1 ~ /[.]swap$/ ? $2 != "masked" && $2 != "disabled" : $2 ~ /^enabled/ {print $1}'
 }
 "#
     };
@@ -271,6 +273,26 @@ esac"#;
             assert_eq!(sorted(&after.remove(0)), sorted(&before[0]));
             assert_eq!(after, before[1..]);
             assert!(trial.undo(&["all"]).ok);
+        });
+    }
+
+    #[test]
+    fn a_service_that_switches_swap_on_is_masked_where_it_is_enabled() {
+        Trial::each(|trial| {
+            kernel(trial);
+            let found = |units: &str| {
+                trial.write("swap-units", units);
+                let told = trial.look(LOOK, &wanted()).out;
+                told.lines()
+                    .filter_map(|line| line.strip_prefix("keep swap off when the host starts: "))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            };
+            assert_eq!(found("zramswap.service enabled enabled\n"), "zramswap.service");
+            assert_eq!(found("zramswap.service disabled enabled\nsystemd-zram-setup@.service static -\n"), "");
+            trial.write("swap-units", "zramswap.service enabled enabled\n");
+            assert!(trial.change(SET, &wanted()).ok);
+            assert!(trial.recorded().contains(&"swap-unit zramswap.service masked".to_owned()));
         });
     }
 

@@ -58,6 +58,22 @@ impl Reads {
             Self::Package => Ok(Some(String::new())),
         }
     }
+
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        let files = match self {
+            Self::Files(files) => files.0.as_slice(),
+            Self::Package => &[],
+        };
+        files.iter().map(|file| file.path.as_str())
+    }
+
+    /// Whether the files are as they are to be.
+    fn is_there(&self, cx: &Cx<'_>) -> Result<bool, StepError> {
+        match self {
+            Self::Files(files) => Ok(matches!(files.check(cx)?, Check::Satisfied)),
+            Self::Package => Ok(true),
+        }
+    }
 }
 
 /// A unit to enable and to start, or to restart when what it reads is not what it was started with.
@@ -97,16 +113,45 @@ END
     };
 }
 
-const LOOK: &str = ask!(
-    r#"ask "$1"
+/// Gives a script `has_read UNIT FILE…`: whether all of them were last changed before the unit started, which systemd tells by the
+/// time since the host's own start.
+macro_rules! has_read {
+    ($body:literal) => {
+        concat!(
+            r#"has_read() {
+  [ $# -gt 1 ] || return 1
+  at=$(systemctl show -p ActiveEnterTimestampMonotonic -- "$1" 2>/dev/null | sed -n 's/^ActiveEnterTimestampMonotonic=//p')
+  case $at in ''|0|*[!0-9]*) return 1;; esac
+  shift
+  read -r up _ </proc/uptime
+  at=$(($(date +%s) - ${up%.*} + at / 1000000))
+  for f; do
+    changed=$(stat -Lc %Z -- "$f" 2>/dev/null) && [ "$changed" -lt $((at - 1)) ] || return 1
+  done
+}
+"#,
+            $body
+        )
+    };
+}
+
+/// `$1` unit, then the files that it reads. Of one that runs and that nobody has started with this configuration yet: `read` where it
+/// is older than the unit's start.
+const LOOK: &str = concat!(
+    has_read!(""),
+    ask!(
+        r#"ask "$1"
 printf '%s\n%s\n' "$enabled" "$active"
-cat "$d/started/$1" 2>/dev/null || { [ -d "$d" ] && [ ! -x "$d" ] && echo shut; } || echo never"#
+cat "$d/started/$1" 2>/dev/null || { [ -d "$d" ] && [ ! -x "$d" ] && echo shut; } || { has_read "$@" && echo read; } || echo never"#
+    )
 );
 
-/// `$1` unit, `$2` digest of its configuration, or nothing where it is not ours: then a unit that runs is left running; `$3`
-/// nothing or `--no-block`.
-const START: &str = ask!(
-    r#"set -eu
+/// `$1` unit, `$2` digest of its configuration, or nothing where it is not ours: then a unit that runs is left running, as is one of the
+/// site that has read these files already; `$3` nothing or `--no-block`; then the files.
+const START: &str = concat!(
+    has_read!(""),
+    ask!(
+        r#"set -eu
 mkdir -p "$d/started"
 ask "$1"
 note unit "$1" "$enabled/$active"
@@ -116,6 +161,10 @@ systemctl enable --no-reload -- "$1" >/dev/null 2>&1 || systemctl enable -- "$1"
 # Also forgets how often it was started lately, of which systemd allows five times in ten seconds.
 [ "$active" = inactive ] && [ ! -e "$d/started/$1" ] || systemctl reset-failed -- "$1" 2>/dev/null || :
 if [ -z "$2" ] || [ "$(cat "$d/started/$1" 2>/dev/null || :)" = "$2" ]; then verb=start; else verb=restart; fi
+unit=$1 digest=$2 block=$3
+shift 3
+[ "$active" != active ] || [ -e "$d/started/$unit" ] || ! has_read "$unit" "$@" || verb=start
+set -- "$unit" "$digest" "$block"
 systemctl $3 $verb -- "$1" || {
   s=$?
   journalctl -u "$1" -n 15 --no-pager -o cat >&2 2>/dev/null || :
@@ -124,12 +173,13 @@ systemctl $3 $verb -- "$1" || {
 [ -n "$2" ] || exit 0
 printf '%s\n' "$2" >"$d/started/$1.new.$$"
 mv -fT "$d/started/$1.new.$$" "$d/started/$1""#
+    )
 );
 
 impl Work for Unit {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
-        let look = Command::script_with(READS_RECORD, LOOK).arg(&self.name).label("systemctl is-enabled, is-active");
-        let output = cx.host()?.run(&look)?;
+        let look = Command::script_with(READS_RECORD, LOOK).arg(&self.name).args(self.reads.paths());
+        let output = cx.host()?.run(&look.label("systemctl is-enabled, is-active"))?;
         let text = output.text();
         let mut lines = text.lines();
         let mut changes = Vec::new();
@@ -143,6 +193,7 @@ impl Work for Unit {
         } else if !matches!(self.reads, Reads::Package) {
             match lines.next() {
                 Some(digest) if self.reads.digest()?.as_deref() == Some(digest) => {}
+                Some("read") if self.reads.is_there(cx)? => {}
                 // A dry run without root.
                 Some("shut") => changes.push(format!("maybe restart {}, which only root can determine", self.name)),
                 _ => changes.push(format!("restart {} with its new configuration", self.name)),
@@ -155,7 +206,8 @@ impl Work for Unit {
         let wait = if self.wait { "" } else { "--no-block" };
         let not_made = || StepError::failed(format!("the configuration of {} has not been made", self.name));
         let config = self.reads.digest()?.ok_or_else(not_made)?;
-        let start = recording(cx.owner()?, START).args([self.name.as_str(), &config, wait]).timeout(self.timeout);
+        let start = recording(cx.owner()?, START).args([self.name.as_str(), &config, wait]);
+        let start = start.args(self.reads.paths()).timeout(self.timeout);
         cx.host()?.run_ok(&start.label("systemctl enable, start"))?;
         Ok(())
     }
@@ -210,6 +262,33 @@ esac"#;
                 let ran = trial.undo(&["all"]);
                 assert!(ran.ok && ran.said.is_empty(), "{ran:?}");
                 assert_eq!((state(trial).as_str(), trial.there("state")), (before, false));
+            }
+        });
+    }
+
+    #[test]
+    fn a_unit_that_has_read_its_files_is_not_restarted() {
+        Trial::each(|trial| {
+            trial.write("enabled", "enabled\n");
+            trial.write("active", "active\n");
+            let file = trial.at("root-of-files");
+            std::fs::write(&file, "site's").unwrap();
+            for (seconds_ago, verb) in [(-60, "start"), (60, "restart")] {
+                // It began a minute after the file was changed, or a minute before.
+                let up = std::fs::read_to_string("/proc/uptime").unwrap();
+                let up: i64 = up.split('.').next().unwrap().parse().unwrap();
+                let at = (up - seconds_ago).max(1) * 1_000_000;
+                let script = format!(
+                    "case $* in *Monotonic*) echo ActiveEnterTimestampMonotonic={at}; exit;; esac\n{SYSTEMCTL}"
+                );
+                trial.program("systemctl", &script);
+                let looked = if verb == "start" { "read" } else { "never" };
+                assert_eq!(trial.look(LOOK, &["a.service", &file]).out, format!("enabled\nactive\n{looked}\n"));
+                assert!(trial.change(START, &["a.service", "digest", "", &file]).ok);
+                assert!(trial.calls().contains(&format!("systemctl {verb} -- a.service")), "{}", trial.calls());
+                assert_eq!(trial.look(LOOK, &["a.service", &file]).out, "enabled\nactive\ndigest\n");
+                assert!(trial.undo(&["all"]).ok);
+                trial.write("active", "active\n");
             }
         });
     }

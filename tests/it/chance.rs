@@ -1,7 +1,10 @@
-//! What a random test does by chance, it does again with the same seed: `SUNSHINE_SEED`, printed by every such test.
+//! What a random test does by chance, it does again with the same seed: `SUNSHINE_SEED`, printed by every such test. The
+//! logins of a lab's hosts are such a thing.
 
 #![allow(clippy::panic, reason = "a helper of tests: a panic is how a test fails")]
 #![allow(clippy::print_stderr, reason = "the seed of a failed run is wanted")]
+
+use std::sync::OnceLock;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -13,10 +16,23 @@ pub(crate) fn faults(all: usize, some: usize) -> usize {
 
 /// A source of chance with the seed of the environment, else with a new one.
 pub(crate) fn seeded() -> StdRng {
-    let seed = match std::env::var("SUNSHINE_SEED") {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("SUNSHINE_SEED={text} is no number")),
-        Err(_) => rand::random::<u64>(),
-    };
-    eprintln!("SUNSHINE_SEED={seed}");
-    StdRng::seed_from_u64(seed)
+    StdRng::seed_from_u64(seed())
+}
+
+/// Another one, for what has no say in the first: the same for the same number.
+pub(crate) fn seeded_apart(number: u32) -> StdRng {
+    StdRng::seed_from_u64(seed().wrapping_add(u64::from(number) + 1))
+}
+
+/// One for the whole test, said once.
+fn seed() -> u64 {
+    static SEED: OnceLock<u64> = OnceLock::new();
+    *SEED.get_or_init(|| {
+        let seed = match std::env::var("SUNSHINE_SEED") {
+            Ok(text) => text.parse().unwrap_or_else(|_| panic!("SUNSHINE_SEED={text} is no number")),
+            Err(_) => rand::random::<u64>(),
+        };
+        eprintln!("SUNSHINE_SEED={seed}");
+        seed
+    })
 }

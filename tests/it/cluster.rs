@@ -4,12 +4,14 @@
 
 mod apply;
 mod cold_start;
+mod docker_in_use;
 mod images_kept;
 mod kept_registry;
 mod killed;
 pub(crate) mod kubeadm;
 mod lost;
 mod members;
+mod no_default_route;
 mod registry;
 mod reset;
 mod shared_host;

@@ -11,8 +11,11 @@ use crate::site::Site;
 
 /// Hosts with a running firewalld, as their administrator set it up.
 fn fenced(hosts: usize) -> Lab {
+    fence(Lab::up(hosts))
+}
+
+fn fence(lab: Lab) -> Lab {
     let rpms = Lab::rpms(&["firewalld"]);
-    let lab = Lab::up(hosts);
     std::thread::scope(|scope| {
         for host in lab.hosts() {
             let rpms = &rpms;
@@ -58,6 +61,30 @@ fn firewalld_is_opened_for_etcd_and_not_switched_off() {
     let as_it_was = vec!["8080/tcp".to_owned()];
     assert_eq!(ports(lab.host(2)), [as_it_was.clone(), as_it_was], "restored");
     lab.host(2).sh("systemctl is-active -q firewalld");
+}
+
+#[test]
+fn ports_are_opened_in_the_zone_of_the_interface_with_the_host_s_address() {
+    if !Lab::here() {
+        return;
+    }
+    // The default route goes by the other interface, in the default zone.
+    let lab = fence(Lab::builder().hosts(2).second_interface().up());
+    let site = Site::with(&["etcd"]);
+    for host in lab.hosts() {
+        host.sh("firewall-cmd -q --permanent --zone=internal --change-interface=eth0 && firewall-cmd -q --reload");
+    }
+    let hosts = targets(&lab);
+    let line = contract_line(&hosts, &[]);
+    site.run(&lab, &line).expect_ok();
+    assert_healthy(&lab, 2);
+    for host in lab.hosts() {
+        let of = |zone: &str| host.sh(&format!("firewall-cmd --zone={zone} --list-ports"));
+        assert_eq!((of("internal").as_str(), of("public").as_str()), ("2379/tcp 2380/tcp", "8080/tcp"));
+        host.sh("firewall-cmd -q --reload");
+    }
+    assert_healthy(&lab, 2);
+    site.changes_nothing(&lab, &line);
 }
 
 #[test]

@@ -186,7 +186,7 @@ fn lab_hosts_are_what_distinct_says() {
     if !Lab::here() {
         return;
     }
-    let lab = Lab::builder().hosts(3).distinct().up();
+    let lab = Lab::builder().hosts(3).distinct().logins("bash").up();
     let ssh = |index: usize, command: &str| {
         let login = &lab.host(index).login;
         let mut line = match &login.password {

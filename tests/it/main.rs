@@ -13,6 +13,7 @@ mod ground;
 mod host;
 mod lab;
 mod lease;
+mod odd_hosts;
 mod packed;
 mod pure;
 mod registry;

@@ -6,7 +6,9 @@ use super::{CLEAR, LOOKING, PREPARE};
 /// Runs a script on this machine, with the host's folders in `dir`; what it prints.
 fn run(dir: &Path, script: &str, arguments: &[&str]) -> String {
     let mut script = script.to_owned();
-    for place in ["/run/sunshine-installer", "/var/cache/sunshine-installer", "/var/lib/dnf", "/var/lib/yum"] {
+    for place in
+        ["/run/sunshine-installer", "/run/tmpfiles.d", "/var/cache/sunshine-installer", "/var/lib/dnf", "/var/lib/yum"]
+    {
         script = script.replace(place, &format!("{}{place}", dir.display()));
     }
     let output = Command::new("/bin/sh").args(["-c", &script, "sh"]).args(arguments).output().unwrap();
@@ -115,4 +117,21 @@ fn a_dead_run_s_package_manager_is_ended_unless_it_holds_the_lock() {
         assert_eq!(there(dir.path()).iter().any(|run| run == "run old"), holds);
         assert_eq!(ends(child), !holds, "stubborn: {stubborn}, holds: {holds}");
     }
+}
+
+/// The rule of tmpfiles.d(5) that keeps its age from what a run has on the host.
+#[test]
+fn what_a_run_has_is_no_old_file_until_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = dir.path().join("run/tmpfiles.d");
+    let there = || std::fs::read_dir(&rules).unwrap().flatten().map(|entry| entry.file_name()).collect::<Vec<_>>();
+    run(dir.path(), PREPARE, &["killed", "a-1"]);
+    run(dir.path(), PREPARE, &["now", "a-1"]);
+    assert_eq!(there(), ["sunshine-installer-now.conf"]);
+    let rule = std::fs::read_to_string(rules.join("sunshine-installer-now.conf")).unwrap();
+    let base = dir.path().display();
+    let expected = ["run", "var/cache"].map(|top| format!("x {base}/{top}/sunshine-installer/now\n"));
+    assert_eq!(rule, expected.concat());
+    run(dir.path(), CLEAR, &["id", "a-1", "now"]);
+    assert!(there().is_empty());
 }

@@ -7,7 +7,7 @@ use crate::plan::{Check, Cx, StepError, Work};
 pub(super) const FOLDER: &str = "/var/lib/etcd";
 
 /// What etcd asks of a host beside the facts that every host tells.
-pub(crate) const PROBE: Probe = Probe { units: &["etcd.service"], folders: &[FOLDER] };
+pub(crate) const PROBE: Probe = Probe { units: &["etcd.service"], folders: &[FOLDER], files: &[] };
 
 /// etcd as found on a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -62,11 +62,6 @@ impl Supply<'_> {
     pub(super) fn has(&self, package: &str, facts: &Facts) -> bool {
         rpms::for_host(self.bundle, facts).any(|id| id.name == package)
     }
-
-    /// The first number of a package's version, when the bundle has the package for the host.
-    pub(super) fn major(&self, package: &str, facts: &Facts) -> Option<u32> {
-        rpms::newest(rpms::for_host(self.bundle, facts), package)?.version.split('.').next()?.parse().ok()
-    }
 }
 
 /// What steps wait for on other hosts.

@@ -341,6 +341,7 @@ impl Flow for Converge {
         problems.extend(self.check_kept_registry(scene));
         problems.extend(self.check_proxy_mode(&cluster, minor, &facts));
         problems.extend(self.check_pod_network(scene));
+        problems.extend(self.check_runtime(scene));
         problems.extend(self.check_newcomers(scene));
         Ok(problems)
     }

@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::flow::networks::{nth, overlap};
+use crate::host::Facts;
 
-use super::component::On;
-use super::state::Machine;
+use super::pod_network;
+use super::state::{Cluster, Machine};
 
 const USUAL: &str = "172.17.0.0/16";
 /// Instead of it, the first that nobody is known to have. Pods have a network of their own, so a small one does.
@@ -18,11 +19,11 @@ const BRIDGE: &str = "docker0";
 
 /// The bridge's address with the length of its network's prefix, where Docker's own choice would be in the site's way. flannel's
 /// package tells Docker itself.
-pub(super) fn address(on: &On<'_>) -> Option<String> {
-    if !on.network().uses_cni() {
+pub(super) fn address(cluster: &Cluster, facts: &Facts) -> Option<String> {
+    if !pod_network::of(&cluster.network).uses_cni() {
         return None;
     }
-    let taken = taken(on);
+    let taken = taken(cluster, facts);
     let is_free = |text: &&str| text.parse::<IpNet>().is_ok_and(|net| !taken.iter().any(|other| overlap(net, *other)));
     if is_free(&USUAL) {
         return None;
@@ -33,8 +34,7 @@ pub(super) fn address(on: &On<'_>) -> Option<String> {
 
 /// What is known of the site, from this host: the routes and addresses that are not Docker's own, the hosts of the cluster, the
 /// control host; and the cluster's networks.
-fn taken(on: &On<'_>) -> Vec<IpNet> {
-    let (facts, cluster) = (on.facts, on.cluster);
+fn taken(cluster: &Cluster, facts: &Facts) -> Vec<IpNet> {
     let routes = facts.routes.iter().filter(|route| route.interface != BRIDGE && route.to.prefix_len() > 0);
     let own = facts.interfaces.iter().filter(|interface| interface.name != BRIDGE);
     let addresses = own.flat_map(|interface| interface.addresses.iter().copied());

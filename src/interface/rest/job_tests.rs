@@ -44,7 +44,7 @@ fn wrong_parameters_are_named_and_no_password_shown() {
         ("{}".to_owned(), "master-host-list: at least one"),
         (format!("{{{host}}}"), "master-host-list: at least one"),
         (format!(r#"{{{host},"master-host-list":["10.8.14.201"]}}"#), "neither a password"),
-        (format!(r#"{{{host},"master-host-list":["root:geheim@10.8.14.201;reboot"]}}"#), "reboot"),
+        (format!(r#"{{{host},"master-host-list":["root:geheim@10.8.14.201;reboot"]}}"#), "10.8.14.201***"),
         (format!(r#"{{{host},"master-host-list":["root:anders@10.8.14.200"]}}"#), "given twice"),
         (format!(r#"{{{host},"master-host-list":["10.8.14.1"],"certificate_path":"/nowhere"}}"#), "/nowhere"),
         (format!(r#"{{{host},"master-host-list":["10.8.14.1"],"certificate_path":"key"}}"#), "full path"),

@@ -3,7 +3,7 @@
 use std::process;
 
 use camino::Utf8PathBuf;
-use sunshine_installer::host::{Auth, Command, HostError, HostKeyPolicy, Probe, Secret};
+use sunshine_installer::host::{Auth, Command, Connect, HostError, HostKeyPolicy, Probe, Secret, Told};
 
 use super::setup::{connect, inside, login, refused, settings, target, whoami};
 use crate::lab::{Lab, Output};
@@ -29,7 +29,7 @@ fn host_three_kinds_of_login_all_become_root() {
                 failed.contains(&host.login.address) && failed.contains("status 7") && failed.contains("no"),
                 "{failed}"
             );
-            let facts = session.facts(&[Probe { units: &["etcd.service"], folders: &["/etc"] }]).unwrap();
+            let facts = session.facts(&[Probe { units: &["etcd.service"], folders: &["/etc"], files: &[] }]).unwrap();
             assert_eq!(facts.hostname, host.sh("hostname"));
             assert_eq!(facts.machine_id, host.sh("cat /etc/machine-id"));
             assert!(facts.clock_offset.abs() < 0.5, "{}", facts.clock_offset);
@@ -210,7 +210,7 @@ fn host_logins_that_are_odd_work_or_say_what_to_do() {
     if !Lab::here() {
         return;
     }
-    let lab = Lab::up(1);
+    let lab = Lab::builder().logins("bash").up();
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(&folder);
     let host = lab.host(0);
@@ -241,23 +241,32 @@ fn host_logins_that_are_odd_work_or_say_what_to_do() {
         assert_eq!(session.run(&Command::script("exit 7")).unwrap().status, 7);
         host.sh("rm /etc/sudoers.d/terminal");
 
-        // Start files that print, and shells with a syntax of their own where the host has them.
+        // Start files that print, and shells with a syntax of their own.
         host.sh("echo 'echo Welcome; echo odd >&2' >>~sudouser/.bashrc");
-        for shell in ["bash", "tcsh", "fish"] {
-            if host.exec(&format!("usermod -s $(command -v {shell}) sudouser")).code == Some(0) {
-                let session = connect(&login(host, "sudouser", "a-pass-word"), &settings);
-                let said = session.run_ok(&Command::script("printf '%s|' \"$@\"").args(["it's", "a\\b", "!x", "1\n2"]));
-                assert_eq!(said.unwrap().text(), "it's|a\\b|!x|1\n2|", "{shell}");
-                assert_eq!(session.facts(&[]).unwrap().hostname, host.sh("hostname"), "{shell}");
-            }
+        for shell in ["bash", "dash", "tcsh", "fish"] {
+            host.sh(&format!("usermod -s $(command -v {shell}) sudouser"));
+            let session = connect(&login(host, "sudouser", "a-pass-word"), &settings);
+            let said = session.run_ok(&Command::script("printf '%s|' \"$@\"").args(["it's", "a\\b", "!x", "1\n2"]));
+            assert_eq!(said.unwrap().text(), "it's|a\\b|!x|1\n2|", "{shell}");
+            assert_eq!(session.facts(&[]).unwrap().hostname, host.sh("hostname"), "{shell}");
         }
         host.sh("usermod -s /bin/bash sudouser");
 
         // As systemd does it while a host boots (systemd-user-sessions.service(8)).
         host.sh("echo 'System is booting up. See pam_nologin(8).' >/run/nologin");
-        host.sh("systemd-run -q --no-block sh -c 'sleep 3; rm /run/nologin'");
-        let session = connect(&login(host, "sudouser", "a-pass-word"), &settings);
-        assert_eq!(session.run_ok(&whoami()).unwrap().text(), "root");
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let said: String = told.recv().expect("it waits, and says why");
+                assert!(said.contains("System is booting up"), "{said}");
+                host.sh("rm /run/nologin");
+            });
+            let told =
+                Some(std::sync::Arc::new(move |_: &str, text: &str| tell.send(text.to_owned()).unwrap()) as Told);
+            let waiting = Connect { told, ..settings.clone() };
+            let session = connect(&login(host, "sudouser", "a-pass-word"), &waiting);
+            assert_eq!(session.run_ok(&whoami()).unwrap().text(), "root");
+        });
 
         host.sh("chage -d 0 sudouser");
         let error = refused(&login(host, "sudouser", "a-pass-word"), &settings);

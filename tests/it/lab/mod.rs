@@ -5,7 +5,7 @@
 
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a helper of tests: a panic is how a test fails")]
-#![allow(clippy::print_stderr, reason = "a skipped test must be loud")]
+#![allow(clippy::print_stderr, reason = "a skipped test must be loud; how its hosts were chosen is wanted")]
 
 mod host;
 
@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rand::RngExt as _;
 use serde::Deserialize;
 
 pub(crate) use host::{Host, Login, Output};
@@ -52,7 +53,10 @@ pub(crate) struct Lab {
 #[derive(Debug, Clone)]
 pub(crate) struct Builder {
     name: String,
+    number: u32,
     hosts: usize,
+    /// What logins find, in the words of `lab up --logins`; `None`: chosen at random.
+    logins: Option<String>,
     arguments: Vec<String>,
 }
 
@@ -87,14 +91,15 @@ impl Lab {
         present(Self::available())
     }
 
-    /// Boots `hosts` hosts, each with root's password and maintuser's key.
+    /// Boots `hosts` hosts, each with root's password and maintuser's key, and any login shell and start files.
     pub(crate) fn up(hosts: usize) -> Self {
         Self::builder().hosts(hosts).up()
     }
 
     pub(crate) fn builder() -> Builder {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        Builder { name: format!("it-{}-{number}", std::process::id()), hosts: 1, arguments: Vec::new() }
+        let name = format!("it-{}-{number}", std::process::id());
+        Builder { name, number, hosts: 1, logins: None, arguments: Vec::new() }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -182,6 +187,13 @@ impl Builder {
         self
     }
 
+    /// What logins find, host by host in turn: `SHELL[+noisy][+proxies]`, joined by commas. Without this, each host has a kind
+    /// chosen at random.
+    pub(crate) fn logins(mut self, kinds: &str) -> Self {
+        self.logins = Some(kinds.to_owned());
+        self
+    }
+
     /// A name of the caller's choice, for labs that outlive the test.
     pub(crate) fn named(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
@@ -193,11 +205,31 @@ impl Builder {
         let test = thread.name().unwrap_or_default();
         assert!(!test.starts_with("pure::"), "{test} boots hosts: its place is outside of tests/it/pure");
         let (count, owner) = (self.hosts.to_string(), std::process::id().to_string());
-        let mut arguments = vec!["up", &count, "--name", &self.name, "--owner", &owner];
+        let logins = self.logins.unwrap_or_else(|| any_logins(self.number, self.hosts));
+        let mut arguments = vec!["up", &count, "--name", &self.name, "--owner", &owner, "--logins", &logins];
         arguments.extend(self.arguments.iter().map(String::as_str));
         lab(&arguments).expect_ok();
         Lab { hosts: read_hosts(&self.name), name: self.name }
     }
+}
+
+/// A kind of login for each host, and said, for the reader of a failure: every shell as often, with start files that print and
+/// with proxies that do not answer each on every other host.
+fn any_logins(number: u32, hosts: usize) -> String {
+    let mut chance = crate::chance::seeded_apart(number);
+    let mut kind = || {
+        let mut kind = ["bash", "dash", "tcsh", "fish"][chance.random_range(0..4)].to_owned();
+        for word in ["+noisy", "+proxies"] {
+            if chance.random() {
+                kind.push_str(word);
+            }
+        }
+        kind
+    };
+    let kinds: Vec<String> = (0..hosts).map(|_| kind()).collect();
+    let logins = kinds.join(",");
+    eprintln!("logins of the hosts: {logins}");
+    logins
 }
 
 fn read_hosts(name: &str) -> Vec<Host> {

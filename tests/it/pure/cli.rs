@@ -50,6 +50,12 @@ fn wrong_lines_end_with_2_and_a_sentence() {
     refused(&["etcd", "create"], 2, "--host");
     refused(&["etcd", "create", "--host", "root:geheim@10.8.14.200;reboot"], 2, "10.8.14.200;reboot");
     refused(&["etcd", "create", "--host", "root:geheim@h", "root:other@h"], 2, "h is given twice");
+    refused(&["etcd", "create", "--host", "root:geheim@h1,root:geheim@h2"], 2, "2 hosts joined by commas");
+    refused(
+        &["cluster", "create", "--master", "root:geheim@10.0.0.1", "--service-cidr", "10.0.0.0/11"],
+        2,
+        "the service network 10.0.0.0/11 must have a prefix of 12",
+    );
     refused(&["hosts", "check", "$(id)"], 2, "$(id)");
     refused(&["hosts", "check", "root:geheim@$(id)"], 2, "root:***@***");
     refused(&["etcd", "create", "--host", "10.8.14.200:geheim"], 2, "10.8.14.200:***");

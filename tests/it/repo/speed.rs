@@ -12,7 +12,8 @@ fn repo_the_files_way_sends_the_same_as_scp() {
     if !Lab::here() {
         return;
     }
-    let lab = Lab::up(1);
+    // Start files that print are the end of scp.
+    let lab = Lab::builder().logins("bash").up();
     let scratch = Scratch::new();
     let size: u32 = 150_000_000;
     let rpm = scratch.rpm("alpha", "1", "", size as usize);

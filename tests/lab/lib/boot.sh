@@ -1,7 +1,7 @@
 #!/bin/bash
 # One host's power: mounts its disk, wires its cable, boots it, boots it again when it asks for a reboot.
 # Started by hosts.py in a mount namespace of its own, so that every mount is gone when this process is,
-# however it ends. Everything comes in through the environment: LAB HOST INDEX HOME_DIR BASE DISK DISK_SIZE MAC ADDRESSES GATEWAYS
+# however it ends. Everything comes in through the environment: LAB HOST INDEX HOME_DIR BASE LAYER DISK DISK_SIZE MAC ADDRESSES GATEWAYS
 # GATEWAY_DEVICE, and SECOND_MAC SECOND_ADDRESSES of a host with two interfaces.
 set -euo pipefail
 m=$HOME_DIR/mounts
@@ -38,7 +38,7 @@ mkdir -p "$m/disk/upper" "$m/disk/work"
 # Like the packages make them, so that an install and a removal change nothing here.
 mkdir -p -m 0710 "$m/disk/docker"
 mkdir -p -m 0700 "$m/disk/containerd" "$m/disk/kubelet"
-mount -t overlay overlay -o "lowerdir=$BASE,upperdir=$m/disk/upper,workdir=$m/disk/work" "$m/root"
+mount -t overlay overlay -o "lowerdir=$LAYER:$BASE,upperdir=$m/disk/upper,workdir=$m/disk/work" "$m/root"
 if [ -d "$HOME_DIR/seed" ]; then
     cp -a "$HOME_DIR/seed/." "$m/root/"
     rm -rf "$HOME_DIR/seed"

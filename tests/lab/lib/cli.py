@@ -12,8 +12,10 @@ import gobuild
 import gopack
 import hosts
 import keys
+import logins
 import net
 import rpms
+import shells
 import snapshot
 from common import CACHE, SYSTEM_PATH, TOOLS, Problem, locked, need_root, need_tools, say
 
@@ -63,6 +65,8 @@ def parser():
     one.add_argument("--disk", default=hosts.DISK_SIZE, help="size of each host's disk (sparse; default %(default)s)")
     one.add_argument("--second-interface", action="store_true",
                      help="each host has another interface, in 10.8.15.0/24 and fd10:8:15::/64, and its default route goes by that")
+    one.add_argument("--logins", default="", metavar="KIND[,KIND…]",
+                     help="what logins find, host by host in turn: SHELL[+noisy][+proxies], SHELL bash, dash, tcsh or fish")
     one.add_argument("--owner", type=int, help="process whose end makes the lab stale")
     one = command("add", add, "boot one more host")
     one.add_argument("--port", type=int, default=22)
@@ -104,6 +108,7 @@ def make_rpms(options):
 def prepare(_options):
     need_tools(TOOLS)
     base.ensure()
+    shells.ensure()
     keys.ensure(3)
 
 
@@ -114,16 +119,17 @@ def up(options):
     for word in distinct:
         if word not in DISTINCT.split(","):
             raise Problem(f"--distinct knows {DISTINCT}, not {word}", 2)
+    kinds = logins.parse(options.logins)
     lab = net.valid_name(options.name)
     owner = hosts.owner_of(options.owner) if options.owner else None
     need_tools(TOOLS)
-    image = base.ensure()
+    image, layer = base.ensure(), shells.ensure()
     keys.ensure(options.count)
     with locked(f"lab-{lab}"):
         if lab in hosts.names():
             raise Problem(f"there is a lab called {lab} already: `lab down --name {lab}`, or choose another --name", 2)
-        record = {"name": lab, "base": image, "disk_size": options.disk, "disks": hosts.place_of_disks(), "owner": owner, "made": time.time(),
-                  "hosts": [hosts.plan(lab, index, distinct, options.port, options.second_interface) for index in range(options.count)]}
+        record = {"name": lab, "base": image, "layer": layer, "kinds": kinds, "disk_size": options.disk, "disks": hosts.place_of_disks(), "owner": owner, "made": time.time(),
+                  "hosts": [hosts.plan(lab, index, distinct, options.port, options.second_interface, kinds) for index in range(options.count)]}
         hosts.save(record)
         try:
             hosts.allow_watchers()
@@ -146,7 +152,7 @@ def add(options):
             raise Problem(f"a lab has 1 to {net.MOST} hosts", 2)
         keys.ensure(index + 1)
         second = any(host["second"] for host in record["hosts"])
-        host = hosts.plan(options.name, index, (), options.port, second)
+        host = hosts.plan(options.name, index, (), options.port, second, record["kinds"])
         record["hosts"].append(host)
         hosts.save(record)
         hosts.seed(options.name, host)

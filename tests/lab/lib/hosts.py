@@ -13,6 +13,7 @@ import uuid
 
 import base
 import keys
+import logins
 import net
 from common import CACHE, HERE, STATE, SYSTEM_PATH, Problem, read, sh, write
 
@@ -70,14 +71,15 @@ def find(record, word):
     raise Problem(f"lab {record['name']} has no host {word}: there are {known}", 2)
 
 
-def plan(lab, index, distinct=(), port=22, second=False):
-    """Who may log in to a host, and how. `distinct` spreads the hosts over the ways that users really have; `second`: it has
+def plan(lab, index, distinct=(), port=22, second=False, kinds=()):
+    """Who may log in to a host, and how, and what kind of login it is (logins.py), one of `kinds`. `distinct` spreads the hosts over the ways that users really have; `second`: it has
     another interface, in a network of its own, by which its default route goes."""
     host = {"name": f"host{index}", "index": index, "address": f"10.8.14.{net.FIRST + index}",
             "address6": f"fd10:8:14::{net.FIRST + index}", "mac": net.mac(index), "port": port,
             "user": "root", "password": base.ROOT_PASSWORD, "key": keys.path("ed25519"), "sudo_password": None, "only": False}
     host["second"] = {"address": f"10.8.15.{net.FIRST + index}", "address6": f"fd10:8:15::{net.FIRST + index}",
                       "mac": net.mac(index, 15)} if second else None
+    host["login"] = kinds[index % len(kinds)] if kinds else None
     way = index % 3 if distinct else 0
     if "ports" in distinct and way == 1:
         host["port"] = 2222
@@ -123,6 +125,8 @@ def seed(lab, host):
         for where in (".ssh", ".ssh/authorized_keys", ""):
             os.chown(f"{root}/home/maintuser/{where}", 1000, 1000)
         os.chmod(f"{root}/home/maintuser/.ssh", 0o700)
+    if host["login"]:
+        logins.seed(root, load(lab)["base"], host["login"])
 
 
 def boot(lab, host):
@@ -133,7 +137,7 @@ def boot(lab, host):
     disks = os.path.join(record["disks"], lab)
     os.makedirs(disks, exist_ok=True)
     environment = {"PATH": SHIELDED["PATH"], "LAB": lab, "HOST": host["name"], "INDEX": str(host["index"]),
-                   "HOME_DIR": folder, "BASE": record["base"], "DISK": os.path.join(disks, host["name"] + ".img"),
+                   "HOME_DIR": folder, "BASE": record["base"], "LAYER": record["layer"], "DISK": os.path.join(disks, host["name"] + ".img"),
                    "DISK_SIZE": record["disk_size"], "MAC": host["mac"],
                    "ADDRESSES": f"{host['address']}/24 {host['address6']}/64",
                    "GATEWAYS": f"{net.CONTROL} {net.CONTROL6}", "GATEWAY_DEVICE": "eth0"}

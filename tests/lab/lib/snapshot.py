@@ -43,8 +43,9 @@ echo "== listening"; ss -Hltnu 2>/dev/null | awk '{{print $1, $5}}' | LC_ALL=C s
 def take(lab, host):
     """Prints it. Of the files' contents those that differ from the base image's: the others were never written to, which
     their time of change tells, and hashing them all is most of the work."""
-    image = hosts.load(lab)["base"]
-    made, known = base_sums(image)
+    record = hosts.load(lab)
+    made, known = base_sums(record["base"])
+    known |= base_sums(record["layer"])[1]
     prune = " ".join(f"-o -path '{pattern}'" for pattern in VOLATILE)
     done = subprocess.run(hosts.enter(lab, host, [SCRIPT.format(prune=prune, made=made)]), check=False, text=True,
                           stdout=subprocess.PIPE, preexec_fn=lambda: hosts.join(lab, host))

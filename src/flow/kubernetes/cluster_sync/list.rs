@@ -24,6 +24,9 @@ pub(in crate::flow::kubernetes) fn list(cluster: &Cluster) -> String {
     for pods in cluster.settings.pods().iter() {
         text.push_str(&format!("pods {pods}\n"));
     }
+    for services in cluster.settings.services().iter() {
+        text.push_str(&format!("services {services}\n"));
+    }
     text.push_str(&format!("balancer 127.0.0.1:{}\n", endpoint::LOCAL_PORT));
     if let Some(vip) = &cluster.settings.api_vip {
         // The number of its router (VRRP): one for an address. Of IPv4 it is the last number of it, which the reader takes.

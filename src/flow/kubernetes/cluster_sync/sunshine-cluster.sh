@@ -1,7 +1,8 @@
 #!/bin/sh
 # Written by sunshine-installer. Keeps this host's way to the cluster as the cluster's own list of its hosts says, so that
 # a host added or removed elsewhere needs nothing done here:
-#   apply    routes to the other nodes' pods (network direct), and the packet filter's and firewalld's leave for all pods
+#   apply    routes to the other nodes' pods (network direct) and, without a default route, to services, and the packet filter's and
+#            firewalld's leave for all pods
 #   balance  the configuration of the API's balancer
 #   address  the configuration of what holds the API's virtual address (keepalived)
 #   listens  whether the API server of this host takes connections: without, the address goes at once
@@ -31,6 +32,18 @@ routes() {
   own=$(ip -o -4 addr show | awk '{sub("/.*", "", $4); print $4}')
   awk '$1 == "node" {print $4, $3}' "$list" | while read -r to via; do
     printf '%s\n' "$own" | grep -qxF "$via" || printf '%s %s\n' "$to" "$via"
+  done
+}
+# The kernel looks for a route before kube-proxy's rules put a pod's address in the place of a service's: without any, whatever runs
+# on the host itself, flannel among it, reaches no service. Where such packets would leave does not matter.
+reach_services() {
+  ip -o addr show | awk '$3 ~ /^inet6?$/ {sub("/.*", "", $4); print $4, $2}' >"$run/own"
+  device=$(awk 'NR == FNR {device[$1] = $2; next} ($1 == "master" || $1 == "node") && $3 in device {print device[$3]; exit}' "$run/own" "$list")
+  awk '$1 == "services" {print $2}' "$list" | while read -r to; do
+    family=-4
+    case $to in *:*) family=-6;; esac
+    if [ -n "$device" ] && [ -z "$(ip $family route show default)" ]; then ip $family route replace "$to" dev "$device" proto 186
+    else ip $family route del "$to" proto 186 2>/dev/null; fi
   done
 }
 rule() { # -C to ask, -I or -A to add, -D to delete
@@ -73,11 +86,12 @@ apply() (
   flock 9
   trusted >"$run/wanted"
   firewalld "$run/wanted"
+  reach_services
   grep -qE '^network (direct|flannel)$' "$list" || return 0
   if grep -qx 'network direct' "$list"; then
     routes >"$run/routes"
     ip route show proto 186 | while read -r to _; do
-      grep -q "^$to " "$run/routes" || ip route del "$to" proto 186
+      grep -q "^$to " "$run/routes" || grep -qx "services $to" "$list" || ip route del "$to" proto 186
     done
     while read -r to via; do ip route replace "$to" via "$via" proto 186; done <"$run/routes"
   fi
@@ -185,7 +199,9 @@ watch() { # $1: kubeconfig; a node that joins gets it late
 }
 
 stop() {
-  ip route show proto 186 | while read -r to _; do ip route del "$to" proto 186; done
+  for family in -4 -6; do
+    ip $family route show proto 186 2>/dev/null | while read -r to _; do ip $family route del "$to" proto 186; done
+  done
   rule -D 2>/dev/null
   masquerade -D 2>/dev/null
   forget_firewalld

@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::super::distro::Newcomer;
-use super::super::leftovers;
 use super::super::plan::Hosts;
 use super::super::routes;
 use super::super::state::Cluster;
-use super::super::{preflight, version};
+use super::super::{containerd, docker_in_use, leftovers, preflight, version};
 use super::Converge;
 use crate::flow::problem::Problem;
 use crate::flow::scene::Scene;
-use crate::host::HostId;
+use crate::host::{HostId, for_each};
 use crate::plan::RunHost;
 
 impl Converge {
@@ -28,6 +27,18 @@ impl Converge {
             problems
         };
         hosts.flat_map(of_host).collect()
+    }
+
+    /// A runtime that the site uses already on hosts that are to run pods.
+    pub(super) fn check_runtime(&self, scene: &Scene<'_>) -> Vec<Problem> {
+        let cluster = self.outline(self.before.as_ref(), scene.bundle);
+        let pods = cluster.pod_hosts();
+        let hosts: Vec<&RunHost> = self.new_hosts(scene).filter(|host| pods.contains(host.host.name())).collect();
+        let found = for_each(&hosts, scene.options.forks, |host| match cluster.containerd {
+            true => containerd::check(host.host.name(), &host.facts).into_iter().collect(),
+            false => docker_in_use::check(host, &cluster, scene.bundle),
+        });
+        found.into_iter().flatten().flatten().collect()
     }
 
     /// Hosts of this run that no run has begun with: what that left would be taken for another's. One that was reset since has

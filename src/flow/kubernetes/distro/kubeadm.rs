@@ -35,6 +35,7 @@ use super::super::pod_network::NetworkFolders;
 use super::super::prepare::Kernel;
 use super::super::registries::Registries;
 use super::super::runtime::NodeRuntime;
+use super::super::service_route::ServiceRoute;
 use super::super::state::Cluster;
 use super::super::stub_domains::SiteDomains;
 use super::Rules;
@@ -51,7 +52,7 @@ const DUAL_STACK: u32 = 23;
 pub(super) struct Kubeadm;
 
 /// Images come before kubeadm, which would pull them, and the balancer, by which it asks the API.
-const COMPONENTS: [&dyn Component; 31] = [
+const COMPONENTS: [&dyn Component; 32] = [
     &Clock,
     &PackageHold,
     &Kernel,
@@ -63,6 +64,7 @@ const COMPONENTS: [&dyn Component; 31] = [
     &NodeRuntime,
     &NodeImages,
     &ClusterSync,
+    &ServiceRoute,
     &Balancer,
     &NoNameserver,
     &KubeletUnit,

@@ -31,13 +31,19 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// is over is worth nothing later: whatever it left goes, also of one that was killed (`deliver/site.rs`).
 const RUN: &str = r#"set -eu
 umask 077
-base=/var/cache/sunshine-installer
-mkdir -p -m 0700 "$base"
-d=$(mktemp -d "$base/kubeadm.XXXXXX")
-trap 'rm -rf "$d"; rmdir "$base" 2>/dev/null || :' EXIT
+d=
+trap 'rm -rf "$d"; rmdir /run/sunshine-installer /var/cache/sunshine-installer 2>/dev/null || :' EXIT
 trap 'exit 143' HUP INT TERM
+for base in /var/cache/sunshine-installer /run/sunshine-installer; do
+  [ -z "$d" ] || rm -rf "$d"
+  mkdir -p -m 0700 "$base"
+  d=$(mktemp -d "$base/kubeadm.XXXXXX")
+  # Where no program may be run, nor may this be.
+  printf '#!/bin/sh\n' >"$d/kubeadm"
+  chmod 700 "$d/kubeadm"
+  ! "$d/kubeadm" 2>/dev/null || break
+done
 gzip -dc >"$d/kubeadm"
-chmod 700 "$d/kubeadm"
 printf '%s' "$2" >"$d/config"
 HOME=$d timeout -k 5 60 "$d/kubeadm" "$1" phase preflight --config "$d/config" --ignore-preflight-errors "$3" 2>&1 || :"#;
 

@@ -9,7 +9,7 @@ mod control_plane;
 mod kubelet;
 mod policy;
 #[cfg(test)]
-mod rendered;
+pub(super) mod rendered;
 pub(super) mod since;
 #[cfg(test)]
 mod tests;

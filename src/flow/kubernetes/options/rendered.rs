@@ -19,7 +19,7 @@ use crate::resource::{Content, Contents, Files, Image};
 const PAUSE: &str = "registry.access.redhat.com/rhel7/pod-infrastructure:latest";
 
 /// A cluster of two control plane nodes and one worker node, its etcd with TLS; `more` changes it.
-pub(super) fn cluster(minor: u32, more: &Value) -> Cluster {
+pub(in crate::flow::kubernetes) fn cluster(minor: u32, more: &Value) -> Cluster {
     let machine = |name: &str, address: &str| json!({"name": name, "address": address});
     let mut cluster = json!({
         "settings": {}, "network": "direct", "minor": minor, "balanced": true, "dns": "10.254.0.10",
@@ -34,7 +34,7 @@ pub(super) fn cluster(minor: u32, more: &Value) -> Cluster {
 }
 
 /// What a host of that time has: the cgroup version, and the package of what runs containers.
-pub(super) fn facts(minor: u32) -> Facts {
+pub(in crate::flow::kubernetes) fn facts(minor: u32) -> Facts {
     let (package, version) = match minor {
         ..=9 => ("docker", "1.13.1"),
         10..=23 => ("docker", "20.10.24"),

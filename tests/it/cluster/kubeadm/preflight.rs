@@ -19,6 +19,7 @@ fn kubeadm_preflight_names_what_is_in_the_way_on_every_host_and_changes_none() {
     // Its images have a file system of their own, which is too small.
     lab.host(1).sh("mount -t tmpfs -o size=100m tmpfs /var/lib/containerd");
     eventually(&lab, 1, "ss -Hltn 'sport = :10250' | grep -q .");
+    lab.host(1).sh("mount -t tmpfs -o noexec tmpfs /var/cache");
     let before = [0, 1].map(|host| at_rest(lab.host(host)));
     let line = ["-K", "onekey_deploy_ctl", "-create_etcd_cluster", "--host-list", HOSTS[0], "-create_k8s_cluster"];
     let line = [&line[..], &["--master-host-list", HOSTS[0], "--node-host-list", HOSTS[1]]].concat();
