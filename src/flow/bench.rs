@@ -75,6 +75,7 @@ impl Site {
             control_plane_rpms: Vec::new(),
             worker_rpms: Vec::new(),
             settings: ClusterSettings { pod_cidr: POD_CIDR.to_owned(), ..ClusterSettings::default() },
+            described: false,
         };
         let (plan, flows) = self.plan(&[Operation::EtcdCreate(etcd), Operation::ClusterCreate(Box::new(cluster))])?;
         let environment = Environment::open(&self.root, ENVIRONMENT)?;

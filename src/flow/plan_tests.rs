@@ -40,7 +40,18 @@ fn cluster(control_plane: &[u8], workers: &[u8], settings: ClusterSettings) -> O
         control_plane_rpms: Vec::new(),
         worker_rpms: Vec::new(),
         settings,
+        described: false,
     }))
+}
+
+/// The same from a file, which says all that is set on components.
+fn described(control_plane: &[u8], workers: &[u8], settings: ClusterSettings) -> Operation {
+    match cluster(control_plane, workers, settings) {
+        Operation::ClusterCreate(create) => {
+            Operation::ClusterCreate(Box::new(ClusterCreate { described: true, ..*create }))
+        }
+        other => other,
+    }
 }
 
 fn add(control_plane: &[u8], workers: &[u8], etcd: &[u8]) -> Operation {
@@ -226,8 +237,18 @@ plans! {
         [cluster(&[1], &[1], usual())];
     cluster_of_units_without_dns_takes_no_stub_domains: Site::new(1).etcd([1], true),
         [cluster(&[1], &[1], stub_domains())];
-    cluster_of_kubeadm_again_with_other_settings: Site::new(2).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL).cluster(&[1], &[2], &of_kubeadm()),
-        [cluster(&[1], &[2], ClusterSettings { components: components(), ..usual() })];
+    cluster_of_kubeadm_given_other_settings_by_a_file: Site::new(4).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL)
+        .cluster(&[1, 2], &[3], &of_kubeadm()), [described(&[1, 2, 4], &[3], ClusterSettings { components: components(), ..usual() })];
+    cluster_of_kubeadm_described_again_without_settings: Site::new(2).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL)
+        .cluster(&[1], &[2], &of_kubeadm()), [described(&[1], &[2], usual())];
+    cluster_of_kubeadm_whose_file_leaves_its_settings_out: Site::new(1).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL)
+        .cluster(&[1], &[1], &kubeadm_made(&json!({"components": {"kube_proxy": {"mode": "ipvs"}}}), false)), [described(&[1], &[1], usual())];
+    cluster_of_kubeadm_keeps_its_settings_with_a_line: Site::new(1).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL)
+        .cluster(&[1], &[1], &kubeadm_made(&json!({"components": {"kube_proxy": {"mode": "ipvs"}}}), false)), [cluster(&[1], &[1], usual())];
+    cluster_of_kubeadm_goes_on_encrypting: Site::new(1).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL)
+        .cluster(&[1], &[1], &kubeadm_made(&json!({"components": {"encrypt_secrets": true}}), false)), [described(&[1], &[1], usual())];
+    cluster_of_kubeadm_encrypts_on_all_control_plane_nodes: Site::new(2).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL)
+        .cluster(&[1, 2], &[1], &of_kubeadm()), [described(&[1], &[1], ClusterSettings { components: components(), ..usual() })];
     cluster_of_old_kubeadm_takes_no_patches: Site::new(1).etcd([1], true)
         .bundle(&["kubeadm-1.20.2", "kubelet-1.20.2", "kubectl-1.20.2", "cri-tools-1.20.0", "kubernetes-cni-0.8.7", "containerd.io-1.6.2"], &[], &FLANNEL),
         [cluster(&[1], &[1], ClusterSettings { components: components(), ..usual() })];

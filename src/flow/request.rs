@@ -198,6 +198,8 @@ pub struct ClusterCreate {
     pub control_plane_rpms: Vec<String>,
     pub worker_rpms: Vec<String>,
     pub settings: ClusterSettings,
+    /// From a file: what it does not set on components is not to be set.
+    pub described: bool,
 }
 
 /// What a cluster is made with; kept with the environment, so that a node added later gets the same.

@@ -359,6 +359,7 @@ impl CreateArgs {
         spec.add(Role::Worker, targets(&self.workers, defaults)?)?;
         spec.kubernetes = Some(KubernetesSpec {
             settings,
+            described: false,
             external_etcd: targets(&self.etcd, defaults)?,
             control_plane_rpms: self.control_plane_rpm.clone(),
             worker_rpms: self.worker_rpm.clone(),

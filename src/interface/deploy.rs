@@ -207,7 +207,7 @@ etcd: {rpms: [etcd-3.4.23-1.el9.x86_64.rpm]}
 kubernetes: {controlPlaneRpms: [master.rpm], workerRpms: [node a.rpm]}
 ";
 
-    /// The operations that a cluster file asks for.
+    /// The operations that a cluster file asks for, but that it says all of what is set on components, and a line nothing.
     fn from_file(text: &str) -> Vec<Operation> {
         let passwords = |name: &str| match name {
             "PW1" => Some("111111".to_owned()),
@@ -216,7 +216,10 @@ kubernetes: {controlPlaneRpms: [master.rpm], workerRpms: [node a.rpm]}
         };
         let given = TargetDefaults::default();
         let around = Surroundings { folder: Utf8Path::new("/nowhere"), given: &given, variable: &passwords };
-        let spec = describe("cluster.yaml", text, around).unwrap().spec;
+        let mut spec = describe("cluster.yaml", text, around).unwrap().spec;
+        if let Some(kubernetes) = &mut spec.kubernetes {
+            assert!(std::mem::take(&mut kubernetes.described));
+        }
         operations(&Request { spec, intent: Intent::converge() })
     }
 

@@ -84,6 +84,8 @@ impl Default for EtcdSpec {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KubernetesSpec {
     pub settings: ClusterSettings,
+    /// These are from a file, which says all that is to be set on components.
+    pub described: bool,
     /// Members of an existing etcd cluster to use instead of hosts with the role etcd.
     pub external_etcd: Vec<Target>,
     pub control_plane_rpms: Vec<String>,

@@ -107,6 +107,7 @@ fn spec(file: &ClusterFile, targets: Vec<Target>, around: Surroundings<'_>) -> R
             Some(Target { user, address: address.parse().ok()?, port: 22, auth, node_address: None })
         };
         spec.kubernetes = Some(KubernetesSpec {
+            described: true,
             external_etcd: fields.external_etcd.iter().filter_map(member).collect(),
             control_plane_rpms: around.rpms(&fields.control_plane_rpms),
             worker_rpms: around.rpms(&fields.worker_rpms),

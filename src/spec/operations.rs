@@ -75,6 +75,7 @@ fn converge(spec: &ClusterSpec, wipe_data: &[String]) -> Vec<Operation> {
             control_plane_rpms: kubernetes.control_plane_rpms.clone(),
             worker_rpms: kubernetes.worker_rpms.clone(),
             settings: kubernetes.settings.clone(),
+            described: kubernetes.described,
         })));
     }
     operations

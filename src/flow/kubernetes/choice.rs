@@ -216,7 +216,16 @@ mod tests {
         let settings = ClusterSettings { version: version.map(str::to_owned), ..ClusterSettings::default() };
         let control_plane = vec![Target::parse("10.0.0.1", &TargetDefaults::default()).unwrap()];
         let (workers, etcd, control_plane_rpms, worker_rpms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Converge::create(ClusterCreate { control_plane, workers, etcd, control_plane_rpms, worker_rpms, settings })
+        let described = false;
+        Converge::create(ClusterCreate {
+            control_plane,
+            workers,
+            etcd,
+            control_plane_rpms,
+            worker_rpms,
+            settings,
+            described,
+        })
     }
 
     fn in_version(name: &str, version: &str) -> Wanted {

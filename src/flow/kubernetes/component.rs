@@ -15,6 +15,7 @@ use crate::resource::{FileSpec, Files, Image, Reads, Unit};
 
 use super::images;
 use super::keys::ClusterKeys;
+use super::kubeadm::Former;
 use super::manifest::Manifest;
 use super::options;
 use super::pod_network::{self, PodNetwork};
@@ -55,6 +56,8 @@ pub(super) struct Supply<'a> {
     pub delivery: &'a Delivery,
     /// Registries beside the run's own.
     pub registries: &'a [Served],
+    /// The settings of components that the cluster had, where it stands and a file says how they are to be.
+    pub former: Option<&'a Former>,
 }
 
 impl Supply<'_> {
@@ -74,7 +77,12 @@ pub(super) struct Waits {
     /// The list of the cluster's hosts, in the cluster.
     pub published: Option<StepId>,
     /// kubeadm's configuration in the cluster, as those need it that join.
-    pub configured: Option<StepId>,
+    pub configured: Vec<StepId>,
+    /// The site's files on the control plane nodes.
+    pub site_files: Vec<StepId>,
+    /// The settings of the control plane nodes that come before this host; of all of them.
+    pub settled: Vec<StepId>,
+    pub all_settled: Vec<StepId>,
     /// The last step of the control plane node before this one, where they are worked on one after the other.
     pub before: Option<StepId>,
 }

@@ -6,8 +6,6 @@ use std::net::Ipv4Addr;
 
 use payload::Bundle;
 
-use crate::deliver::Delivery;
-
 use crate::flow::clocks;
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
@@ -24,10 +22,10 @@ use crate::packages::Wanted;
 use crate::plan::{Plan, RunReport};
 use crate::resource::Image;
 
-use super::component::Supply;
 use super::images;
+use super::kubeadm::Former;
 use super::manifest::{self, Manifest};
-use super::plan::{Hosts, RolesPackages, make_plan, wanted_packages};
+use super::plan::{make_plan, wanted_packages};
 use super::state::{Cluster, EtcdAccess, Machine, Node};
 use super::{
     access, dns, endpoint, families, kept_registry, pod_network, preflight, proxy_mode, registries, state, version,
@@ -50,6 +48,8 @@ pub struct Converge {
     reason: Option<&'static str>,
     /// What the cluster is made with; without, it must stand, and stays what it is.
     pub(super) settings: Option<ClusterSettings>,
+    /// These are from a file, which says all that is to be set on components.
+    described: bool,
     /// Members of an etcd cluster of the site.
     etcd: Vec<Target>,
     pub(super) control_plane_rpms: Vec<String>,
@@ -67,14 +67,22 @@ pub struct Converge {
     /// Another operation of the job brings a registry.
     registry_comes: bool,
     after: Option<Cluster>,
+    /// The settings of components that the cluster had, where others are to be applied.
+    former: Option<Former>,
 }
 
 impl Converge {
     /// The cluster with these settings and hosts.
     pub fn create(request: ClusterCreate) -> Self {
-        let ClusterCreate { control_plane, workers, etcd, control_plane_rpms, worker_rpms, settings } = request;
+        let ClusterCreate { control_plane, workers, etcd, control_plane_rpms, worker_rpms, settings, described } =
+            request;
         let workers = if workers.is_empty() { control_plane.clone() } else { workers };
-        Self { settings: Some(settings), etcd, ..Self::new(control_plane, workers, control_plane_rpms, worker_rpms) }
+        Self {
+            settings: Some(settings),
+            described,
+            etcd,
+            ..Self::new(control_plane, workers, control_plane_rpms, worker_rpms)
+        }
     }
 
     /// The cluster that stands, with these hosts beside its own.
@@ -115,6 +123,7 @@ impl Converge {
             refresh: Vec::new(),
             reason: None,
             settings: None,
+            described: false,
             etcd: Vec::new(),
             control_plane_rpms,
             worker_rpms,
@@ -128,6 +137,7 @@ impl Converge {
             served: Vec::new(),
             registry_comes: false,
             after: None,
+            former: None,
         }
     }
 
@@ -150,6 +160,7 @@ impl Converge {
             balanced: false,
             standing: false,
             dns: None,
+            unfinished: None,
             had_stub_domains: false,
             kube_proxy_mode: None,
             images: BTreeSet::new(),
@@ -172,7 +183,7 @@ impl Converge {
             let is_none = cluster.settings.stub_domains.is_empty() && settings.stub_domains.is_empty();
             cluster.had_stub_domains |= !is_none;
             cluster.settings.stub_domains.clone_from(&settings.stub_domains);
-            Self::set_components(&mut cluster, settings);
+            self.set_components(&mut cluster, settings);
         }
         let unknown =
             |host: &str| Machine { name: host.to_owned(), address: Ipv4Addr::UNSPECIFIED.into(), second_address: None };
@@ -226,34 +237,10 @@ impl Converge {
         Ok(cluster)
     }
 
-    /// The hosts of this run by their roles: what a host was before this run it stays.
-    fn hosts(&self) -> Hosts {
-        let names = |targets: &[Target]| -> BTreeSet<HostId> { targets.iter().map(Target::id).collect() };
-        let (mut control_plane, mut workers) = (names(&self.control_plane), names(&self.workers));
-        for host in self.targets().iter().map(Target::id) {
-            let known = self.before.as_ref();
-            if known.is_some_and(|k| k.control_plane.contains_key(&host)) {
-                control_plane.insert(host.clone());
-            }
-            if known.is_some_and(|k| k.workers.contains_key(&host)) {
-                workers.insert(host);
-            }
-        }
-        Hosts { control_plane, workers }
-    }
-
     /// Of all hosts of the job those of this cluster.
     fn facts<'a>(&self, all: &BTreeMap<&'a HostId, &'a Facts>) -> Vec<(&'a HostId, &'a Facts)> {
         let hosts = self.targets().into_iter().map(|target| target.id());
         hosts.filter_map(|host| all.get_key_value(&host).map(|(host, facts)| (*host, *facts))).collect()
-    }
-
-    fn roles_packages(&self) -> RolesPackages<'_> {
-        RolesPackages { control_plane: &self.control_plane_packages, worker: &self.worker_packages }
-    }
-
-    fn supply<'a>(&'a self, bundle: Option<&'a Bundle>, delivery: &'a Delivery) -> Supply<'a> {
-        Supply { bundle, images: &self.images, manifests: &self.manifests, delivery, registries: &self.served }
     }
 }
 
@@ -303,6 +290,7 @@ impl Flow for Converge {
         if outline.settings.keep_registry {
             kept_registry::check(&outline)?;
         }
+        self.former = self.former();
         let Some(known) = &self.before else { return Ok(problems) };
         self.check_roles(known)?;
         // With a new balancer on every node another control plane node is of use: all hosts are named then.
@@ -373,7 +361,8 @@ impl Flow for Converge {
     /// A host that an operation before this one takes out stays known until it is out: a run that is killed before leaves it to
     /// the next one.
     fn keep(&self, environment: &Environment) -> Result<(), FlowError> {
-        let Some(after) = self.after.clone() else { return Ok(()) };
+        let Some(mut after) = self.after.clone() else { return Ok(()) };
+        self.begin_settings(&mut after);
         self.before.iter().fold(after, Cluster::and_hosts_of).save(environment)
     }
 
@@ -385,6 +374,9 @@ impl Flow for Converge {
         }
         if report.any_failed() {
             return Ok(Vec::new());
+        }
+        if report.ok && self.former.is_some() {
+            cluster.end_settings(scene.environment)?;
         }
         let (control_plane, workers) = (cluster.control_plane.len(), cluster.workers.len());
         let (url, network) = (endpoint::for_people(cluster), pod_network::of(&cluster.network).name(cluster));

@@ -69,8 +69,14 @@ impl Flow for ImageSync {
     fn plan(&mut self, seen: &mut Seen<'_>) -> Result<Plan, FlowError> {
         let keys = ClusterKeys::new(seen.pki.clone(), &self.cluster);
         let (delivery, waits, list) = (seen.delivery.clone(), Waits::default(), Arc::new([]) as Arc<[u8]>);
-        let supply =
-            Supply { bundle: seen.bundle, images: &self.images, manifests: &[], delivery: &delivery, registries: &[] };
+        let supply = Supply {
+            bundle: seen.bundle,
+            images: &self.images,
+            manifests: &[],
+            delivery: &delivery,
+            registries: &[],
+            former: None,
+        };
         let mut plan = Plan::default();
         for host in self.hosts.iter().map(Target::id) {
             let Some(facts) = seen.facts.get(&host).copied() else { continue };

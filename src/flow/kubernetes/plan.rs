@@ -84,9 +84,19 @@ pub(super) fn make_plan(
         etcd: etcd_answers(seen),
         api: control_plane.iter().map(|h| control_plane::answers(h)).collect(),
         published: hosts.first().map(|host| cluster_sync::published(host)),
-        configured: hosts.first().filter(|_| cluster.standing).map(|host| kubeadm::configured(host)),
-        before: None,
+        configured: hosts
+            .first()
+            .filter(|_| cluster.standing)
+            .map(|host| kubeadm::configured(host))
+            .into_iter()
+            .collect(),
+        ..Waits::default()
     };
+    if supply.former.is_some() {
+        waits.site_files = control_plane.iter().map(|host| kubeadm::written(host)).collect();
+        waits.all_settled = control_plane.iter().map(|host| kubeadm::settled(host)).collect();
+        waits.configured.extend(hosts.first().map(|host| kubeadm::published(host)));
+    }
     let list = cluster_sync::list(cluster).into_bytes().into();
     let mut plan = Plan::default();
     for (place, host) in hosts.into_iter().enumerate() {
@@ -97,6 +107,7 @@ pub(super) fn make_plan(
         plan.steps.extend(component::steps(rules.components(), &on));
         if cluster.control_plane.contains_key(host) {
             waits.before = rules.turn_ends(host, standing);
+            waits.settled.extend(supply.former.map(|_| kubeadm::settled(host)));
         }
     }
     make_first("kubernetes.certificates", "make Kubernetes' keys and certificates", plan)
@@ -115,7 +126,7 @@ pub(super) fn owned(cluster: &Cluster, host: &HostId, facts: &Facts, seen: &Seen
     let mut registries = known.served(&seen.pki);
     registries.extend(kept_registry::served(cluster, &seen.pki));
     let (bundle, delivery) = (seen.bundle, &seen.delivery);
-    let supply = Supply { bundle, images: &[], manifests: &[], delivery, registries: &registries };
+    let supply = Supply { bundle, images: &[], manifests: &[], delivery, registries: &registries, former: None };
     let (waits, list) = (Waits::default(), no_list());
     let on = On { cluster, host, facts, keys: &keys, supply: &supply, waits: &waits, list: &list, publishes: false };
     component::owned(cluster.distribution.rules().components(), &on)

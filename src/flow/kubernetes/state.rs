@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::flow::error::FlowError;
 use crate::flow::networks;
-use crate::flow::request::{ClusterSettings, Network};
+use crate::flow::request::{ClusterSettings, ComponentSettings, Network};
 use crate::flow::state::Environment;
 use crate::host::HostId;
 
@@ -47,6 +47,9 @@ pub struct Cluster {
     /// Where pods ask for names: the DNS service that an addon of the bundle brought.
     #[serde(default)]
     pub dns: Option<Ipv4Addr>,
+    /// What runs that have not come to their end were to set on components, beside `settings.components`, which a cluster that stands has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<ComponentSettings>,
     /// CoreDNS has been told of domains of the site, now or before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub had_stub_domains: bool,
@@ -120,6 +123,7 @@ impl Cluster {
             settings: self.settings.clone(),
             network: self.network.clone(),
             etcd: self.etcd.clone(),
+            unfinished: self.unfinished.clone(),
             version: self.version.clone(),
             control_plane: others.map(|(host, machine)| (host.clone(), machine.clone())).collect(),
             workers: BTreeMap::new(),

@@ -55,6 +55,24 @@ impl ComponentSettings {
         *self == Self::default()
     }
 
+    /// With all that the other one has; of what both set, what the other one says.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        for (all, more) in [
+            (&mut self.api_server_args, &other.api_server_args),
+            (&mut self.controller_manager_args, &other.controller_manager_args),
+            (&mut self.scheduler_args, &other.scheduler_args),
+        ] {
+            all.extend(more.clone());
+        }
+        overlay(&mut self.kubelet, &other.kubelet);
+        overlay(&mut self.kube_proxy, &other.kube_proxy);
+        self.patches.extend(other.patches.clone());
+        self.audit_policy = other.audit_policy.clone().or(self.audit_policy);
+        self.encrypt_secrets |= other.encrypt_secrets;
+        self
+    }
+
     /// The fields of `cluster.yaml` that are set here, and differ from what `other` has. Files count by what they hold.
     pub fn differing(&self, other: &Self) -> Vec<&'static str> {
         let texts = |files: &[SiteFile]| -> Vec<(String, String)> {
@@ -86,9 +104,33 @@ impl ComponentSettings {
     }
 }
 
+/// The fields of `more` in `all`, those of inner maps too.
+fn overlay(all: &mut Map<String, Value>, more: &Map<String, Value>) {
+    for (name, value) in more {
+        match (all.get_mut(name), value) {
+            (Some(Value::Object(inner)), Value::Object(value)) => overlay(inner, value),
+            _ => {
+                all.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_two_all_is_had_and_the_other_one_counts() {
+        let of = |value: Value| serde_json::from_value::<ComponentSettings>(value).unwrap();
+        let one = of(serde_json::json!({"scheduler_args": {"v": "1", "a": "x"}, "kubelet": {"a": {"b": 1, "c": 1}}}));
+        let other =
+            of(serde_json::json!({"scheduler_args": {"v": "2"}, "kubelet": {"a": {"c": 2}}, "encrypt_secrets": true}));
+        let both = of(serde_json::json!({
+            "scheduler_args": {"v": "2", "a": "x"}, "kubelet": {"a": {"b": 1, "c": 2}}, "encrypt_secrets": true,
+        }));
+        assert_eq!(one.and(&other), both);
+    }
 
     #[test]
     fn fields_that_are_set_otherwise_are_named_and_what_is_not_set_is_not() {

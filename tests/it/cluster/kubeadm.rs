@@ -1,5 +1,6 @@
 //! A cluster of current Kubernetes, which kubeadm makes from upstream's rpms and images.
 
+mod applied;
 mod etcd_data;
 mod families;
 mod gap;
@@ -208,7 +209,7 @@ fn kubeadm_control_plane_nodes_join_behind_a_load_balancer_and_one_may_be_lost()
     );
 
     site.changes_nothing(&lab, &create);
-    settings::stay(&lab, &site);
+    settings::change(&lab, &site);
 
     // A label that somebody took away comes back; the node is not joined anew.
     let born = || lab.host(0).sh("kubectl get node host1 -o jsonpath='{.metadata.uid}'");

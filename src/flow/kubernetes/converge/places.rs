@@ -1,17 +1,34 @@
-//! What a run's hosts are called and where they are reached, as they answered.
+//! A run's hosts: their roles, what they are called and where they are reached, as they answered.
 
 use std::collections::BTreeSet;
 
 use payload::Bundle;
 
+use super::super::plan::Hosts;
 use super::super::state::{Cluster, Machine};
 use super::super::{families, version};
 use super::Converge;
 use crate::flow::error::FlowError;
-use crate::flow::scene::Seen;
-use crate::host::Target;
+use crate::flow::scene::{Flow, Seen};
+use crate::host::{HostId, Target};
 
 impl Converge {
+    /// The hosts of this run by their roles: what a host was before this run it stays.
+    pub(super) fn hosts(&self) -> Hosts {
+        let names = |targets: &[Target]| -> BTreeSet<HostId> { targets.iter().map(Target::id).collect() };
+        let (mut control_plane, mut workers) = (names(&self.control_plane), names(&self.workers));
+        for host in self.targets().iter().map(Target::id) {
+            let known = self.before.as_ref();
+            if known.is_some_and(|k| k.control_plane.contains_key(&host)) {
+                control_plane.insert(host.clone());
+            }
+            if known.is_some_and(|k| k.workers.contains_key(&host)) {
+                workers.insert(host);
+            }
+        }
+        Hosts { control_plane, workers }
+    }
+
     /// Whether networks, distribution and the named hosts have families of addresses in common.
     pub(super) fn check_families(&self, bundle: Option<&Bundle>) -> Result<(), FlowError> {
         let settings = self.settings();

@@ -1,23 +1,48 @@
-//! What the site sets on Kubernetes' components: when it counts, and what is said where it does not.
+//! What the site sets on Kubernetes' components: when it counts, what of it is not followed, and what of an earlier run is known.
 
 use payload::Bundle;
 
+use super::super::kubeadm::Former;
 use super::super::state::Cluster;
 use super::super::{proxy_mode, version};
 use super::Converge;
 use crate::flow::error::FlowError;
 use crate::flow::problem::Problem;
-use crate::flow::request::ClusterSettings;
+use crate::flow::request::{ClusterSettings, ComponentSettings};
+use crate::flow::state::Environment;
 use crate::host::{Facts, HostId};
 
 impl Converge {
-    /// Until a cluster stands the site may set what it likes: a wrong option is the reason why some never do. Secrets that have
-    /// been encrypted are not read without the key.
-    pub(super) fn set_components(cluster: &mut Cluster, settings: &ClusterSettings) {
+    /// What a file says counts, and what a command line says, which can set nothing, until the cluster stands. Secrets that have been encrypted
+    /// are not read without the key.
+    pub(super) fn set_components(&self, cluster: &mut Cluster, settings: &ClusterSettings) {
+        let mut encrypted = cluster.settings.components.encrypt_secrets;
         if !cluster.standing {
-            let encrypted = cluster.settings.components.encrypt_secrets;
+            encrypted |= cluster.unfinished.take().is_some_and(|begun| begun.encrypt_secrets);
+        }
+        if self.described || !cluster.standing {
             cluster.settings.components.clone_from(&settings.components);
             cluster.settings.components.encrypt_secrets |= encrypted;
+        }
+    }
+
+    /// What was set before, where a file says what is to be set on a cluster that stands.
+    pub(super) fn former(&self) -> Option<Former> {
+        let asked = &self.settings.as_ref().filter(|_| self.described)?.components;
+        let known = self.before.as_ref().filter(|known| known.standing)?;
+        let applied = known.settings.components.clone();
+        let ever = known.unfinished.iter().fold(applied.clone(), |all, more| all.and(more));
+        (!ever.is_empty() || !asked.is_empty()).then_some(Former { applied, ever })
+    }
+
+    /// Until a run has come to its end the cluster has what it had before: hosts that are added meanwhile get that. What the run sets is kept
+    /// beside it, for a later one to take out what it does not want.
+    pub(super) fn begin_settings(&self, cluster: &mut Cluster) {
+        let Some(former) = &self.former else { return };
+        let asked = std::mem::replace(&mut cluster.settings.components, former.applied.clone());
+        if asked != former.applied || cluster.unfinished.is_some() {
+            let begun = cluster.unfinished.take().unwrap_or_default();
+            cluster.unfinished = Some(begun.and(&asked));
         }
     }
 
@@ -49,14 +74,10 @@ impl Converge {
         let Some(known) = &self.before else { return Ok(problems) };
         let kept = &known.settings.components;
         if known.standing {
-            let ignored = |field: &str| {
-                let text = format!(
-                    "{field} counts when the cluster is created; this one keeps what it was created with, and the change is ignored"
-                );
-                let help = "docs/cluster-file.md says how a cluster that stands is changed by hand";
-                Problem::warning(None, text, Some(help.to_owned()))
-            };
-            return Ok(asked.differing(kept).into_iter().map(ignored).collect());
+            if self.described {
+                self.check_encryption(known, asked)?;
+            }
+            return Ok(problems);
         }
         if kept.encrypt_secrets && !asked.encrypt_secrets {
             let text = "kubernetes.encryptSecrets stays on: what is in etcd may be encrypted already";
@@ -64,5 +85,103 @@ impl Converge {
             problems.push(Problem::warning(None, text, Some(help.to_owned())));
         }
         Ok(problems)
+    }
+
+    /// Secrets in etcd are read with the key alone, and by API servers that have it.
+    fn check_encryption(&self, known: &Cluster, asked: &ComponentSettings) -> Result<(), FlowError> {
+        let is_on = known.settings.components.encrypt_secrets;
+        let is_begun = is_on || known.unfinished.as_ref().is_some_and(|begun| begun.encrypt_secrets);
+        if is_begun && !asked.encrypt_secrets {
+            return Err(FlowError::request_with_help(
+                "kubernetes.encryptSecrets cannot be switched off: the secrets in etcd are encrypted, and without it no API server could read them",
+                "write `encryptSecrets: true` into the file",
+            ));
+        }
+        let named = |host: &HostId| self.control_plane.iter().any(|target| target.id() == *host);
+        let missing: Vec<&str> =
+            known.control_plane.keys().filter(|host| !named(host)).map(|host| host.as_str()).collect();
+        if is_on || !asked.encrypt_secrets || missing.is_empty() {
+            return Ok(());
+        }
+        Err(FlowError::request_with_help(
+            format!(
+                "kubernetes.encryptSecrets: {} must get the key too, and the file does not name it",
+                missing.join(", ")
+            ),
+            "name every control plane node of the cluster in the file, or remove those that are gone",
+        ))
+    }
+}
+
+impl Cluster {
+    /// What a run was to set is what the cluster has.
+    pub(super) fn end_settings(&self, environment: &Environment) -> Result<(), FlowError> {
+        let Some(mut kept) = Self::load(environment)? else { return Ok(()) };
+        if kept.unfinished.is_none() && kept.settings.components == self.settings.components {
+            return Ok(());
+        }
+        kept.settings.components.clone_from(&self.settings.components);
+        kept.unfinished = None;
+        kept.save(environment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::flow::request::ClusterCreate;
+
+    /// What a file sets, applied to a cluster of which this is known.
+    fn converge(components: &Value, known: &Value) -> Converge {
+        let mut cluster = json!({
+            "network": "direct", "etcd": {"endpoints": [], "tls": true}, "standing": true, "distribution": "kubeadm",
+            "control_plane": {}, "workers": {},
+        });
+        cluster.as_object_mut().unwrap().extend(known.as_object().unwrap().clone());
+        let before = serde_json::from_value(cluster).unwrap();
+        let settings: ClusterSettings = serde_json::from_value(json!({"components": components})).unwrap();
+        let (control_plane, workers, etcd) = (Vec::new(), Vec::new(), Vec::new());
+        let (control_plane_rpms, worker_rpms) = (Vec::new(), Vec::new());
+        let described = true;
+        let create =
+            ClusterCreate { control_plane, workers, etcd, control_plane_rpms, worker_rpms, settings, described };
+        Converge { before: Some(before), ..Converge::create(create) }
+    }
+
+    #[test]
+    fn what_was_begun_is_known_until_a_run_has_come_to_its_end() {
+        let v = |n: &str| json!({"scheduler_args": {"v": n}});
+        let mut first = converge(&v("2"), &json!({"settings": {"components": v("1")}}));
+        first.former = first.former();
+        let mut kept = first.before.clone().unwrap();
+        first.set_components(&mut kept, first.settings.as_ref().unwrap());
+        assert_eq!(kept.settings.components.scheduler_args["v"], "2", "as the plan has it");
+        first.begin_settings(&mut kept);
+        assert_eq!(kept.settings.components.scheduler_args["v"], "1", "as it is until then");
+        // The next file says nothing of it.
+        let second = converge(&json!({}), &serde_json::to_value(&kept).unwrap());
+        let former = second.former().unwrap();
+        assert_eq!((former.applied.scheduler_args["v"].as_str(), former.ever.scheduler_args["v"].as_str()), ("1", "2"));
+        assert!(converge(&json!({}), &json!({"settings": {}})).former().is_none(), "nothing is set, and nothing was");
+        assert!(converge(&v("1"), &json!({"settings": {}, "standing": false})).former().is_none());
+    }
+
+    #[test]
+    fn encryption_that_was_begun_is_not_switched_off() {
+        let on = json!({"encrypt_secrets": true});
+        for known in [json!({"settings": {"components": on}}), json!({"settings": {}, "unfinished": on})] {
+            let off = converge(&json!({}), &known);
+            let error = off.check_encryption(off.before.as_ref().unwrap(), &ComponentSettings::default()).unwrap_err();
+            assert!(error.to_string().contains("cannot be switched off"), "{error}");
+        }
+        let reset = converge(&json!({}), &json!({"settings": {}, "unfinished": on, "standing": false}));
+        let mut kept = reset.before.clone().unwrap();
+        reset.set_components(&mut kept, reset.settings.as_ref().unwrap());
+        assert!(
+            kept.settings.components.encrypt_secrets && kept.unfinished.is_none(),
+            "what is in etcd may be encrypted"
+        );
     }
 }

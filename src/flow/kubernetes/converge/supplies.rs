@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use payload::Bundle;
 
-use super::super::plan::Hosts;
+use super::super::component::Supply;
+use super::super::plan::{Hosts, RolesPackages};
 use super::super::state::Cluster;
 use super::super::{images, kept_registry, manifest_check, registries, runtime, stub_domains};
 use super::Converge;
+use crate::deliver::Delivery;
 use crate::flow::error::FlowError;
 use crate::flow::problem::Problem;
 use crate::flow::request::Network;
@@ -18,6 +20,15 @@ use crate::plan::RunHost;
 use crate::resource::{Files, Store};
 
 impl Converge {
+    pub(super) fn roles_packages(&self) -> RolesPackages<'_> {
+        RolesPackages { control_plane: &self.control_plane_packages, worker: &self.worker_packages }
+    }
+
+    pub(super) fn supply<'a>(&'a self, bundle: Option<&'a Bundle>, delivery: &'a Delivery) -> Supply<'a> {
+        let (images, manifests, registries) = (&self.images, &self.manifests, &self.served);
+        Supply { bundle, images, manifests, delivery, registries, former: self.former.as_ref() }
+    }
+
     /// What manifests of the bundle need and are for. A cluster that stands may have images of an earlier bundle.
     pub(super) fn check_manifests(
         &self,

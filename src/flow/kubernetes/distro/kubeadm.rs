@@ -24,8 +24,9 @@ use super::super::hold::PackageHold;
 use super::super::images::NodeImages;
 use super::super::kept_registry::KeptRegistry;
 use super::super::kubeadm::{
-    self, ApiPort, Authorities, Certificates, EtcdConfiguration, EtcdServers, Init, Join, KUBELET_CONF, KubeletUnit,
-    Newcomer, NodeReady, SiteFiles,
+    self, ApiPort, Authorities, Certificates, ControlPlaneSettings, EncryptedSecrets, EtcdConfiguration, EtcdServers,
+    Init, Join, KUBELET_CONF, KubeProxySettings, KubeletSettings, KubeletUnit, Newcomer, NodeReady, PublishedSettings,
+    SiteFiles,
 };
 use super::super::kubelet::NodePorts;
 use super::super::manifest::{Manifest, Manifests};
@@ -52,7 +53,7 @@ const DUAL_STACK: u32 = 23;
 pub(super) struct Kubeadm;
 
 /// Images come before kubeadm, which would pull them, and the balancer, by which it asks the API.
-const COMPONENTS: [&dyn Component; 32] = [
+const COMPONENTS: [&dyn Component; 37] = [
     &Clock,
     &PackageHold,
     &Kernel,
@@ -70,12 +71,17 @@ const COMPONENTS: [&dyn Component; 32] = [
     &KubeletUnit,
     &Authorities,
     &SiteFiles,
+    &ControlPlaneSettings,
+    &KubeletSettings,
     &HeldAddress::Begins,
     &EtcdConfiguration,
     &EtcdServers,
     &Certificates,
     &Init,
     &ForwardsNothing,
+    &PublishedSettings,
+    &KubeProxySettings,
+    &EncryptedSecrets,
     &Join,
     &Published,
     &HeldAddress::Joins,

@@ -56,7 +56,7 @@ fn registration(on: &On<'_>, machine: &Machine) -> Value {
 }
 
 /// Several documents as one.
-fn documents(all: &[Value]) -> String {
+pub(super) fn documents(all: &[Value]) -> String {
     all.iter().map(|document| format!("{document:#}\n")).collect::<Vec<_>>().join("---\n")
 }
 
@@ -72,6 +72,16 @@ pub(super) fn init(on: &On<'_>, machine: &Machine) -> String {
         "bootstrapTokens": [{"ttl": "1m0s"}],
     });
     site::patch(&mut init, components);
+    documents(&[
+        init,
+        cluster_configuration(on.cluster),
+        site::kubelet(kubelet(on), components),
+        site::kube_proxy(kube_proxy(on.cluster), components),
+    ])
+}
+
+/// The kubelets' configuration where the site sets nothing.
+pub(super) fn kubelet(on: &On<'_>) -> Value {
     let mut kubelet = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
         "cgroupDriver": on.cgroup_driver(),
@@ -84,18 +94,28 @@ pub(super) fn init(on: &On<'_>, machine: &Machine) -> String {
     if !on.keeps_pinned_images() {
         kubelet["imageGCHighThresholdPercent"] = IMAGES_STAY.into();
     }
-    let kube_proxy = json!({
+    kubelet
+}
+
+/// kube-proxy's configuration likewise.
+pub(super) fn kube_proxy(cluster: &Cluster) -> Value {
+    json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
-        "mode": on.cluster.kube_proxy_mode.as_deref().unwrap_or_else(|| proxy_mode::of_earlier(on.cluster.minor)),
+        "mode": cluster.kube_proxy_mode.as_deref().unwrap_or_else(|| proxy_mode::of_earlier(cluster.minor)),
         // The host's own limit stays: kube-proxy cannot set it everywhere, and ends when it cannot.
         "conntrack": {"maxPerCore": 0, "min": 0},
+    })
+}
+
+/// The host's own part of the configuration, for a phase of `kubeadm init` on a control plane node that stands.
+pub(super) fn phase(on: &On<'_>, machine: &Machine) -> Value {
+    let mut init = json!({
+        "apiVersion": api_version(on.cluster.minor), "kind": "InitConfiguration",
+        "localAPIEndpoint": {"advertiseAddress": machine.address, "bindPort": API_PORT},
+        "nodeRegistration": registration(on, machine),
     });
-    documents(&[
-        init,
-        cluster_configuration(on.cluster),
-        site::kubelet(kubelet, components),
-        site::kube_proxy(kube_proxy, components),
-    ])
+    site::patch(&mut init, &on.cluster.settings.components);
+    init
 }
 
 fn cluster_configuration(cluster: &Cluster) -> Value {
@@ -224,7 +244,8 @@ mod tests {
         .unwrap();
         let keys = ClusterKeys::new(Pki::new("".into(), true), &cluster);
         let delivery = crate::deliver::Delivery::new(None, crate::deliver::RouteChoice::Auto);
-        let supply = Supply { bundle: None, images: &[], manifests: &[], delivery: &delivery, registries: &[] };
+        let supply =
+            Supply { bundle: None, images: &[], manifests: &[], delivery: &delivery, registries: &[], former: None };
         let mut facts = Facts { cgroup_version, ..Facts::default() };
         // One that surely tells the kubelet of pinned images.
         facts.packages.insert("containerd.io".into(), Evr { epoch: 0, version: "2.1.4".into(), release: "1".into() });

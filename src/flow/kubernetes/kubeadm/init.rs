@@ -8,7 +8,7 @@ use crate::plan::{Check, Cx, Step, StepError, Work};
 use super::super::component::{Component, On};
 use super::super::endpoint;
 use super::super::verify::MasterAnswers;
-use super::config;
+use super::{config, settings};
 
 /// Another one is waited for; kubeadm itself waits four minutes for the control plane.
 const INIT: Duration = Duration::from_secs(1200);
@@ -23,11 +23,7 @@ impl Component for Init {
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let Some(machine) = on.control_plane() else { return Vec::new() };
         let server = endpoint::of_machine(machine);
-        // From 1.24 on its name has no version (Kubernetes 1.24, changes of kubeadm).
-        let kubelet_config = match on.cluster.minor {
-            0..24 => format!("kubelet-config-1.{}", on.cluster.minor),
-            _ => "kubelet-config".to_owned(),
-        };
+        let kubelet_config = settings::kubelet_config(on.cluster);
         let init = InitOnce { config: config::init(on, machine), server: server.clone(), kubelet_config };
         let init = on.step("kubeadm.init", "create the control plane with kubeadm", init).weight(30);
         vec![

@@ -37,6 +37,7 @@ mod init;
 mod join;
 mod ours;
 mod preflight;
+mod settings;
 mod site;
 mod site_files;
 mod token;
@@ -47,8 +48,12 @@ pub(super) use files::{ApiPort, Authorities, KubeletUnit, NodeReady};
 pub(super) use init::Init;
 pub(super) use join::Join;
 pub(super) use preflight::{Newcomer, preflight};
+pub(super) use settings::{
+    ControlPlaneSettings, EncryptedSecrets, Former, KubeProxySettings, KubeletSettings, PublishedSettings, published,
+    settled,
+};
 pub(super) use site::overruled;
-pub(super) use site_files::SiteFiles;
+pub(super) use site_files::{SiteFiles, written};
 
 /// Where containerd listens.
 const SOCKET: &str = "unix:///run/containerd/containerd.sock";

@@ -40,41 +40,65 @@ fn allowed(args: &BTreeMap<String, String>, ours: &[Ours]) -> BTreeMap<String, S
 
 /// `apiServer`, `controllerManager` and `scheduler` of a `ClusterConfiguration`, as far as something is to be said of them.
 pub(super) fn control_plane(settings: &ClusterSettings, minor: u32) -> Map<String, Value> {
-    let site = &settings.components;
-    let mut parts = Map::new();
-    let mut api_server = allowed(&site.api_server_args, API_SERVER);
+    let mut parts = ours_of_cluster(settings);
+    overlay(&mut parts, of_cluster(&settings.components));
+    let Value::Object(mut parts) = parts else { return Map::new() };
+    for part in parts.values_mut() {
+        if let Some(Value::Object(options)) = part.get("extraArgs") {
+            let options = options.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
+            part["extraArgs"] = args(minor, &options.collect());
+        }
+        if let Some(Value::Object(volumes)) = part.get("extraVolumes") {
+            part["extraVolumes"] = volumes.values().cloned().collect();
+        }
+    }
+    parts
+}
+
+/// What is set where the site says nothing, in the form of [`of_cluster`].
+pub(super) fn ours_of_cluster(settings: &ClusterSettings) -> Value {
     // kubeadm leaves it out, and API servers would speak to whoever answers for a kubelet.
-    api_server.insert("kubelet-certificate-authority".to_owned(), CA.to_owned());
-    let mut volumes = Vec::new();
+    let mut ours = json!({"apiServer": {"extraArgs": {"kubelet-certificate-authority": CA}}});
+    for (name, prefix) in node_prefixes(settings.pods()) {
+        ours["controllerManager"]["extraArgs"][name] = prefix.to_string().into();
+    }
+    ours
+}
+
+/// What the site sets of a `ClusterConfiguration`: options and volumes by their names.
+pub(super) fn of_cluster(site: &ComponentSettings) -> Value {
+    let mut api_server = allowed(&site.api_server_args, API_SERVER);
+    let mut volumes = Map::new();
+    let mut mount = |name: &str, path: &str, kind: &str, read_only: bool| {
+        volumes.insert(name.to_owned(), volume(name, path, kind, read_only));
+    };
     if site.audit_policy.is_some() {
         for (name, value) in ROTATION {
             api_server.entry(name.to_owned()).or_insert_with(|| value.to_owned());
         }
         api_server.insert("audit-policy-file".to_owned(), AUDIT_POLICY.to_owned());
         api_server.insert("audit-log-path".to_owned(), format!("{AUDIT_LOGS}/audit.log"));
-        volumes.push(volume("sunshine-audit-policy", AUDIT_POLICY, "File", true));
-        volumes.push(volume("sunshine-audit-logs", AUDIT_LOGS, "DirectoryOrCreate", false));
+        mount("sunshine-audit-policy", AUDIT_POLICY, "File", true);
+        mount("sunshine-audit-logs", AUDIT_LOGS, "DirectoryOrCreate", false);
     }
     if site.encrypt_secrets {
         api_server.insert("encryption-provider-config".to_owned(), ENCRYPTION.to_owned());
-        volumes.push(volume("sunshine-encryption", ENCRYPTION, "File", true));
+        mount("sunshine-encryption", ENCRYPTION, "File", true);
     }
-    let mut part = |name: &str, options: &BTreeMap<String, String>| {
+    let mut parts = Map::new();
+    for (part, options) in [
+        ("apiServer", api_server),
+        ("controllerManager", allowed(&site.controller_manager_args, CONTROLLER_MANAGER)),
+        ("scheduler", allowed(&site.scheduler_args, SCHEDULER)),
+    ] {
         if !options.is_empty() {
-            parts.insert(name.to_owned(), json!({"extraArgs": args(minor, options)}));
+            parts.insert(part.to_owned(), json!({"extraArgs": options}));
         }
-    };
-    part("apiServer", &api_server);
-    let mut controller_manager = allowed(&site.controller_manager_args, CONTROLLER_MANAGER);
-    for (name, prefix) in node_prefixes(settings.pods()) {
-        controller_manager.entry(name.to_owned()).or_insert_with(|| prefix.to_string());
     }
-    part("controllerManager", &controller_manager);
-    part("scheduler", &allowed(&site.scheduler_args, SCHEDULER));
     if !volumes.is_empty() {
         parts["apiServer"]["extraVolumes"] = volumes.into();
     }
-    parts
+    parts.into()
 }
 
 /// Which part of pods' networks a node gets, where one of them is of IPv6: its own choice does not fit all sizes.

@@ -1,21 +1,29 @@
 //! Files of the site on hosts: patches, which kubeadm reads; the audit policy and the key of secrets, which API servers read.
 
-use crate::host::FileMeta;
-use crate::plan::Step;
+use crate::host::{FileMeta, HostId};
+use crate::plan::{Step, StepId};
 use crate::resource::{Entries, FileSpec, Files, OnlyFiles};
 
 use super::super::component::{Component, On};
 use super::site::{AUDIT_LOGS, AUDIT_POLICY, ENCRYPTION, PATCHES};
 
-/// The component: what the site set, before kubeadm runs. A cluster that stands keeps what it was made with, and so a host that
-/// joins later gets the same.
+const STEP: &str = "kubeadm.site";
+
+/// The step after which a host has the files.
+pub(in crate::flow::kubernetes) fn written(host: &HostId) -> StepId {
+    StepId::on(host, STEP)
+}
+
+/// The component: what the site set, before kubeadm runs. A host that joins later gets the same. Where settings are applied to a
+/// cluster that stands, the audit policy is one of them: see [`super::settings`].
 pub(in crate::flow::kubernetes) struct SiteFiles;
 
 impl Component for SiteFiles {
     fn is_on(&self, on: &On<'_>) -> bool {
         let set = &on.cluster.settings.components;
         let of_control_plane = set.audit_policy.is_some() || set.encrypt_secrets;
-        !set.patches.is_empty() || of_control_plane && on.control_plane().is_some()
+        let had_patches = on.supply.former.is_some_and(|former| !former.ever.patches.is_empty());
+        had_patches || !set.patches.is_empty() || of_control_plane && on.control_plane().is_some()
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
@@ -26,7 +34,9 @@ impl Component for SiteFiles {
         let mut steps = Vec::new();
         if on.control_plane().is_some() {
             if let Some(policy) = &set.audit_policy {
-                files.push(private(AUDIT_POLICY.to_owned(), &policy.text));
+                if on.supply.former.is_none() {
+                    files.push(private(AUDIT_POLICY.to_owned(), &policy.text));
+                }
                 let logs = Entries(&[AUDIT_LOGS]);
                 steps.push(on.step("kubeadm.audit", "record what is in the folder of audit logs", logs));
             }
@@ -36,7 +46,7 @@ impl Component for SiteFiles {
         }
         // A patch that an earlier try had, and that is wanted no more, would be read.
         let files = OnlyFiles { files: Files(files), within: &[PATCHES], without: Vec::new() };
-        steps.push(on.step("kubeadm.site", "write the site's own settings", files));
+        steps.push(on.step(STEP, "write the site's own settings", files));
         steps
     }
 }

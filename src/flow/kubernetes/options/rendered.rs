@@ -51,7 +51,8 @@ pub(in crate::flow::kubernetes) fn facts(minor: u32) -> Facts {
 pub(super) fn files(cluster: &Cluster, facts: &Facts) -> BTreeMap<String, String> {
     let keys = &ClusterKeys::new(Pki::new("".into(), true), cluster);
     let (delivery, images) = (Delivery::new(None, RouteChoice::Auto), [pause()]);
-    let supply = &Supply { bundle: None, images: &images, manifests: &[], delivery: &delivery, registries: &[] };
+    let supply =
+        &Supply { bundle: None, images: &images, manifests: &[], delivery: &delivery, registries: &[], former: None };
     let (waits, list): (Waits, Arc<[u8]>) = (Waits::default(), Arc::new([]));
     let (master, machine) = cluster.control_plane.first_key_value().unwrap();
     let (host, node) = cluster.workers.first_key_value().unwrap();

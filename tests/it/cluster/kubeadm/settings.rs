@@ -79,11 +79,17 @@ pub(super) fn hide_the_key(site: &Site) {
     assert_eq!(others.map(|(other, _)| other).collect::<Vec<_>>(), Vec::<&std::path::PathBuf>::new());
 }
 
-/// A cluster that stands keeps what it was made with, and a change is answered with a warning.
-pub(super) fn stay(lab: &Lab, site: &Site) {
-    std::fs::write(site.path("cluster.yaml"), FILE.replace("maxPods: 50", "maxPods: 60")).expect("a changed file");
-    let said = site.run(lab, &APPLY).expect_ok().stderr;
-    assert!(said.contains("kubernetes.kubelet.config counts when the cluster is created"), "{said}");
-    assert!(!said.contains("kubernetes.apiServer"), "{said}");
-    std::fs::write(site.path("cluster.yaml"), FILE).expect("the file");
+/// A change in the file is applied to one control plane node after another, and stays in it.
+pub(super) fn change(lab: &Lab, site: &Site) {
+    std::fs::write(
+        site.path("cluster.yaml"),
+        FILE.replace("profiling: 'false', etcd", "profiling: 'false', v: '2', etcd"),
+    )
+    .expect("a changed file");
+    site.run(lab, &APPLY).expect_ok();
+    for host in 0..3 {
+        let api_server = lab.host(host).sh("pgrep -af '^kube-apiserver '");
+        assert!(api_server.contains("--v=2"), "{api_server}");
+    }
+    site.changes_nothing(lab, &APPLY);
 }
