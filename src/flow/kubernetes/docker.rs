@@ -160,7 +160,7 @@ fn add(settings: &mut Settings, mut ours: Settings) {
             (Some(Value::Array(is)), Value::Array(more)) => {
                 // The driver is what it is: `cgroup_driver`.
                 let has_driver = driver(is.iter()).is_some();
-                let is_new = |one: &Value| !is.contains(one) && !(has_driver && driver([one]).is_some());
+                let is_new = |one: &Value| !(is.contains(one) || has_driver && driver([one]).is_some());
                 let more: Vec<Value> = more.into_iter().filter(is_new).collect();
                 is.extend(more);
             }

@@ -30,7 +30,7 @@ pub(super) fn check(host: &RunHost, cluster: &Cluster, bundle: Option<&Bundle>) 
     if docker::is_in_use(facts) && !is_kept && host.host.is_root() {
         let asked = host.host.run(&Command::script(ASK).label("docker info, docker ps"));
         // One that does not answer is found by whoever starts it anew.
-        if let Some(said) = asked.ok().filter(|output| output.ok()).map(|output| output.text()) {
+        if let Some(said) = asked.ok().and_then(|output| output.ok().then(|| output.text())) {
             problems.extend(restarted(name, &site, &said));
         }
     }

@@ -31,7 +31,7 @@ impl Converge {
         let asked = &self.settings.as_ref().filter(|_| self.described)?.components;
         let known = self.before.as_ref().filter(|known| known.standing)?;
         let applied = known.settings.components.clone();
-        let ever = known.unfinished.iter().fold(applied.clone(), |all, more| all.and(more));
+        let ever = known.unfinished.iter().fold(applied.clone(), ComponentSettings::and);
         (!ever.is_empty() || !asked.is_empty()).then_some(Former { applied, ever })
     }
 
@@ -98,8 +98,7 @@ impl Converge {
             ));
         }
         let named = |host: &HostId| self.control_plane.iter().any(|target| target.id() == *host);
-        let missing: Vec<&str> =
-            known.control_plane.keys().filter(|host| !named(host)).map(|host| host.as_str()).collect();
+        let missing: Vec<&str> = known.control_plane.keys().filter(|host| !named(host)).map(HostId::as_str).collect();
         if is_on || !asked.encrypt_secrets || missing.is_empty() {
             return Ok(());
         }
