@@ -182,7 +182,7 @@ mod tests {
         let texts = ["root:geheim@10.8.14.200;reboot", "root:geheim@", "root:a@10.0.0.1", "root:b@10.0.0.1"];
         let error = targets(&texts.map(str::to_owned), &TargetDefaults::default()).unwrap_err().to_string();
         assert_eq!(error.lines().count(), 3, "{error}");
-        assert!(error.contains("10.8.14.200;reboot") && error.contains("10.0.0.1 is given twice"), "{error}");
+        assert!(error.contains("10.8.14.200***") && error.contains("10.0.0.1 is given twice"), "{error}");
         assert!(!error.contains("geheim"), "{error}");
     }
 

@@ -30,11 +30,16 @@ undo_package() {
 end_package() {
   [ -z "$still" ] || { failed "a package manager of an earlier run (process $still) is still at work: wait until it has ended"; return; }
   [ -n "$packages" ] || return 0
-  said=$(rpm -e -- $packages 2>&1) || {
+  # rpm calls a package removed whose files it could not delete.
+  for folder in /etc /usr /var; do
+    [ -w "$folder" ] || { failed "$folder is read-only, so packages cannot be removed: $packages"; return; }
+  done
+  said=$(LC_ALL=C rpm -e -- $packages 2>&1) || {
     heir=$(O=$ours awk -F'\t' "$of_ours"' more && $1 != "format" && !mine() {print $(NF - 2) FS $(NF - 1); exit}' "$d/record")
     if [ -n "$heir" ]; then remove_singly; else failed "packages that were installed here cannot be removed: $said"; fi
   }
   for p in $packages; do rpm -q --quiet -- "$p" 2>/dev/null || forget package "$p"; done
+  left=$(printf '%s\n' "$said" | grep ': remove failed: ') && failed "files of packages stay on the host, delete them by hand: $left"
 }
 remove_singly() {
   removed=yes

@@ -28,8 +28,9 @@ const PROGRAMS: [&str; 16] = [
 ];
 
 /// Places of a host that scripts name, and what stands for them here.
-const PLACES: [(&str, &str); 11] = [
+const PLACES: [(&str, &str); 12] = [
     (RECORD_DIR, "state"),
+    ("/etc /usr /var", "root"),
     ("/run/sunshine-installer", "run"),
     ("/etc/fstab", "fstab"),
     ("/etc/dnf/dnf.conf", "dnf.conf"),

@@ -156,6 +156,19 @@ note unit theirs.service enabled/active; note image a:1 -; note firewall 1/tcp -
     }
 
     #[test]
+    fn what_rpm_could_not_delete_is_said() {
+        let warns = r#"[ "$1" != -e ] || { touch "${at}gone"; echo 'warning: file /etc/a: remove failed: Read-only file system' >&2; exit 0; }
+[ ! -e "${at}gone" ]"#;
+        Trial::each(|trial| {
+            trial.program("rpm", warns);
+            trial.change("note package p.noarch -", &[]);
+            let ran = trial.undo(&["all"]);
+            assert!(!ran.ok && ran.said.contains("stay on the host") && ran.said.contains("/etc/a"), "{ran:?}");
+            assert!(trial.undo(&["all"]).ok, "what is said once is not there to be undone");
+        });
+    }
+
+    #[test]
     fn undoing_twice_does_no_harm() {
         Trial::each(|trial| {
             trial.change("note file \"$1\" -; note unit a.service disabled/inactive", &[&trial.at("root/a")]);
