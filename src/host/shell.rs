@@ -150,6 +150,18 @@ impl Command {
         self
     }
 
+    /// After all others of its kind on that host: what a killed run began there goes on without it. Waits for them for up to
+    /// four minutes.
+    #[must_use]
+    pub fn in_turn(mut self) -> Self {
+        // With -o what the command leaves at work does not keep the next one waiting.
+        const TURN: &str = "flock -o -w 240 -E 75 /var/lib \"$@\"; s=$?
+[ $s != 75 ] || echo 'what an earlier run began on this host is still at work: wait until it has ended' >&2; exit $s";
+        self.words.splice(0..0, ["sh", "-c", TURN, "sh"].map(str::to_owned));
+        self.timeout += Duration::from_secs(240);
+        self
+    }
+
     /// As the login user, without sudo.
     #[must_use]
     pub fn as_user(mut self) -> Self {

@@ -82,7 +82,7 @@ impl Work for Undo {
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        let undo = recording(cx.owner()?, undo_script()).timeout(Duration::from_secs(300));
+        let undo = recording(cx.owner()?, undo_script()).timeout(Duration::from_secs(300)).in_turn();
         let undo = undo.args(self.arguments(&self.environments(cx)?)).label("undo the recorded changes");
         cx.host()?.run_ok(&undo)?;
         Ok(())

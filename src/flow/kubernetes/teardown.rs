@@ -37,7 +37,7 @@ impl Work for Teardown {
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
         let take = self.command(cx, "do")?.label("remove what Kubernetes created");
-        cx.host()?.run_ok(&take.timeout(Duration::from_secs(180)))?;
+        cx.host()?.run_ok(&take.timeout(Duration::from_secs(180)).in_turn())?;
         Ok(())
     }
 }

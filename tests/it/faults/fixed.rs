@@ -46,7 +46,7 @@ fn etcd_through_faults_of_the_deployer() {
         at(Kind::Etcd, Create, Fault::Second { same_state: true }, 0, 2),
         at(Kind::Etcd, Add, Fault::BundleDamaged, 0, 1),
         at(Kind::Etcd, Renew, Fault::ControlDiskFull, 0, 2),
-        at(Kind::Etcd, Reset, Fault::Deployer(Signal::Kill), 0, 2),
+        at(Kind::Etcd, Reset, Fault::Deployer(Signal::Kill), 0, 6),
     ]);
 }
 
@@ -56,6 +56,6 @@ fn kubernetes_through_faults() {
     all_hold(&[
         brief(at(Kind::Kubeadm, Create, Fault::Mute, 1, 15)),
         at(Kind::Kubeadm, Add, Fault::Deployer(Signal::Terminate), 0, 8),
-        at(Kind::Kubeadm, Reset, Fault::SshdCrash, 1, 2),
+        at(Kind::Kubeadm, Reset, Fault::ReadOnly, 1, 2),
     ]);
 }
