@@ -141,20 +141,23 @@ impl fmt::Display for Target {
 /// Stars whatever may be a password, also in what is no host: all between the first `:` and the last `@`, what stands where
 /// only a user or a port may, and behind a password what is no address (it may be the rest of one with an `@`).
 pub(crate) fn masked(text: &str) -> String {
-    let Some((login, place)) = text.rsplit_once('@') else { return masked_place(text) };
+    let Some((login, place)) = text.rsplit_once('@') else {
+        return if text.contains(':') { shown_place(text) } else { text.to_owned() };
+    };
     let (user, password) = login.split_once(':').map_or((login, None), |(user, password)| (user, Some(password)));
     let shown = if is_user(user) || user.is_empty() { user } else { "***" };
     match password {
-        None => format!("{shown}@{}", masked_place(place)),
-        Some(_) => format!("{shown}:***@{}", behind_a_password(place)),
+        None => format!("{shown}@{}", shown_place(place)),
+        Some(_) => format!("{shown}:***@{}", shown_place(place)),
     }
 }
 
-/// An address and its port; of what only begins with an address, no more than that.
-fn behind_a_password(place: &str) -> String {
+/// An address and its port; of what only begins with an address, no more than that, and nothing of what looks like none.
+fn shown_place(place: &str) -> String {
     let end = place.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(place.len());
     let bracket = place.strip_prefix('[').and_then(|rest| rest.find(']')).map_or(0, |at| at + 2);
-    let is_name = || place.split(':').next().is_some_and(|name| name.parse::<Address>().is_ok());
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    let is_name = || place.split(':').next().is_some_and(|name| !name.is_empty() && name.bytes().all(is_plain));
     let known = if place[..end].parse::<std::net::Ipv4Addr>().is_ok() {
         end
     } else if bracket > 0 && place[1..bracket - 1].parse::<Ipv6Addr>().is_ok() {
@@ -295,6 +298,8 @@ mod tests {
     fn what_may_be_a_password_is_starred_and_the_rest_is_shown() {
         for (text, shown) in [
             ("root:secret@10.8.14.200;reboot", "root:***@10.8.14.200***"),
+            ("root=S3cret!:22", "***"),
+            ("root@S3cret!", "root@***"),
             ("root:with@10.8.14.200~S3cret", "root:***@10.8.14.200***"),
             ("root:secret@[fd10::7]x", "root:***@[fd10::7]***"),
             ("root:a:b@c@host.example:2222", "root:***@host.example:2222"),
@@ -303,7 +308,7 @@ mod tests {
             ("10.8.14.200:111111", "10.8.14.200:***"),
             ("fe80::1", "fe80::1"),
             ("[fe80::1]:2222", "[fe80::1]:2222"),
-            ("[fe80::1", "[fe80:***"),
+            ("[fe80::1", "***"),
             ("my secret@10.0.0.1", "***@10.0.0.1"),
             ("maint@10.0.0.1", "maint@10.0.0.1"),
             ("root:p@ss word", "root:***@***"),
