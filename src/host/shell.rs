@@ -157,7 +157,7 @@ impl Command {
         // With -o what the command leaves at work does not keep the next one waiting.
         const TURN: &str = "flock -o -w 240 -E 75 /var/lib \"$@\"; s=$?
 [ $s != 75 ] || echo 'what an earlier run began on this host is still at work: wait until it has ended' >&2; exit $s";
-        self.words.splice(0..0, ["sh", "-c", TURN, "sh"].map(str::to_owned));
+        self.around.push((TURN, Vec::new()));
         self.timeout += Duration::from_secs(240);
         self
     }

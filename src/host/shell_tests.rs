@@ -118,3 +118,18 @@ fn a_script_around_a_command_has_the_last_word() {
         "first\na b\nit's.\n"
     );
 }
+
+#[test]
+fn commands_in_turn_wait_for_one_whose_run_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let first = Command::script(": >\"$1\"; sleep 0.5; : >\"$2\"").args([at("begun"), at("ended")]).in_turn();
+    let mut child = process::Command::new("/bin/sh").arg("-c").arg(first.line("")).spawn().unwrap();
+    while !dir.path().join("begun").exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let second = Command::script("[ -e \"$1\" ] && echo \"it has ended\"").arg(at("ended")).in_turn().label("look");
+    assert_eq!(run(&second), "it has ended\n");
+    assert_eq!(second.to_string(), format!("look {}", at("ended")));
+    child.wait().unwrap();
+}

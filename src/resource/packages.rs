@@ -39,7 +39,8 @@ end_package() {
     if [ -n "$heir" ]; then remove_singly; else failed "packages that were installed here cannot be removed: $said"; fi
   }
   for p in $packages; do rpm -q --quiet -- "$p" 2>/dev/null || forget package "$p"; done
-  left=$(printf '%s\n' "$said" | grep ': remove failed: ') && failed "files of packages stay on the host, delete them by hand: $left"
+  # A folder that something is mounted on, or that is not empty, stays as it should.
+  left=$(printf '%s\n' "$said" | grep -E ': remove failed: (Read-only|Operation not|Input/output)') && failed "files of packages stay on the host, delete them by hand: $left"
 }
 remove_singly() {
   removed=yes
