@@ -18,8 +18,8 @@ pub fn cluster_file(bytes: &[u8]) {
 fn read(text: &str) -> Option<ClusterFile> {
     let root = yaml::parse(text).ok()?;
     let checked = check(&root, &ROOT);
-    // Problems stand on lines of the file; to YAML, a carriage return ends one too.
-    let lines = text.split(['\n', '\r']).count();
+    // Problems stand on lines of the file, or behind the last; to YAML, a carriage return ends one too.
+    let lines = text.split(['\n', '\r']).count() + 1;
     assert!(checked.problems.iter().all(|problem| (1..=lines).contains(&problem.line)), "{:?}", checked.problems);
     let is_fit = checked.problems.is_empty();
     if checked.json.is_null() {

@@ -10,6 +10,8 @@ VOLATILE = ("/var/log/*", "/var/cache/*", "/var/lib/dnf/*", "/var/lib/rpm/*", "/
             "/var/lib/systemd/random-seed", "/var/lib/systemd/timers/*", "/var/lib/systemd/catalog/*", "/etc/lab-clock-offset", "/etc/.pwd.lock",
             "/etc/*-", "/etc/.updated", "/var/.updated", "/etc/ld.so.cache", "/var/lib/lab-filler*", "/var/lib/logrotate/*",
             "/usr/lib/python3*/__pycache__/*", "*/__pycache__/*", "/var/lib/private/*", "/root/.rpmdb/*",
+            # fish, where it is the login shell
+            "/root/.local", "/root/.config",
             # listed by name below
             "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid", "/etc/subgid")
 
