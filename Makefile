@@ -53,6 +53,7 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --no-default-features --features bench,fuzz --lib --bins --benches -- -D warnings
+	cargo fetch --quiet --locked --manifest-path fuzz/Cargo.toml
 	scripts/deny
 
 # The cloud has no part in it, and takes longest to build.

@@ -86,10 +86,13 @@ pub(super) fn in_manifest(manifest: &str, domains: &StubDomains) -> Result<Strin
     let corefile = with_stub_domains(&corefile, domains)?;
     let mut text = lines[..=heading].concat();
     for line in corefile.split_inclusive('\n') {
-        if !is_blank(line) {
+        // What is of blanks alone is empty, or it would be something else when it is read again.
+        if is_blank(line) {
+            text.push('\n');
+        } else {
             text.push_str(&" ".repeat(inner));
+            text.push_str(line);
         }
-        text.push_str(line);
     }
     text.push_str(&body[length..].concat());
     Ok(text)
@@ -107,6 +110,14 @@ fn is_heading(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_blanks_is_the_same_when_it_is_read_again() {
+        let manifest = "data:\n  Corefile: |\n    .:53 {\n     \n    }\n";
+        let domains = StubDomains::from([("corp.example".to_owned(), vec![std::net::IpAddr::from([10, 1, 0, 53])])]);
+        let once = in_manifest(manifest, &domains).unwrap();
+        assert_eq!(in_manifest(&once, &domains).unwrap(), once);
+    }
 
     fn domains(of: &[(&str, &[&str])]) -> StubDomains {
         let servers = |ips: &[&str]| ips.iter().map(|ip| ip.parse().unwrap()).collect();
