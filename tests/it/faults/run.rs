@@ -29,6 +29,8 @@ pub(super) struct Went {
     pub(super) reached: bool,
     /// How the second deployer ended, where there was one.
     pub(super) second: Option<Output>,
+    /// Whether that one was still at work when this one had ended: then its turn may have come.
+    pub(super) second_came_later: bool,
 }
 
 /// The longest that a run may take: every wait of the product is shorter, and a busy machine has its time too.
@@ -117,9 +119,10 @@ fn run(world: &World, scenario: &Scenario, line: &[String]) -> Result<Went, Stri
     })?;
     let code = child.wait().expect("its end").code();
     running.finish(world, scenario);
-    let Running { events, text, begun, second, .. } = running;
+    let Running { events, text, begun, mut second, .. } = running;
+    let second_came_later = second.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|end| end.is_none()));
     let second = second.map(|child| Output::ended(child.wait_with_output().expect("the second deployer's end")));
-    Ok(Went { code, events, text, reached: begun, second })
+    Ok(Went { code, events, text, reached: begun, second, second_came_later })
 }
 
 fn lines(from: impl Read, mut say: impl FnMut(String) -> bool) {

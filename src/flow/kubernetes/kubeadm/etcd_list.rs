@@ -90,7 +90,10 @@ pub(super) fn with_endpoints(config: &str, endpoints: &[String]) -> Option<Optio
     *list = Yaml::Sequence(endpoints.iter().map(|e| Yaml::Value(Scalar::String(e.clone().into()))).collect());
     let mut text = String::new();
     YamlEmitter::new(&mut text).dump(document).ok()?;
-    Some(Some(text.trim_start_matches("---\n").to_owned() + "\n"))
+    let text = text.trim_start_matches("---\n").to_owned() + "\n";
+    // What the writer does not write as it was read (an odd tag) is better left alone.
+    let is_whole = payload::yaml::documents(&text).is_ok_and(|again| again.first() == Some(&*document));
+    is_whole.then_some(Some(text))
 }
 
 impl Work for Configuration {
