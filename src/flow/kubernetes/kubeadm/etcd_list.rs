@@ -73,8 +73,11 @@ impl Configuration {
     fn wanted(&self, cx: &Cx<'_>) -> Result<Option<String>, StepError> {
         let map = self.access.api(cx)?.get(CONFIG)?;
         let is = map["data"]["ClusterConfiguration"].as_str().unwrap_or_default();
-        with_endpoints(is, &self.access.cluster.etcd.endpoints)
-            .ok_or_else(|| StepError::failed("the ConfigMap kube-system/kubeadm-config has no list of etcd members"))
+        with_endpoints(is, &self.access.cluster.etcd.endpoints).ok_or_else(|| {
+            StepError::failed(
+                "the ConfigMap kube-system/kubeadm-config has no list of etcd members that can be changed",
+            )
+        })
     }
 }
 
@@ -187,6 +190,13 @@ mod tests {
     const CONFIGURATION: &str = "apiServer: {}\napiVersion: kubeadm.k8s.io/v1beta4\netcd:\n  external:\n    caFile: /ca\n    \
                                  endpoints:\n    - https://10.0.0.1:2379\n    keyFile: /key\nkubernetesVersion: v1.36.3\n\
                                  networking:\n  podSubnet: \"10.244.0.0/16\"\nzero: \"0\"\n";
+
+    #[test]
+    fn what_cannot_be_written_as_it_was_read_is_left_alone() {
+        let odd = format!("{CONFIGURATION}! .: text\n");
+        assert!(payload::yaml::documents(&odd).is_ok());
+        assert_eq!(with_endpoints(&odd, &["https://10.0.0.2:2379".to_owned()]), None);
+    }
 
     #[test]
     fn members_change_and_all_else_stays() {
