@@ -151,14 +151,13 @@ impl Command {
     }
 
     /// After all others of its kind on that host: what a killed run began there goes on without it. Waits for them for up to
-    /// four minutes.
+    /// two minutes of its time.
     #[must_use]
     pub fn in_turn(mut self) -> Self {
         // With -o what the command leaves at work does not keep the next one waiting.
-        const TURN: &str = "flock -o -w 240 -E 75 /var/lib \"$@\"; s=$?
+        const TURN: &str = "flock -o -w 120 -E 75 /var/lib \"$@\"; s=$?
 [ $s != 75 ] || echo 'what an earlier run began on this host is still at work: wait until it has ended' >&2; exit $s";
         self.around.push((TURN, Vec::new()));
-        self.timeout += Duration::from_secs(240);
         self
     }
 

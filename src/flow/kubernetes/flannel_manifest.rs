@@ -62,7 +62,7 @@ fn fitted_document(text: &str, pods: Networks) -> Option<String> {
 fn configure(map: &mut Yaml<'_>, pods: Networks) -> Option<()> {
     let six = pods.of(Family::V6)?;
     let field = map.as_mapping_get_mut("data")?.as_mapping_get_mut("net-conf.json")?;
-    let mut config: Value = serde_json::from_str(field.as_str()?).ok()?;
+    let mut config: Value = serde_json::from_str(field.as_str()?).ok().filter(Value::is_object)?;
     let before = config.clone();
     config["EnableIPv4"] = pods.has(Family::V4).into();
     config["EnableIPv6"] = true.into();
@@ -158,6 +158,12 @@ spec:
 
     fn with(pods: &str) -> String {
         fitted(MANIFEST, Networks::parse(pods).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_configuration_that_is_no_object_is_left_alone() {
+        let manifest = "kind: ConfigMap\nmetadata: {name: flanneld}\ndata:\n  net-conf.json: \"5\"\n";
+        assert_eq!(fitted(manifest, Networks::parse("fd00:10:244::/56").unwrap()), None);
     }
 
     #[test]
