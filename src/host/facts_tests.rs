@@ -71,7 +71,7 @@ fn the_script_runs_under_plain_sh() {
 fn addresses_without_end_are_taken_up_to_a_limit() {
     let lines = (0..100_000).map(|n| format!("address\t10.{}.{}.{} eth{n} 1500\n", n >> 16, n >> 8 & 255, n & 255));
     let facts = Facts::parse(&lines.collect::<String>());
-    assert_eq!((facts.addresses.len(), facts.interfaces.len()), (MOST_ADDRESSES, MOST_ADDRESSES));
+    assert_eq!((facts.addresses.len(), facts.interfaces.len()), (reading::MOST_ADDRESSES, reading::MOST_ADDRESSES));
 }
 
 #[test]
