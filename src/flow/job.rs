@@ -28,6 +28,7 @@ use crate::plan::{
 
 use super::connect::connect_all;
 use super::descriptors::fitting;
+use super::disk_space;
 use super::error::FlowError;
 use super::logins::Logins;
 use super::lost::{self, Fate};
@@ -37,7 +38,6 @@ use super::operations::checked_flows;
 use super::packages::{Repository, close_repositories, open_repository, unanswered};
 use super::problem::Problem;
 use super::request::{Job, RunOptions};
-use super::room;
 use super::rpms;
 use super::scene::{Asked, Flow, Flows, Scene, Seen};
 use super::state::Environment;
@@ -259,11 +259,11 @@ fn work_on(
         problems.extend(flow.preflight(&scene)?);
     }
     let mut needed = BTreeMap::new();
-    flows.iter().for_each(|flow| room::merge(&mut needed, flow.room(&scene)));
+    flows.iter().for_each(|flow| disk_space::merge(&mut needed, flow.disk_space(&scene)));
     if let Some(repository) = &repository {
         problems.extend(open_repository(repository, &scene, &mut needed));
     }
-    room::check(&needed, &scene, &mut problems);
+    disk_space::check(&needed, &scene, &mut problems);
     let result = stop_at_problems(problems, &setup.events).and_then(|()| run_plan(job, setup, flows, &scene));
     close_repositories(hosts, &setup.events, job.options.forks, job.options.dry_run);
     result.map(|report| JobReport { remarks, ..report })

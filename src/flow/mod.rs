@@ -11,6 +11,7 @@ mod connect;
 #[cfg(any(test, feature = "bench"))]
 pub mod constructed;
 mod descriptors;
+mod disk_space;
 pub mod ec2;
 mod error;
 pub mod etcd;
@@ -38,7 +39,6 @@ pub mod registry;
 pub mod request;
 mod reset;
 mod retry;
-mod room;
 pub mod rpms;
 mod scene;
 mod state;

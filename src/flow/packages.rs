@@ -9,8 +9,8 @@ use crate::host::{Facts, HostId, for_each};
 use crate::packages::{HostRepo, InstallOptions, PackageError, Transaction, Wanted, query_installed, way_out_of};
 use crate::plan::{Events, Level, RunHost, RunHosts, release_lease};
 
+use super::disk_space::DiskSpace;
 use super::problem::Problem;
-use super::room::Room;
 use super::scene::Scene;
 
 /// The temporary repository of this run, and what each host needs of it.
@@ -84,11 +84,11 @@ fn rpm_database(name: &HostId, facts: &Facts) -> Option<Problem> {
 }
 
 /// Opens the repository on every host that needs it and tries the transaction there, `forks` hosts at once. What the transactions take of the
-/// hosts' file systems goes to `room`.
+/// hosts' file systems goes to `disk_space`.
 pub(super) fn open_repository(
     repository: &Repository,
     scene: &Scene<'_>,
-    room: &mut BTreeMap<HostId, Vec<Room>>,
+    disk_space: &mut BTreeMap<HostId, Vec<DiskSpace>>,
 ) -> Vec<Problem> {
     let needed: Vec<(&HostId, &RunHost, &[Wanted])> = repository
         .needed
@@ -101,7 +101,7 @@ pub(super) fn open_repository(
     for ((name, ..), tried) in needed.iter().zip(tries) {
         let (found, packages) = tried.unwrap_or_else(|| (lost(name), Vec::new()));
         problems.extend(found);
-        room.entry((*name).clone()).or_default().extend(packages);
+        disk_space.entry((*name).clone()).or_default().extend(packages);
     }
     problems
 }
@@ -111,7 +111,7 @@ fn open_one(
     scene: &Scene<'_>,
     run_host: &RunHost,
     wanted: &[Wanted],
-) -> (Vec<Problem>, Vec<Room>) {
+) -> (Vec<Problem>, Vec<DiskSpace>) {
     let name = run_host.host.name();
     let note = |text: String| scene.events.note(Some(name), Level::Info, text, None);
     let problem = |text: String, help| Problem { host: Some(name.to_owned()), level: Level::Error, text, help };
@@ -121,7 +121,7 @@ fn open_one(
         problem(text.strip_prefix(&format!("{name} ")).unwrap_or(&text).to_owned(), e.help())
     };
     match try_one(repository, scene, run_host, wanted, note) {
-        Ok((transaction, room)) => {
+        Ok((transaction, disk_space)) => {
             if !transaction.is_empty() {
                 note(transaction.to_string());
             }
@@ -129,7 +129,7 @@ fn open_one(
                 let help = way_out_of(&text);
                 problem(text, help)
             });
-            (found.collect(), room)
+            (found.collect(), disk_space)
         }
         Err(e) => (vec![failed(&e)], Vec::new()),
     }
@@ -141,7 +141,7 @@ fn try_one(
     run_host: &RunHost,
     wanted: &[Wanted],
     mut note: impl FnMut(String),
-) -> Result<(Transaction, Vec<Room>), PackageError> {
+) -> Result<(Transaction, Vec<DiskSpace>), PackageError> {
     let choice = scene.options.repo_route;
     let environment = (!scene.options.dry_run).then_some(run_host.owner.environment.as_str());
     let (host, facts, place) = (&run_host.host, &run_host.facts, &repository.place);
@@ -150,9 +150,9 @@ fn try_one(
         note(format!("packages come by route {}", repo.why()));
     }
     let tried = repo.trial(&run_host.host, wanted, &scene.install).and_then(|transaction| {
-        let room = repo.room(&transaction)?.into_iter();
-        let room = room.map(|(folder, bytes, what)| Room::new(folder, bytes, what)).collect();
-        Ok((transaction, room))
+        let disk_space = repo.disk_space(&transaction)?.into_iter();
+        let disk_space = disk_space.map(|(folder, bytes, what)| DiskSpace::new(folder, bytes, what)).collect();
+        Ok((transaction, disk_space))
     });
     // Kept also when the trial failed: it is closed with the others.
     *run_host.repo.lock().unwrap_or_else(PoisonError::into_inner) = Some(repo);

@@ -9,13 +9,13 @@ use crate::host::{Facts, HostId, Target};
 use crate::packages::{InstallOptions, Wanted};
 use crate::plan::{Events, Plan, RunHosts, RunReport};
 
+use super::disk_space::DiskSpace;
 use super::error::FlowError;
 use super::logins::Logins;
 use super::ownership::Share;
 use super::pki::Pki;
 use super::problem::Problem;
 use super::request::RunOptions;
-use super::room::Room;
 use super::rpms::Places;
 use super::state::Environment;
 use super::{etcd, kubernetes, registry};
@@ -179,7 +179,7 @@ pub(super) trait Flow {
         Ok(Vec::new())
     }
     /// What the work takes of hosts' file systems beside packages.
-    fn room(&self, _: &Scene<'_>) -> BTreeMap<HostId, Vec<Room>> {
+    fn disk_space(&self, _: &Scene<'_>) -> BTreeMap<HostId, Vec<DiskSpace>> {
         BTreeMap::new()
     }
     /// What has to be asked before the plan is made. Changes nothing.

@@ -146,7 +146,7 @@ impl HostError {
             Self::Timeout { .. } | Self::Lost { .. } => {
                 "when the host is back, run the same command again: it continues from here".into()
             }
-            Self::Failed { stderr, .. } if stderr.contains("No space left") => "make room on that file system".into(),
+            Self::Failed { stderr, .. } if stderr.contains("No space left") => "free space on that file system".into(),
             Self::Damaged { .. } => "run again; if it happens again, test that host's memory, disk and network".into(),
             Self::Ended { .. } => {
                 "this is a defect of this program: report it with the output of `support-bundle`".into()

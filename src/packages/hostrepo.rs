@@ -204,7 +204,7 @@ impl HostRepo {
     ///
     /// # Errors
     /// When a package of the bundle cannot be read.
-    pub fn room(&self, tried: &Transaction) -> Result<Vec<(String, u64, &'static str)>, PackageError> {
+    pub fn disk_space(&self, tried: &Transaction) -> Result<Vec<(String, u64, &'static str)>, PackageError> {
         let catalogue = self.offer.catalogue()?;
         let new = tried.install.iter().filter_map(|id| catalogue.package(id));
         let files =

@@ -173,7 +173,7 @@ pub fn way_out_of(problem: &str) -> Option<String> {
     }
     if let Some((_, rest)) = problem.split_once(" needs ").filter(|_| problem.contains(" filesystem")) {
         let mount = rest.split_once(" on the ").map_or("that", |(_, mount)| mount.trim_end_matches(" filesystem"));
-        return Some(format!("make room on {mount}"));
+        return Some(format!("free space on {mount}"));
     }
     if problem.ends_with(super::signatures::WANTS_SIGNATURES)
         || problem.contains(" does not verify: no signature")
@@ -286,7 +286,7 @@ Error:
             "Error: Transaction test error:\n  installing package big-1-1.noarch needs 81MB more space on the /opt filesystem\n\n\
              Error Summary\n-------------\nDisk Requirements:\n   At least 81MB more space needed on the /opt filesystem.\n",
         );
-        assert_eq!((problems.len(), way.as_str()), (1, "make room on /opt"));
+        assert_eq!((problems.len(), way.as_str()), (1, "free space on /opt"));
         let (_, way) = told("Package delta-1-1.noarch.rpm is not signed\nError: GPG check FAILED\n");
         assert!(way.contains("rpmsign --addsign"), "{way}");
     }

@@ -1,7 +1,7 @@
 //! rpm's own test of a transaction, before anything of it is brought to the host.
 //!
 //! A package manager has rpm test its transaction only once everything is downloaded, in the middle of a run. All that rpm compares with the host (files
-//! of other packages, room on each file system, features of rpm itself) is in the packages' heads, which are small: these are
+//! of other packages, space on each file system, features of rpm itself) is in the packages' heads, which are small: these are
 //! sent, and rpm tests with them alone. What it cannot see without the payload, their digests and signatures, it is told to leave out;
 //! whether the host's rpm wants signatures is asked beside.
 

@@ -1,5 +1,5 @@
 //! Scenarios: a flow of the product on real hosts, with one thing that goes wrong at one moment. Random ones with
-//! `make faults SEED=… N=…`, a fixed dozen with every `make test`. docs/lab.md, "Faults", says what is drawn and what must hold.
+//! `make faults SEED=… N=…`, a fixed dozen with every `make test`. docs/lab.md, "Faults", says what is chosen and what must hold.
 
 mod fault;
 mod fixed;

@@ -19,7 +19,7 @@ pub(in crate::flow) const FILE: &str = "ec2";
 /// Requests and what came of them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Known {
-    /// Drawn once: two machines may both have an environment `default` in one account.
+    /// Chosen at random once: two machines may both have an environment `default` in one account.
     pub(super) owner: String,
     /// Where the instances are, for questions asked later.
     pub(super) access: Access,

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use crate::flow::clocks;
+use crate::flow::disk_space::DiskSpace;
 use crate::flow::error::FlowError;
 use crate::flow::names::{self, Reserved};
 use crate::flow::problem::Problem;
 use crate::flow::request::{EtcdChange, EtcdCreate};
-use crate::flow::room::Room;
 use crate::flow::rpms;
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
@@ -18,7 +18,7 @@ use crate::plan::{Plan, RunReport};
 
 use super::decide::{decide, fresh_token};
 use super::plan::make_plan;
-use super::preflight::{check_hosts, check_members, room};
+use super::preflight::{check_hosts, check_members, disk_space};
 use super::probe::Found;
 use super::state::Cluster;
 use super::status::no_cluster;
@@ -113,8 +113,8 @@ impl Flow for Converge {
         Ok(problems)
     }
 
-    fn room(&self, _: &Scene<'_>) -> BTreeMap<HostId, Vec<Room>> {
-        self.hosts().into_iter().map(|host| (host, vec![room()])).collect()
+    fn disk_space(&self, _: &Scene<'_>) -> BTreeMap<HostId, Vec<DiskSpace>> {
+        self.hosts().into_iter().map(|host| (host, vec![disk_space()])).collect()
     }
 
     fn observe(&mut self, scene: &Scene<'_>, seen: &mut Seen<'_>) -> Result<(), FlowError> {

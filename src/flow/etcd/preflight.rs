@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::flow::disk_space::DiskSpace;
 use crate::flow::error::FlowError;
 use crate::flow::problem::Problem;
 use crate::flow::request::EtcdCreate;
-use crate::flow::room::Room;
 use crate::flow::scene::Scene;
 use crate::flow::state::Environment;
 use crate::host::{Command, Facts, Host, HostId, Target, for_each};
@@ -22,8 +22,8 @@ const MAX_CLOCK_DIFFERENCE: f64 = 2.0;
 const MIN_DISK: u64 = 512 << 20;
 
 /// What a member's data takes.
-pub(super) fn room() -> Room {
-    Room::new(FOLDER, MIN_DISK, "etcd's data")
+pub(super) fn disk_space() -> DiskSpace {
+    DiskSpace::new(FOLDER, MIN_DISK, "etcd's data")
 }
 
 /// etcd's own advice for a disk: 99 % of fsyncs under 10 ms.

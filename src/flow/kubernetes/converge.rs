@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use payload::Bundle;
 
 use crate::flow::clocks;
+use crate::flow::disk_space::DiskSpace;
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
 use crate::flow::job::stop_at_problems;
@@ -14,7 +15,6 @@ use crate::flow::names;
 use crate::flow::problem::Problem;
 use crate::flow::registry::{Registries, Served};
 use crate::flow::request::{ClusterChange, ClusterCreate, ClusterSettings};
-use crate::flow::room::Room;
 use crate::flow::scene::{Asked, Flow, Scene, Seen};
 use crate::flow::state::Environment;
 use crate::host::{Facts, HostId, Target};
@@ -334,7 +334,7 @@ impl Flow for Converge {
         Ok(problems)
     }
 
-    fn room(&self, scene: &Scene<'_>) -> BTreeMap<HostId, Vec<Room>> {
+    fn disk_space(&self, scene: &Scene<'_>) -> BTreeMap<HostId, Vec<DiskSpace>> {
         self.images_room(scene)
     }
 

@@ -6,8 +6,8 @@ use std::io::Read;
 use payload::oci::{self, Document, Saved};
 use payload::{Bundle, Member, MemberKind, Reference};
 
+use crate::flow::disk_space::DiskSpace;
 use crate::flow::error::FlowError;
-use crate::flow::room::Room;
 use crate::plan::{Owned, Step};
 use crate::resource::{Contents, Image, Images, space_for};
 
@@ -103,8 +103,8 @@ fn pause_of<'a>(names: impl Iterator<Item = &'a str>, minor: u32) -> Option<&'a 
 }
 
 /// What all of these images take in a store that has none of them.
-pub(super) fn room(folder: &str, images: &[Image]) -> Room {
-    Room::new(folder, space_for(images), "images")
+pub(super) fn disk_space(folder: &str, images: &[Image]) -> DiskSpace {
+    DiskSpace::new(folder, space_for(images), "images")
 }
 
 /// The component: the bundle's images on a node.

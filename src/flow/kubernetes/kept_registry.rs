@@ -3,11 +3,11 @@
 
 use std::net::SocketAddr;
 
+use crate::flow::disk_space::DiskSpace;
 use crate::flow::error::FlowError;
 use crate::flow::pki::Pki;
 use crate::flow::problem::Problem;
 use crate::flow::registry::{Answers, Served, certificate};
-use crate::flow::room::Room;
 use crate::host::{FileMeta, HostId, Probe};
 use crate::plan::{Owned, RunHost, Step};
 use crate::resource::{FileSpec, Files, FirewallPorts, Image, ImageCopy, archive_size};
@@ -55,8 +55,8 @@ pub(super) fn check(cluster: &Cluster) -> Result<(), FlowError> {
 }
 
 /// What its images take there.
-pub(super) fn room(images: &[Image]) -> Room {
-    Room::new(FOLDER, archive_size(images), "the images of the registry that the cluster keeps")
+pub(super) fn disk_space(images: &[Image]) -> DiskSpace {
+    DiskSpace::new(FOLDER, archive_size(images), "the images of the registry that the cluster keeps")
 }
 
 /// What stands in the way on a host that is to become one.

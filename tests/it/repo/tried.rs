@@ -40,7 +40,7 @@ fn repo_what_rpm_has_against_a_transaction_is_known_in_the_trial() {
         for (wanted, told, way) in [
             (&["alpha", "beta"][..], "conflicts between attempted installs of ", "cannot be on one host"),
             (&["future"], "rpmlib(PayloadIsFuture) <= 9.0-1 is needed by future-1-1.noarch", "w9.gzdio"),
-            (&["big"], "more space on the /opt/big filesystem", "make room on /opt/big"),
+            (&["big"], "more space on the /opt/big filesystem", "free space on /opt/big"),
         ] {
             let problems = tried(wanted, true);
             let [problem] = problems.as_slice() else { panic!("{problems:?}") };

@@ -10,10 +10,10 @@ use super::super::state::Cluster;
 use super::super::{images, kept_registry, manifest_check, registries, runtime, stub_domains};
 use super::Converge;
 use crate::deliver::Delivery;
+use crate::flow::disk_space::DiskSpace;
 use crate::flow::error::FlowError;
 use crate::flow::problem::Problem;
 use crate::flow::request::Network;
-use crate::flow::room::Room;
 use crate::flow::scene::{Scene, Seen};
 use crate::host::HostId;
 use crate::plan::RunHost;
@@ -73,21 +73,21 @@ impl Converge {
     }
 
     /// What images take of the hosts of this run that will run pods and have none yet, and of those that will serve the cluster's.
-    pub(super) fn images_room(&self, scene: &Scene<'_>) -> BTreeMap<HostId, Vec<Room>> {
+    pub(super) fn images_room(&self, scene: &Scene<'_>) -> BTreeMap<HostId, Vec<DiskSpace>> {
         let cluster = self.outline(self.before.as_ref(), scene.bundle);
         let Hosts { control_plane, mut workers } = self.hosts();
         if cluster.distribution.rules().runs_control_plane() {
             workers.extend(control_plane);
         }
-        let mut all: BTreeMap<HostId, Vec<Room>> = BTreeMap::new();
+        let mut all: BTreeMap<HostId, Vec<DiskSpace>> = BTreeMap::new();
         for host in workers.iter().filter_map(|host| scene.hosts.get(host)) {
             if let Some(store) = empty_store(&cluster, host) {
                 let folder = cluster.settings.data_root.as_deref().unwrap_or(store.folder());
-                all.insert(host.host.name().clone(), vec![images::room(folder, &self.images)]);
+                all.insert(host.host.name().clone(), vec![images::disk_space(folder, &self.images)]);
             }
         }
         for host in self.new_keepers(&cluster, scene) {
-            all.entry(host.host.name().clone()).or_default().push(kept_registry::room(&self.images));
+            all.entry(host.host.name().clone()).or_default().push(kept_registry::disk_space(&self.images));
         }
         all
     }
