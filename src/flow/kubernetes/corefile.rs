@@ -82,7 +82,9 @@ pub(super) fn in_manifest(manifest: &str, domains: &StubDomains) -> Result<Strin
     // Empty lines before what follows are not the block's.
     let length = body[..length].iter().rposition(|line| !is_blank(line)).map_or(0, |last| last + 1);
     let inner = body[..length].iter().find(|line| !is_blank(line)).map_or(outer + 2, |line| indent(line));
-    let corefile: String = body[..length].iter().map(|line| line.get(inner..).unwrap_or("\n")).collect();
+    let of_block =
+        |line: &&str| if is_blank(line) { "\n".to_owned() } else { line[inner.min(indent(line))..].to_owned() };
+    let corefile: String = body[..length].iter().map(of_block).collect();
     let corefile = with_stub_domains(&corefile, domains)?;
     let mut text = lines[..=heading].concat();
     for line in corefile.split_inclusive('\n') {
@@ -113,10 +115,11 @@ mod tests {
 
     #[test]
     fn a_line_of_blanks_is_the_same_when_it_is_read_again() {
-        let manifest = "data:\n  Corefile: |\n    .:53 {\n     \n    }\n";
         let domains = StubDomains::from([("corp.example".to_owned(), vec![std::net::IpAddr::from([10, 1, 0, 53])])]);
-        let once = in_manifest(manifest, &domains).unwrap();
-        assert_eq!(in_manifest(&once, &domains).unwrap(), once);
+        for manifest in ["data:\n  Corefile: |\n    .:53 {\n     \n    }\n", "Corefile: |\n  \n .:53 {\n }\n"] {
+            let once = in_manifest(manifest, &domains).unwrap();
+            assert_eq!(in_manifest(&once, &domains).unwrap(), once);
+        }
     }
 
     fn domains(of: &[(&str, &[&str])]) -> StubDomains {
