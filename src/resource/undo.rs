@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::host::Command;
 use crate::plan::{Check, Cx, Owned, StepError, Work};
 
 use super::kept::DIR;
@@ -18,6 +19,8 @@ pub enum Undo {
     /// Only this, of each kind in this order; packages stay.
     Some { owned: Vec<Owned>, also: Vec<String> },
 }
+
+const IS_THERE: &str = r#"[ -d "$1" ]"#;
 
 impl Undo {
     fn there(&self, record: &Record) -> Vec<String> {
@@ -77,6 +80,13 @@ impl Work for Undo {
         let record = Record::read(cx.host()?)?;
         for number in &record.damaged {
             cx.note(format!("line {number} of {RECORD_DIR}/record is damaged: it is ignored, and what it named stays"));
+        }
+        // Undoing that was killed behind the last line has left its folder, and what is done behind all lines.
+        let unfinished = matches!(self, Self::All { .. }) && record.lines.is_empty() && record.damaged.is_empty();
+        if unfinished
+            && cx.host()?.run(&Command::script(IS_THERE).arg(RECORD_DIR).label("look for the change record"))?.ok()
+        {
+            return Ok(Check::Needed(vec![format!("delete {RECORD_DIR}")]));
         }
         Ok(Check::from_changes(self.there(&record.of(&self.environments(cx)?))))
     }

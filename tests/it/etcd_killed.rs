@@ -111,9 +111,14 @@ fn what_the_site_installs_after_a_killed_installation_outlives_a_reset() {
     site.run(&lab, &line).expect_ok();
     let record = lab.host(0).sh("cat /var/lib/sunshine-installer/record");
     assert!(record.contains("package\tetcd.x86_64\t-\t") && !record.contains("docker-registry"), "{record}");
-    site.run(&lab, &["cluster", "reset", "--yes", "--wipe-data", "--host", &hosts[0]]).expect_ok();
+    let reset = ["cluster", "reset", "--yes", "--wipe-data", "--host", &hosts[0]];
+    site.run(&lab, &reset).expect_ok();
     assert_eq!(lab.host(0).exec("rpm -q etcd").code, Some(1), "etcd came by the product");
     lab.host(0).sh("rpm -q docker-registry && ! ls -d /var/lib/sunshine-installer");
+    // Killed when the last line had left the record, and the folder had not gone.
+    lab.host(0).sh("d=/var/lib/sunshine-installer; mkdir $d && printf 'format\\t2\\t-\\n' >$d/record");
+    site.run(&lab, &reset).expect_ok();
+    lab.host(0).sh("! ls -d /var/lib/sunshine-installer");
 }
 
 /// The steps that an addition to a cluster with data has beside those: none of them may cost the data, and no member may

@@ -98,8 +98,9 @@ fn named(went: &Went, closing: &Value) -> Result<(), String> {
 
 /// After the same line has completed: the cluster, its data, and nothing else.
 pub(super) fn end(world: &World, scenario: &Scenario, said: &[&String]) -> Result<(), String> {
+    given_back(world)?;
     if scenario.verb == Verb::Reset {
-        given_back(world)?;
+        data_kept(world)?;
     } else {
         whole(world)?;
         let lost = writer::lost(world)?;
@@ -133,16 +134,23 @@ fn whole(world: &World) -> Result<(), String> {
     }
 }
 
-/// What a reset leaves: etcd's data, as it was not told to wipe it.
+/// Nothing of the product is on a host that is not in the cluster, or no longer.
 fn given_back(world: &World) -> Result<(), String> {
-    for host in world.lab.hosts() {
+    let nodes = if world.standing { world.nodes() } else { Vec::new() };
+    for (_, host) in world.lab.hosts().iter().enumerate().filter(|(number, _)| !nodes.contains(number)) {
         let output = host.exec(
-            "rpm -qa | grep -E '^(etcd|kube|docker|containerd|haproxy)'; ls -d /var/lib/sunshine-installer /etc/etcd /etc/kubernetes 2>/dev/null; :",
+            "rpm -qa | grep -E '^(etcd|kube|docker|containerd|haproxy)'; ls -d /etc/etcd /etc/kubernetes 2>/dev/null; \
+             find /var/lib/sunshine-installer -ls 2>/dev/null; :",
         );
         if !output.stdout.trim().is_empty() {
-            return Err(format!("a reset left on {}: {}", host.name(), output.stdout));
+            return Err(format!("left on {}: {}", host.name(), output.stdout));
         }
     }
+    Ok(())
+}
+
+/// A reset was not told to wipe etcd's data.
+fn data_kept(world: &World) -> Result<(), String> {
     let member = world.host(world.members()[0]);
     let kept = member.exec("ls -d /var/lib/etcd/default.etcd/member").ok();
     if kept { Ok(()) } else { Err(format!("a reset took etcd's data from {}", member.name())) }
