@@ -70,7 +70,7 @@ impl Component for Ready {
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
         let Some(own) = on.node() else { return Vec::new() };
-        let ready = NodeReady { node: own.machine.name.clone(), kubeconfig: node::KUBELET_KUBECONFIG };
+        let ready = NodeReady::new(on.cluster, &own.machine.name, node::KUBELET_KUBECONFIG);
         vec![on.step("node.ready", "wait until the node is Ready", ready).weight(5)]
     }
 }

@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::host::Command;
 use crate::plan::{Check, Cx, StepError, Work};
 
+use super::endpoint;
+use super::state::Cluster;
+
 /// This control plane node's API server and what hangs on it are ready.
 #[derive(Debug)]
 pub(super) struct MasterAnswers {
@@ -90,23 +93,41 @@ impl Work for Leads {
 /// The cluster calls this node Ready.
 #[derive(Debug)]
 pub(super) struct NodeReady {
-    pub node: String,
+    node: String,
     /// The kubelet's own.
-    pub kubeconfig: &'static str,
+    kubeconfig: &'static str,
+    /// Every API server, `https://10.8.14.200:6443`: the kubelet may ask a balancer, which names none.
+    servers: Vec<String>,
 }
 
 const IS_READY: &str = r#"export HOME=/run/sunshine-installer; [ "$(kubectl --kubeconfig "$2" --request-timeout=5s get node "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null)" = True ]"#;
+/// `$1` node, `$2` kubeconfig, `$3` seconds to wait, then API servers. The kubelet says ten times a second that its node is missing.
 const AWAIT_NODE: &str = r#"export HOME=/run/sunshine-installer
-end=$(( $(date +%s) + $3 ))
+node=$1 config=$2 end=$(( $(date +%s) + $3 ))
+shift 3
 while :; do
-  said=$(kubectl --kubeconfig "$2" --request-timeout=5s get node "$1" -o 'jsonpath={range .status.conditions[?(@.type=="Ready")]}{.status} {.message}{end}' 2>&1)
+  said=$(kubectl --kubeconfig "$config" --request-timeout=5s get node "$node" -o 'jsonpath={range .status.conditions[?(@.type=="Ready")]}{.status} {.message}{end}' 2>&1)
   case $said in True*) exit 0;; esac
-  if [ "$(date +%s)" -ge "$end" ]; then
-    printf 'not Ready: %s\nkubelet, its last lines:\n' "$said" >&2
-    journalctl -u kubelet -n 10 --no-pager -o cat >&2; exit 1
-  fi
+  [ "$(date +%s)" -lt "$end" ] || break
   sleep 0.3
-done"#;
+done
+printf 'not Ready: %s\nkubelet, its last lines:\n' "$said" >&2
+journalctl -u kubelet -n 200 --no-pager -o cat | grep -vF "node \"$node\" not found" | tail -n 8 >&2
+for server; do
+  said=$(kubectl --kubeconfig "$config" --server "$server" --request-timeout=3s get --raw /healthz 2>&1) && continue
+  case $said in
+  *'(Forbidden)'* | *'(Unauthorized)'*) ;;
+  *) printf 'the API server %s does not answer this host: %s\n' "$server" "$said" >&2;;
+  esac
+done
+exit 1"#;
+
+impl NodeReady {
+    pub(super) fn new(cluster: &Cluster, node: &str, kubeconfig: &'static str) -> Self {
+        let servers = cluster.control_plane.values().map(endpoint::of_machine).collect();
+        Self { node: node.to_owned(), kubeconfig, servers }
+    }
+}
 
 impl Work for NodeReady {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
@@ -116,7 +137,7 @@ impl Work for NodeReady {
     }
 
     fn apply(&self, cx: &Cx<'_>) -> Result<(), StepError> {
-        let wait = Command::script(AWAIT_NODE).arg(&self.node).arg(self.kubeconfig).arg("180");
+        let wait = Command::script(AWAIT_NODE).args([self.node.as_str(), self.kubeconfig, "180"]).args(&self.servers);
         cx.host()?.run_ok(&wait.label("wait for the node").timeout(Duration::from_secs(210)))?;
         Ok(())
     }

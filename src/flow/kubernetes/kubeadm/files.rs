@@ -103,10 +103,8 @@ impl Component for NodeReady {
     }
 
     fn steps(&self, on: &On<'_>) -> Vec<Step> {
-        let ready = |name: &String| verify::NodeReady { node: name.clone(), kubeconfig: KUBELET_CONF };
-        let step = |machine: &super::super::state::Machine| {
-            on.step("node.ready", "wait until the node is Ready", ready(&machine.name)).weight(10)
-        };
-        on.machine().map(step).into_iter().collect()
+        let Some(machine) = on.machine() else { return Vec::new() };
+        let ready = verify::NodeReady::new(on.cluster, &machine.name, KUBELET_CONF);
+        vec![on.step("node.ready", "wait until the node is Ready", ready).weight(10)]
     }
 }
