@@ -1,6 +1,7 @@
 //! A cluster of current Kubernetes, which kubeadm makes from upstream's rpms and images.
 
 mod applied;
+mod encryption;
 mod etcd_data;
 mod families;
 mod gap;
