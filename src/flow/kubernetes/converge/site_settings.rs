@@ -92,8 +92,8 @@ impl Converge {
     /// could not read what is encrypted already.
     fn check_begun_encryption(&self) -> Result<(), FlowError> {
         let is_begun =
-            |known: &&Cluster| known.standing && known.unfinished.as_ref().is_some_and(|begun| begun.encrypt_secrets);
-        if self.described || self.control_plane.is_empty() || self.before.as_ref().filter(is_begun).is_none() {
+            |known: &Cluster| known.standing && known.unfinished.as_ref().is_some_and(|begun| begun.encrypt_secrets);
+        if self.described || self.control_plane.is_empty() || !self.before.as_ref().is_some_and(is_begun) {
             return Ok(());
         }
         Err(FlowError::request_with_help(
