@@ -110,6 +110,13 @@ fn components() -> ComponentSettings {
     }
 }
 
+fn encrypting() -> ClusterSettings {
+    ClusterSettings {
+        components: ComponentSettings { encrypt_secrets: true, ..ComponentSettings::default() },
+        ..usual()
+    }
+}
+
 macro_rules! plans {
     ($($name:ident: $site:expr, $operations:expr;)*) => {
         $(#[test]
@@ -146,6 +153,13 @@ fn kubeadm_made(settings: &Value, balanced: bool) -> Value {
 /// The same behind a load balancer of the site.
 fn of_kubeadm() -> Value {
     kubeadm_made(&json!({"api_endpoint": "lb.example:6443"}), false)
+}
+
+/// The same, and a run that was to set this has not come to its end.
+fn begun(components: &Value) -> Value {
+    let mut cluster = of_kubeadm();
+    cluster["unfinished"] = components.clone();
+    cluster
 }
 
 const KUBERNETES: [&str; 3] = ["kubernetes-master-1.20.2", "kubernetes-node-1.20.2", "kubernetes-client-1.20.2"];
@@ -249,6 +263,12 @@ plans! {
         .cluster(&[1], &[1], &kubeadm_made(&json!({"components": {"encrypt_secrets": true}}), false)), [described(&[1], &[1], usual())];
     cluster_of_kubeadm_encrypts_on_all_control_plane_nodes: Site::new(2).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL)
         .cluster(&[1, 2], &[1], &of_kubeadm()), [described(&[1], &[1], ClusterSettings { components: components(), ..usual() })];
+    cluster_of_kubeadm_of_two_control_planes_encrypts_in_two_passes: Site::new(2).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL)
+        .cluster(&[1, 2], &[1], &of_kubeadm()), [described(&[1, 2], &[1], encrypting())];
+    cluster_of_kubeadm_of_one_control_plane_encrypts_in_one_pass: Site::new(1).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL)
+        .cluster(&[1], &[1], &of_kubeadm()), [described(&[1], &[1], encrypting())];
+    cluster_of_kubeadm_that_begins_to_encrypt_gets_no_control_plane_otherwise: Site::new(3).etcd([1], true).bundle(&KUBEADM, &[], &FLANNEL)
+        .cluster(&[1, 2], &[1], &begun(&json!({"encrypt_secrets": true}))), [add(&[3], &[], &[])];
     cluster_of_old_kubeadm_takes_no_patches: Site::new(1).etcd([1], true)
         .bundle(&["kubeadm-1.20.2", "kubelet-1.20.2", "kubectl-1.20.2", "cri-tools-1.20.0", "kubernetes-cni-0.8.7", "containerd.io-1.6.2"], &[], &FLANNEL),
         [cluster(&[1], &[1], ClusterSettings { components: components(), ..usual() })];

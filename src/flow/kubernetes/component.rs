@@ -83,6 +83,11 @@ pub(super) struct Waits {
     /// The settings of the control plane nodes that come before this host; of all of them.
     pub settled: Vec<StepId>,
     pub all_settled: Vec<StepId>,
+    /// API servers that read secrets with a new key: all of them.
+    pub readable: Vec<StepId>,
+    /// Those that write with it: of the control plane nodes that come before this host; all of them.
+    pub written: Vec<StepId>,
+    pub all_written: Vec<StepId>,
     /// The last step of the control plane node before this one, where they are worked on one after the other.
     pub before: Option<StepId>,
 }

@@ -95,6 +95,8 @@ pub(super) fn make_plan(
     if supply.former.is_some() {
         waits.site_files = control_plane.iter().map(|host| kubeadm::written(host)).collect();
         waits.all_settled = control_plane.iter().map(|host| kubeadm::settled(host)).collect();
+        waits.readable = control_plane.iter().map(|host| kubeadm::can_read(host)).collect();
+        waits.all_written = control_plane.iter().map(|host| kubeadm::writes(host)).collect();
         waits.configured.extend(hosts.first().map(|host| kubeadm::published(host)));
     }
     let list = cluster_sync::list(cluster).into_bytes().into();
@@ -108,6 +110,7 @@ pub(super) fn make_plan(
         if cluster.control_plane.contains_key(host) {
             waits.before = rules.turn_ends(host, standing);
             waits.settled.extend(supply.former.map(|_| kubeadm::settled(host)));
+            waits.written.extend(supply.former.map(|_| kubeadm::writes(host)));
         }
     }
     make_first("kubernetes.certificates", "make Kubernetes' keys and certificates", plan)

@@ -16,6 +16,14 @@ const SECRETBOX: &str = "secretbox";
 /// The one whose cipher FIPS 140 knows, and whose key need not be replaced after so many writes.
 const AES_CBC: &str = "aescbc";
 
+/// What API servers do with the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyUse {
+    /// Read what is encrypted, and write as without a key: so they work while others of the cluster have no key yet.
+    Read,
+    ReadAndWrite,
+}
+
 /// The API servers' `EncryptionConfiguration` with a key that is made once and never replaced: what is in etcd cannot be read
 /// without it. It lies in the environment's `pki` folder, where `cluster certs renew` leaves it alone.
 #[derive(Debug)]
@@ -24,6 +32,7 @@ pub(super) struct Encryption {
     pub look_only: bool,
     /// A key that is made now is for hosts in FIPS mode.
     pub fips: bool,
+    pub key_use: KeyUse,
 }
 
 /// The file: the key, behind the name of its provider where that is not the usual one.
@@ -63,11 +72,15 @@ impl Made for Encryption {
         "secrets/encryption.yaml".to_owned()
     }
 
-    /// JSON, which is YAML too. `identity` reads what was written before there was a key.
+    /// JSON, which is YAML too. The first provider writes; `identity` reads what was written before there was a key.
     fn content(&self) -> Result<Option<Secret>, StepError> {
         let render = |key: Key| {
             let keys = json!([{"name": "key1", "secret": key.base64.expose()}]);
-            let providers = json!([{key.provider: {"keys": keys}}, {"identity": {}}]);
+            let (key, identity) = (json!({key.provider: {"keys": keys}}), json!({"identity": {}}));
+            let providers = match self.key_use {
+                KeyUse::Read => [identity, key],
+                KeyUse::ReadAndWrite => [key, identity],
+            };
             let value = json!({
                 "apiVersion": "apiserver.config.k8s.io/v1", "kind": "EncryptionConfiguration",
                 "resources": [{"resources": ["secrets"], "providers": providers}],
@@ -103,7 +116,8 @@ mod tests {
     fn the_key_is_made_once_and_a_damaged_one_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(dir.path()).unwrap().join("secrets/encryption.key");
-        let made = |look_only| Encryption { path: path.clone(), look_only, fips: false };
+        let key_use = KeyUse::ReadAndWrite;
+        let made = |look_only| Encryption { path: path.clone(), look_only, fips: false, key_use };
         assert_eq!(made(false).missing().unwrap(), ["create the key that encrypts secrets"]);
         made(true).make().unwrap();
         assert!(made(true).content().unwrap().is_none() && !path.exists(), "a look makes nothing");
@@ -124,7 +138,8 @@ mod tests {
     fn hosts_in_fips_mode_get_a_cipher_of_theirs_and_what_was_made_stays() {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(dir.path()).unwrap().join("encryption.key");
-        let made = |fips| Encryption { path: path.clone(), look_only: false, fips };
+        let key_use = KeyUse::ReadAndWrite;
+        let made = |fips| Encryption { path: path.clone(), look_only: false, fips, key_use };
         made(true).make().unwrap();
         let content = made(true).content().unwrap().unwrap();
         assert!(content.expose().contains("aescbc") && !content.expose().contains("secretbox"));
@@ -135,5 +150,23 @@ mod tests {
         );
         std::fs::write(&path, format!("rot13 {}\n", STANDARD.encode([0; 32]))).unwrap();
         assert!(made(false).content().unwrap_err().to_string().contains("rot13"));
+    }
+
+    #[test]
+    fn the_provider_that_writes_is_the_first_one() {
+        for (fips, provider) in [(false, "secretbox"), (true, "aescbc")] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = Utf8Path::from_path(dir.path()).unwrap().join("encryption.key");
+            let made = |key_use| Encryption { path: path.clone(), look_only: false, fips, key_use };
+            made(KeyUse::Read).make().unwrap();
+            let providers = |key_use| -> Vec<serde_json::Value> {
+                let content = made(key_use).content().unwrap().unwrap();
+                let value: serde_json::Value = serde_json::from_str(content.expose()).unwrap();
+                value["resources"][0]["providers"].as_array().unwrap().clone()
+            };
+            let (read, write) = (providers(KeyUse::Read), providers(KeyUse::ReadAndWrite));
+            assert!(read[0].get("identity").is_some() && read[1].get(provider).is_some(), "{fips}");
+            assert!(read[0] == write[1] && read[1] == write[0] && read.len() == 2, "the same key");
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::host::Secret;
 use crate::plan::{Check, Cx, Made, StepError, Work};
 
 use super::authority::{Authority, CertRequest, KeyKind, KeyPairPem, PkiError};
-use super::encryption::Encryption;
+use super::encryption::{Encryption, KeyUse};
 use super::given::Given;
 
 /// What an authority vouches for.
@@ -85,9 +85,9 @@ impl Pki {
     }
 
     /// The configuration by which API servers encrypt secrets, with its key. `fips`: where it is made now, for hosts in FIPS mode.
-    pub fn encryption(&self, fips: bool) -> Arc<dyn Made> {
+    pub fn encryption(&self, fips: bool, key_use: KeyUse) -> Arc<dyn Made> {
         let path = self.given_file("secrets", "encryption.key");
-        Arc::new(Encryption { path, look_only: self.look_only, fips })
+        Arc::new(Encryption { path, look_only: self.look_only, fips, key_use })
     }
 
     /// What a plan asks of the authority for `purpose`.

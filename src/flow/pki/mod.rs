@@ -11,4 +11,5 @@ mod given;
 mod material;
 
 pub use authority::{Authority, CERT_LIFE, CertRequest, Kept, KeyKind, KeyPairPem, PkiError, Usage, expires_at, kept};
+pub use encryption::KeyUse;
 pub use material::{Ask, Forget, Kubeconfig, Material, Pki, Purpose};

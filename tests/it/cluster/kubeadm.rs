@@ -1,6 +1,7 @@
 //! A cluster of current Kubernetes, which kubeadm makes from upstream's rpms and images.
 
 mod applied;
+mod encryption;
 mod etcd_data;
 mod families;
 mod gap;
@@ -157,6 +158,8 @@ fn kubeadm_makes_a_cluster_of_its_packages_and_the_line_again_changes_nothing() 
         .sh("kubectl -n kube-system get secrets --field-selector type=bootstrap.kubernetes.io/token -o name");
     assert_eq!(tokens, "", "a token ends with the step that it was made for");
     lab.assert_no_egress(&INSIDE);
+
+    updates::are_named_that_heed_no_exclude(&lab, &site);
 }
 
 /// A load balancer of the site on the fourth host, for the API servers of the first three.

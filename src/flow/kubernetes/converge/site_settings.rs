@@ -62,6 +62,7 @@ impl Converge {
 
     /// What of the site's settings is not followed.
     pub(super) fn check_components(&self, bundle: Option<&Bundle>) -> Result<Vec<Problem>, FlowError> {
+        self.check_begun_encryption()?;
         let Some(settings) = &self.settings else { return Ok(Vec::new()) };
         let rules = self.rules(bundle);
         let named = || version::named(rules.key_package(), &self.control_plane_packages, bundle);
@@ -85,6 +86,20 @@ impl Converge {
             problems.push(Problem::warning(None, text, Some(help.to_owned())));
         }
         Ok(problems)
+    }
+
+    /// Until encryption is completed the cluster is the one before it: a control plane node that joins by another command would get no key, and
+    /// could not read what is encrypted already.
+    fn check_begun_encryption(&self) -> Result<(), FlowError> {
+        let is_begun =
+            |known: &Cluster| known.standing && known.unfinished.as_ref().is_some_and(|begun| begun.encrypt_secrets);
+        if self.described || self.control_plane.is_empty() || !self.before.as_ref().is_some_and(is_begun) {
+            return Ok(());
+        }
+        Err(FlowError::request_with_help(
+            "kubernetes.encryptSecrets has been begun and is not completed: a control plane node that this command brings in could not read the cluster's secrets",
+            "complete it by `cluster apply` with the file that sets `encryptSecrets: true`; that file may name new control plane nodes too",
+        ))
     }
 
     /// Secrets in etcd are read with the key alone, and by API servers that have it.

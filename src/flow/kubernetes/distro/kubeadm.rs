@@ -25,8 +25,8 @@ use super::super::images::NodeImages;
 use super::super::kept_registry::KeptRegistry;
 use super::super::kubeadm::{
     self, ApiPort, Authorities, Certificates, ControlPlaneSettings, EncryptedSecrets, EtcdConfiguration, EtcdServers,
-    Init, Join, KUBELET_CONF, KubeProxySettings, KubeletSettings, KubeletUnit, Newcomer, NodeReady, PublishedSettings,
-    SiteFiles,
+    Init, Join, KUBELET_CONF, KeyOfSecrets, KubeProxySettings, KubeletSettings, KubeletUnit, Newcomer, NodeReady,
+    PublishedSettings, SiteFiles,
 };
 use super::super::kubelet::NodePorts;
 use super::super::manifest::{Manifest, Manifests};
@@ -53,7 +53,7 @@ const DUAL_STACK: u32 = 23;
 pub(super) struct Kubeadm;
 
 /// Images come before kubeadm, which would pull them, and the balancer, by which it asks the API.
-const COMPONENTS: [&dyn Component; 37] = [
+const COMPONENTS: [&dyn Component; 38] = [
     &Clock,
     &PackageHold,
     &Kernel,
@@ -73,6 +73,7 @@ const COMPONENTS: [&dyn Component; 37] = [
     &SiteFiles,
     &ControlPlaneSettings,
     &KubeletSettings,
+    &KeyOfSecrets,
     &HeldAddress::Begins,
     &EtcdConfiguration,
     &EtcdServers,

@@ -49,8 +49,8 @@ pub(super) use init::Init;
 pub(super) use join::Join;
 pub(super) use preflight::{Newcomer, preflight};
 pub(super) use settings::{
-    ControlPlaneSettings, EncryptedSecrets, Former, KubeProxySettings, KubeletSettings, PublishedSettings, published,
-    settled,
+    ControlPlaneSettings, EncryptedSecrets, Former, KeyOfSecrets, KubeProxySettings, KubeletSettings,
+    PublishedSettings, can_read, published, settled, writes,
 };
 pub(super) use site::overruled;
 pub(super) use site_files::{SiteFiles, written};

@@ -1,10 +1,12 @@
 //! Files of the site on hosts: patches, which kubeadm reads; the audit policy and the key of secrets, which API servers read.
 
+use crate::flow::pki::KeyUse;
 use crate::host::{FileMeta, HostId};
 use crate::plan::{Step, StepId};
 use crate::resource::{Entries, FileSpec, Files, OnlyFiles};
 
 use super::super::component::{Component, On};
+use super::settings::{self, FileForReading};
 use super::site::{AUDIT_LOGS, AUDIT_POLICY, ENCRYPTION, PATCHES};
 
 const STEP: &str = "kubeadm.site";
@@ -12,6 +14,11 @@ const STEP: &str = "kubeadm.site";
 /// The step after which a host has the files.
 pub(in crate::flow::kubernetes) fn written(host: &HostId) -> StepId {
     StepId::on(host, STEP)
+}
+
+/// The API servers' file with the key of secrets.
+pub(super) fn encryption(on: &On<'_>, key_use: KeyUse) -> FileSpec {
+    FileSpec::secret(ENCRYPTION, on.keys.pki().encryption(on.facts.fips, key_use), "root")
 }
 
 /// The component: what the site set, before kubeadm runs. A host that joins later gets the same. Where settings are applied to a
@@ -40,8 +47,15 @@ impl Component for SiteFiles {
                 let logs = Entries(&[AUDIT_LOGS]);
                 steps.push(on.step("kubeadm.audit", "record what is in the folder of audit logs", logs));
             }
-            if set.encrypt_secrets {
-                files.push(FileSpec::secret(ENCRYPTION, on.keys.pki().encryption(on.facts.fips), "root"));
+            if settings::in_two_passes(on) {
+                let file = FileForReading::new(encryption(on, KeyUse::Read));
+                steps.push(on.step(
+                    "kubeadm.encryption",
+                    "write the key that API servers are to read secrets with",
+                    file,
+                ));
+            } else if set.encrypt_secrets {
+                files.push(encryption(on, KeyUse::ReadAndWrite));
             }
         }
         // A patch that an earlier try had, and that is wanted no more, would be read.

@@ -16,6 +16,7 @@ use crate::resource::{FileSpec, Files};
 use super::super::super::component::{Component, On};
 use super::super::super::drain::Access;
 use super::super::super::endpoint;
+use super::super::super::state::Machine;
 use super::super::site::AUDIT_POLICY;
 use super::super::{SOCKET, config};
 use super::changes::{self, Setting};
@@ -37,21 +38,15 @@ impl Component for ControlPlaneSettings {
         let Some(machine) = on.control_plane() else { return Vec::new() };
         let private = |text: &str| FileSpec { meta: FileMeta::mode(0o600), ..FileSpec::text(AUDIT_POLICY, text) };
         let policy = on.cluster.settings.components.audit_policy.iter().map(|file| private(&file.text)).collect();
-        let work = Manifests {
-            access: access(on),
-            settings: of_control_plane(on),
-            patched: patched_otherwise(on, &PROGRAMS),
-            host: config::phase(on, machine),
-            server: endpoint::of_machine(machine),
-            policy: Files(policy),
-        };
+        let work = Manifests::new(on, machine, policy);
         let step = on.step("control-plane.settings", "apply the control plane's settings", work).weight(4);
         vec![step.after(on.waits.settled.clone()).after_if_present(on.waits.site_files.clone())]
     }
 }
 
+/// The manifests of a control plane node, and files that its API server reads.
 #[derive(Debug)]
-struct Manifests {
+pub(super) struct Manifests {
     access: Arc<Access>,
     settings: Vec<Setting>,
     /// Patches have changed.
@@ -60,8 +55,8 @@ struct Manifests {
     host: Value,
     /// Its own API server.
     server: String,
-    /// The audit policy: an API server that does not come back with it gets its former one.
-    policy: Files,
+    /// An API server that does not come back with them gets its former ones.
+    files: Files,
 }
 
 macro_rules! manifests {
@@ -69,7 +64,8 @@ macro_rules! manifests {
         concat!(
             r#"m=/etc/kubernetes/manifests
 k=/etc/kubernetes/sunshine/before
-policy=/etc/kubernetes/sunshine/audit-policy.yaml
+read='audit-policy.yaml encryption.yaml'
+ours=/etc/kubernetes/sunshine
 programs='kube-apiserver kube-controller-manager kube-scheduler'
 "#,
             $body
@@ -85,7 +81,8 @@ const LOOK: &str = manifests!(
 for c in $programs; do printf 'manifest %s %s\n' "$c" "$(base64 -w0 <"$m/$c.yaml" 2>/dev/null)"; done
 p=$(pgrep -of '^kube-apiserver ') || exit 0
 began=$(($(date +%s) - $(ps -o etimes= -p "$p")))
-for f in "$policy" /etc/kubernetes/sunshine/encryption.yaml; do
+for f in $read; do
+  f=$ours/$f
   { [ -e "$f" ] && grep -q -e "=$f\$" "$m/kube-apiserver.yaml"; } || continue
   [ "$(stat -c %Y "$f")" -le $((began + 1)) ] || printf 'stale %s\n' "$f"
 done"#
@@ -153,8 +150,15 @@ put() {
   sync "$new" 2>/dev/null || :
   mv -fT "$new" "$m/$c.yaml"
 }
+restore_files() {
+  for r in $read; do
+    [ -e "$k/$r" ] || continue
+    cp -p "$k/$r" "$ours/.$r.$$"
+    mv -fT "$ours/.$r.$$" "$ours/$r"
+  done
+}
 restore() {
-  [ ! -e "$k/audit-policy.yaml" ] || cp -p "$k/audit-policy.yaml" "$policy"
+  restore_files
   for c in $programs; do
     differs "$k/$c.yaml" || continue
     was=$(newest "$c")
@@ -186,14 +190,14 @@ fi
 rm -rf "$k.new"
 mkdir -p "$k.new"
 for c in $programs; do cp -p "$m/$c.yaml" "$k.new/"; done
-[ ! -e "$policy" ] || cp -p "$policy" "$k.new/"
+for r in $read; do [ ! -e "$ours/$r" ] || cp -p "$ours/$r" "$k.new/"; done
 mv -T "$k.new" "$k""#
 );
 /// `$3` restart where the API server must read its files again.
 const SWITCH: &str = at_work!(
     r#"[ -e "$m/kube-apiserver.yaml" ] || exit 0
-[ "$3" != restart ] || mark=$(cat "$policy" /etc/kubernetes/sunshine/encryption.yaml 2>/dev/null | sha256sum | cut -c 1-16)
-said=$(render) || { printf '%s\n' "$said" | tail -n 10 >&2; rm -rf "$k"; exit 1; }
+[ "$3" != restart ] || mark=$(cd "$ours" && cat $read 2>/dev/null | sha256sum | cut -c 1-16)
+said=$(render) || { printf '%s\n' "$said" | tail -n 10 >&2; restore_files; rm -rf "$k"; exit 1; }
 fail() {
   id=$(crictl -r "$socket" ps -a -q --state Exited --name "^$1\$" 2>/dev/null | head -n 1)
   said=$(crictl -r "$socket" logs --tail 8 "${id:-$(newest "$1")}" 2>&1 | grep -v ' msg="Config ' | cut -c 1-300)
@@ -268,16 +272,37 @@ fn options(base64: &str) -> Option<BTreeMap<String, String>> {
 }
 
 impl Manifests {
+    pub(super) fn new(on: &On<'_>, machine: &Machine, files: Vec<FileSpec>) -> Self {
+        Self {
+            access: access(on),
+            settings: of_control_plane(on),
+            patched: patched_otherwise(on, &PROGRAMS),
+            host: config::phase(on, machine),
+            server: endpoint::of_machine(machine),
+            files: Files(files),
+        }
+    }
+
     fn look(cx: &Cx<'_>) -> Result<Found, StepError> {
         let look = Command::script(LOOK).label("look for the control plane's settings");
         Ok(Found::read(&cx.host()?.run_ok(&look)?.text()))
     }
 
-    fn files(&self, cx: &Cx<'_>) -> Result<Vec<String>, StepError> {
-        Ok(match self.policy.check(cx)? {
+    /// Files that are to change, or that the API server has not read yet.
+    pub(super) fn unread(&self, cx: &Cx<'_>) -> Result<Vec<String>, StepError> {
+        self.unread_by(&Self::look(cx)?, cx)
+    }
+
+    fn unread_by(&self, found: &Found, cx: &Cx<'_>) -> Result<Vec<String>, StepError> {
+        let mut needed = match self.files.check(cx)? {
             Check::Satisfied => Vec::new(),
             Check::Needed(changes) => changes,
-        })
+        };
+        if found.unfinished {
+            needed.push("prove what an interrupted run has changed in the control plane".to_owned());
+        }
+        needed.extend(found.stale.iter().map(|file| format!("restart the API server, which is to read {file}")));
+        Ok(needed)
     }
 
     fn run(&self, script: &'static str, label: &str) -> Command {
@@ -300,15 +325,11 @@ impl Manifests {
 
 impl Work for Manifests {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
-        let mut needed = self.files(cx)?;
         let found = Self::look(cx)?;
+        let mut needed = self.unread_by(&found, cx)?;
         if !found.stands() {
             return Ok(Check::from_changes(needed));
         }
-        if found.unfinished {
-            needed.push("prove what an interrupted run has changed in the control plane".to_owned());
-        }
-        needed.extend(found.stale.iter().map(|file| format!("restart the API server, which is to read {file}")));
         let mut changes = found.changes(&self.settings);
         if self.patched {
             changes.push("make the control plane's manifests anew with the patches".to_owned());
@@ -327,7 +348,7 @@ impl Work for Manifests {
         if stands {
             host.run_ok(&self.run(KEEP, "keep the control plane's manifests"))?;
         }
-        self.policy.apply(cx)?;
+        self.files.apply(cx)?;
         if stands {
             // Files that were written just now too.
             let again = if Self::look(cx)?.stale.is_empty() { "" } else { "restart" };
@@ -338,11 +359,11 @@ impl Work for Manifests {
     }
 
     fn needs(&self) -> Vec<Arc<dyn Made>> {
-        Work::needs(&self.policy)
+        Work::needs(&self.files)
     }
 
     fn owns(&self) -> Vec<Owned> {
-        self.policy.owns()
+        self.files.owns()
     }
 }
 

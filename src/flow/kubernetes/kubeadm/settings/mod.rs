@@ -2,8 +2,9 @@
 //!
 //! 1. Control plane nodes, one after another: kubeadm makes their static pods' manifests anew, from the configuration in the cluster with the settings
 //!    in it, and each program is awaited; then the kubelet. What does not come back gets what it had before, and the run ends there.
-//! 2. kubeadm's ConfigMaps, by which hosts join; kube-proxy's, and a rollout of it; secrets are written anew where they are to be encrypted.
-//! 3. The kubelets of worker nodes.
+//! 2. Where secrets are to be encrypted, and were not before: each API server is seen to read with the key, then one after another writes with it.
+//! 3. kubeadm's ConfigMaps, by which hosts join; kube-proxy's, and a rollout of it; secrets are written anew where they are to be encrypted.
+//! 4. The kubelets of worker nodes.
 //!
 //! Compared are the ConfigMaps and the files of hosts, in as far as the site speaks of them.
 
@@ -18,7 +19,8 @@ pub(in crate::flow::kubernetes) use control_plane::ControlPlaneSettings;
 pub(in crate::flow::kubernetes) use kube_proxy::KubeProxySettings;
 pub(in crate::flow::kubernetes) use kubelet::{KubeletSettings, settled};
 pub(in crate::flow::kubernetes) use published::{PublishedSettings, published};
-pub(in crate::flow::kubernetes) use secrets::EncryptedSecrets;
+pub(in crate::flow::kubernetes) use secrets::{EncryptedSecrets, KeyOfSecrets, can_read, writes};
+pub(super) use secrets::{FileForReading, in_two_passes};
 
 use std::sync::Arc;
 
