@@ -21,6 +21,9 @@ pub struct Cluster {
     pub tls: bool,
     /// A quorum of these members has answered; from now on a member without data joins, it does not bootstrap.
     pub standing: bool,
+    /// flannel's package keeps its subnets here: members answer by etcd's version 2 API too.
+    #[serde(default)]
+    pub flannel: bool,
     /// By host.
     pub members: BTreeMap<HostId, Member>,
 }
