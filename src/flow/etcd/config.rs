@@ -59,12 +59,22 @@ fn names(member: &Member, host: &HostId) -> (Vec<String>, Vec<IpAddr>) {
     (dns, ips)
 }
 
-/// A client's certificate: `root` for etcdctl, `kube-apiserver` for Kubernetes.
+/// A client's certificate: `root` for etcdctl, `kube-apiserver` for Kubernetes, `flannel` for its package.
 pub(crate) fn client_keys(pki: &Pki, name: &str) -> Material {
+    client(pki, name, name)
+}
+
+/// The control host's own, for the JSON gateway. It has no common name: where etcd asks who a client is, it refuses certificates
+/// with one there, since the gateway cannot pass it on.
+pub(super) fn gateway_keys(pki: &Pki) -> Material {
+    client(pki, "gateway", "")
+}
+
+fn client(pki: &Pki, name: &str, common_name: &str) -> Material {
     let request = CertRequest {
         name: format!("client-{name}"),
-        common_name: name.to_owned(),
-        organizations: Vec::new(),
+        common_name: common_name.to_owned(),
+        organizations: if common_name.is_empty() { vec!["sunshine-installer".to_owned()] } else { Vec::new() },
         dns: Vec::new(),
         ips: Vec::new(),
         usage: Usage::Client,

@@ -63,6 +63,11 @@ impl Cluster {
         if self.tls { "https" } else { "http" }
     }
 
+    /// Members ask who a client is: flannel's certificate, which every node has, is limited to flannel's own keys.
+    pub fn asks_for_users(&self) -> bool {
+        self.flannel && self.tls
+    }
+
     /// `https://10.8.14.200:2379`
     pub fn client_url(&self, address: IpAddr) -> String {
         format!("{}://{}", self.scheme(), std::net::SocketAddr::new(address, CLIENT_PORT))

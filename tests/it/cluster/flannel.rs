@@ -1,7 +1,10 @@
 //! The network of flannel's package: its subnets are in etcd, and Docker's bridge connects the pods.
 
+use serde_json::Value;
+
 use super::{HOSTS, INSIDE, askers, eventually, whole};
-use crate::lab::Lab;
+use crate::etcd::etcdctl;
+use crate::lab::{Host, Lab};
 use crate::site::{Site, assert_unchanged, assert_unchanged_but, at_rest};
 
 const GROUPS: [&str; 5] = ["etcd", "docker", "kubernetes", "extras", "flannel-0.14"];
@@ -13,14 +16,24 @@ fn line() -> Vec<&'static str> {
     [&etcd[..], &cluster, &["-cni", "flannel"]].concat()
 }
 
+/// etcdctl of API 2 or 3 on a worker node, by flannel's certificate.
+fn by_flannel(host: &Host, api: u32, words: &str) -> crate::lab::Output {
+    let pki = "/etc/kubernetes/pki/flannel-etcd";
+    let keys = match api {
+        2 => format!("--ca-file {pki}-ca.crt --cert-file {pki}.crt --key-file {pki}.key"),
+        _ => format!("--cacert {pki}-ca.crt --cert {pki}.crt --key {pki}.key"),
+    };
+    host.exec(&format!("ETCDCTL_API={api} command etcdctl --endpoints https://10.8.14.200:2379 {keys} {words} 2>&1"))
+}
+
 #[test]
-fn flannel_of_the_package_connects_pods() {
+fn flannel_of_the_package_connects_pods_and_may_touch_nothing_else_in_etcd() {
     if !Lab::here() {
         return;
     }
-    let lab = Lab::up(2);
+    let lab = Lab::up(3);
     let site = Site::with(&GROUPS);
-    let (first, worker) = (lab.host(0), lab.host(1));
+    let (first, worker, later) = (lab.host(0), lab.host(1), lab.host(2));
     let before = at_rest(worker);
     site.run(&lab, &line()).expect_ok();
     whole(&site, &lab, 2);
@@ -41,7 +54,24 @@ fn flannel_of_the_package_connects_pods() {
     assert!(worker.sh("ip -o -4 addr show docker0").contains(&format!(" {subnet} ")));
     assert!(worker.sh(&format!("{at} ip link show eth0")).contains(&format!("mtu {mtu} ")));
 
+    limited(worker);
+    first.sh("kubectl create configmap kept --from-literal=a=b");
     site.changes_nothing(&lab, &line());
+
+    // etcd goes on asking, and the product goes on being answered.
+    std::fs::write(site.path("password"), "111111\n").expect("a file for the password");
+    let run = |words: &[&str]| site.run(&lab, &[words, &["--ssh-password-file", "password"]].concat()).expect_ok();
+    run(&["etcd", "add", "--host", HOSTS[2]]);
+    assert!(etcdctl(later, "get /registry/configmaps/default/kept --keys-only").contains("kept"));
+    let status = site.run(&lab, &["etcd", "status", "--json"]).expect_ok().stdout;
+    let status: Value = serde_json::from_str(&status).expect("one JSON object");
+    let members = status["members"].as_object().expect("members");
+    assert!(members.len() == 3 && members.values().all(|member| member["healthy"] == true), "{status}");
+    run(&["etcd", "remove", "--host", HOSTS[2]]);
+    assert_eq!(etcdctl(first, "member list").matches("started").count(), 2);
+    run(&["cluster", "certs", "renew"]);
+    whole(&site, &lab, 2);
+    limited(worker);
 
     // A host that boots again gets its subnet before Docker starts.
     worker.reboot();
@@ -54,6 +84,28 @@ fn flannel_of_the_package_connects_pods() {
     let stays =
         |line: &str| users.iter().any(|user| line.starts_with(&format!("{user}:x:"))) || line.contains("/var/lib/etcd");
     assert_unchanged_but(worker, &before, stays);
+}
+
+/// With flannel's certificate no key can be read or written but flannel's own.
+fn limited(worker: &Host) {
+    for (api, words) in
+        [(3, "get / --prefix"), (3, "put /other x"), (3, "member remove 1234"), (2, "ls /"), (2, "set /other x")]
+    {
+        let output = by_flannel(worker, api, words);
+        let is_refused = ["permission denied", "user name not found", "Insufficient credentials"];
+        assert!(
+            !output.ok() && is_refused.iter().any(|said| output.stdout.contains(said)),
+            "{words}: {}",
+            output.stdout
+        );
+    }
+    let own = by_flannel(worker, 2, "get /atomic.io/network/config");
+    assert!(own.ok() && own.stdout.contains("10.244.0.0/16"), "{}", own.stdout);
+    assert!(by_flannel(worker, 2, "ls /atomic.io/network/subnets").stdout.contains("/10.244."));
+    assert_eq!(
+        worker.sh("grep -l 'BEGIN.*PRIVATE KEY' /etc/kubernetes/pki/*etcd*.key"),
+        "/etc/kubernetes/pki/flannel-etcd.key"
+    );
 }
 
 #[test]
