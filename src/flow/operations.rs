@@ -6,7 +6,7 @@ use crate::host::{HostId, Target};
 
 use super::error::FlowError;
 use super::problem::Problem;
-use super::request::{ClusterRemove, EtcdChange, Operation};
+use super::request::{ClusterCreate, ClusterRemove, EtcdChange, Operation};
 use super::reset::Reset;
 use super::scene::{Asked, Flow, Flows};
 use super::{certs, ec2, etcd, kubernetes, registry};
@@ -19,9 +19,9 @@ pub(super) fn checked_flows(operations: &[Operation], asked: &Asked<'_>) -> Resu
     let (mut flows, mut problems) = (Vec::new(), Vec::new());
     let registry =
         |operation: &Operation| matches!(operation, Operation::RegistryCreate(_) | Operation::RegistryUse(Some(_)));
-    let registry_comes = operations.iter().any(registry);
+    let job = Job { registry_comes: operations.iter().any(registry), flannel: for_flannel(operations, asked)? };
     for operation in operations {
-        flows.extend(flows_of(operation, registry_comes, asked)?);
+        flows.extend(flows_of(operation, &job, asked)?);
     }
     for flow in &mut flows {
         problems.extend(flow.check_request(asked)?);
@@ -29,12 +29,61 @@ pub(super) fn checked_flows(operations: &[Operation], asked: &Asked<'_>) -> Resu
     Ok((flows, problems))
 }
 
-/// The flows of an operation, in the order they run; `registry_comes`: one of the job's operations brings a registry.
-fn flows_of(operation: &Operation, registry_comes: bool, asked: &Asked<'_>) -> Result<Flows, FlowError> {
+/// What flows have to know of the other operations of their job.
+struct Job {
+    /// One of them brings a registry.
+    registry_comes: bool,
+    flannel: Flannel,
+}
+
+/// What flannel's package needs of the environment's etcd.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flannel {
+    Nothing,
+    /// An etcd that the job makes, or comes to, serves it.
+    Created,
+    /// An etcd that stands is to serve it first.
+    Standing,
+}
+
+/// The etcd that a cluster of the job keeps the subnets of flannel's package in, where that is the environment's own.
+fn for_flannel(operations: &[Operation], asked: &Asked<'_>) -> Result<Flannel, FlowError> {
+    let known = etcd::Cluster::load(asked.environment)?;
+    let create =
+        operations.iter().find_map(|o| if let Operation::EtcdCreate(create) = o { Some(create) } else { None });
+    let mut members: BTreeSet<HostId> = known.iter().flat_map(|known| known.members.keys().cloned()).collect();
+    members.extend(create.iter().flat_map(|create| &create.members).map(Target::id));
+    for operation in operations {
+        let Operation::ClusterCreate(cluster) = operation else { continue };
+        let is_own = !members.is_empty() && cluster.etcd.iter().all(|target| members.contains(&target.id()));
+        if is_own && kubernetes::Converge::keeps_subnets_in_etcd(cluster, asked)? {
+            // A cluster that stands has a flannel that works.
+            let stands = kubernetes::Cluster::load(asked.environment)?.is_some_and(|cluster| cluster.standing);
+            return Ok(match known {
+                _ if create.is_some() => Flannel::Created,
+                Some(known) if !known.flannel && !stands => Flannel::Standing,
+                _ => Flannel::Nothing,
+            });
+        }
+    }
+    Ok(Flannel::Nothing)
+}
+
+/// The flows of an operation, in the order they run.
+fn flows_of(operation: &Operation, job: &Job, asked: &Asked<'_>) -> Result<Flows, FlowError> {
     Ok(match operation {
-        Operation::EtcdCreate(request) => vec![Box::new(etcd::Converge::create(request.clone()))],
+        Operation::EtcdCreate(request) => {
+            let is_for_flannel = job.flannel == Flannel::Created;
+            vec![Box::new(etcd::Converge::create(request.clone()).for_flannel(is_for_flannel))]
+        }
         Operation::ClusterCreate(request) => {
-            vec![Box::new(kubernetes::Converge::create((**request).clone()).beside_registry(registry_comes))]
+            let mut flows: Flows = Vec::new();
+            if job.flannel == Flannel::Standing {
+                flows.push(serve_flannel(request, asked)?);
+            }
+            let cluster = kubernetes::Converge::create((**request).clone());
+            flows.push(Box::new(cluster.beside_registry(job.registry_comes)));
+            flows
         }
         Operation::ClusterAdd(change) => {
             let cluster = kubernetes::Converge::add(change);
@@ -84,6 +133,16 @@ fn flows_of(operation: &Operation, registry_comes: bool, asked: &Asked<'_>) -> R
         Operation::Ec2Create(request) => vec![Box::new(ec2::Create::new((**request).clone()))],
         Operation::Ec2Terminate(request) => vec![Box::new(ec2::Terminate::new(request.clone()))],
     })
+}
+
+/// The environment's etcd, which serves flannel's package from now on.
+fn serve_flannel(request: &ClusterCreate, asked: &Asked<'_>) -> Result<Box<dyn Flow>, FlowError> {
+    let known = etcd::Cluster::load(asked.environment)?;
+    let named: Vec<Target> =
+        [&request.control_plane, &request.workers, &request.etcd].into_iter().flatten().cloned().collect();
+    let members = known.iter().flat_map(|known| known.members.keys());
+    let members = asked.logins(members, &named, "etcd's version 2 API must be switched on for the package flannel")?;
+    Ok(Box::new(etcd::Converge::refresh(members, "let etcd serve flannel").for_flannel(true)))
 }
 
 /// The control plane of the environment's cluster, when it has one, with the etcd members that there are then.

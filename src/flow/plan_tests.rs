@@ -221,8 +221,13 @@ plans! {
         [cluster(&[1, 2], &[1, 2], virtual_address("10.0.0.100"))];
     cluster_new_with_endpoint: Site::new(2).etcd([1], true),
         [cluster(&[1], &[2], ClusterSettings { api_endpoint: Some("lb.example:6443".into()), ..usual() })];
-    cluster_new_with_flannel: Site::new(2).etcd([1], true).bundle(&[&KUBERNETES[..], &["flannel-0.5.5"]].concat(), &[], &[]),
+    cluster_new_with_flannel: Site::new(2).etcd([1], true).with_data([1]).bundle(&[&KUBERNETES[..], &["flannel-0.5.5"]].concat(), &[], &[]),
         [cluster(&[1], &[1, 2], usual())];
+    cluster_new_with_flannel_and_its_etcd: Site::new(2).bundle(&[&KUBERNETES[..], &["flannel-0.5.5"]].concat(), &[], &[]),
+        [etcd([1, 2]), cluster(&[1], &[2], usual())];
+    cluster_new_with_flannel_beside_etcd_3_6:
+        Site::new(1).bundle(&[&KUBERNETES[..], &["flannel-0.5.5", "etcd-3.6.8"]].concat(), &[], &[]),
+        [etcd([1]), cluster(&[1], &[1], usual())];
     cluster_new_with_containerd: Site::new(2).etcd([1], true),
         [cluster(&[1], &[2], ClusterSettings { runtime: Runtime::Containerd, ..usual() })];
     cluster_new_from_a_bundle_with_everything: Site::new(2).etcd([1], true).hosts(|_, facts| {

@@ -110,3 +110,38 @@ pub fn newest<'a>(packages: impl Iterator<Item = &'a RpmId>, name: &str) -> Opti
     let full = |id: &RpmId| format!("{}:{}-{}", id.epoch, id.version, id.release);
     packages.filter(|id| id.name == name).max_by(|a, b| rpm_version::rpm_evr_compare(&full(a), &full(b)))
 }
+
+/// The version of this package that a request comes to, as far as it can be said without a host: where platforms have different
+/// ones in the bundle, the newest.
+pub fn version(package: &str, wanted: &[Wanted], bundle: Option<&Bundle>) -> Option<String> {
+    let all = bundle.into_iter().flat_map(|b| &b.manifest().members).filter_map(|m| m.rpm.as_ref());
+    let of_bundle = || newest(all, package).map(|id| id.version.as_str());
+    asked_version(package, wanted).or_else(of_bundle).map(str::to_owned)
+}
+
+/// The version of this package that is asked for, by its file or as such.
+pub fn asked_version<'a>(package: &str, wanted: &'a [Wanted]) -> Option<&'a str> {
+    wanted.iter().find_map(|w| match w {
+        Wanted::Rpm { id, .. } if id.name == package => Some(id.version.as_str()),
+        Wanted::Version { name, version } if name == package => Some(version),
+        _ => None,
+    })
+}
+
+/// A version by its numbers, for comparing: `1.36.3`.
+pub fn numbers(version: &str) -> Vec<u32> {
+    let digits = |part: &str| {
+        part.chars().map_while(|c| c.to_digit(10)).fold(0, |n: u32, d| n.saturating_mul(10).saturating_add(d))
+    };
+    version.split('.').map(digits).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        assert!(numbers("1.36.3") > numbers("1.9.11") && numbers("1.20.2~rc1") == [1, 20, 2]);
+    }
+}

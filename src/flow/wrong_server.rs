@@ -34,6 +34,7 @@ pub(super) struct Seen {
     pub method: String,
     pub path: String,
     pub body: String,
+    pub authorization: Option<String>,
 }
 
 /// Listens on the loopback for as long as the test runs; one request a connection.
@@ -92,7 +93,7 @@ fn serve(stream: impl Read + Write, seen: &Mutex<Vec<Seen>>, answer: &impl Fn(&S
     reader.read_line(&mut line)?;
     let mut words = line.split(' ').map(str::to_owned);
     let (Some(method), Some(path)) = (words.next(), words.next()) else { return Ok(()) };
-    let mut length = 0;
+    let (mut length, mut authorization) = (0, None);
     loop {
         let mut header = String::new();
         reader.read_line(&mut header)?;
@@ -102,10 +103,14 @@ fn serve(stream: impl Read + Write, seen: &Mutex<Vec<Seen>>, answer: &impl Fn(&S
         if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
         }
+        if let Some((_, value)) = header.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+        {
+            authorization = Some(value.trim().to_owned());
+        }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    let request = Seen { method, path, body: String::from_utf8(body).unwrap() };
+    let request = Seen { method, path, body: String::from_utf8(body).unwrap(), authorization };
     seen.lock().unwrap().push(request.clone());
     if let Answer::Text(status, text) = answer(&request) {
         let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", text.len());

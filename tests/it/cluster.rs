@@ -5,6 +5,7 @@
 mod apply;
 mod cold_start;
 mod docker_in_use;
+mod flannel;
 mod images_kept;
 mod kept_registry;
 mod killed;

@@ -4,7 +4,7 @@
 //! Questions are repeated while the failure passes, for as long as the client's [`Patience`] says; a change of the members
 //! is sent once.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -15,8 +15,10 @@ use crate::flow::error::FlowError;
 use crate::flow::retry::{self, Patience, Transient, noted};
 use crate::flow::state::Environment;
 use crate::flow::tlsclient::{self, NoAnswer};
+use crate::host::Secret;
+use crate::plan::StepError;
 
-use super::config::{authority, client_keys};
+use super::config::{authority, gateway_keys};
 use super::state::Cluster;
 
 /// Longest wait for one answer.
@@ -31,6 +33,10 @@ pub(super) struct Client<'a> {
     /// The one that answered last.
     good: Cell<usize>,
     patience: Patience<'a>,
+    /// root's, where etcd may ask who we are.
+    password: Option<Secret>,
+    /// What etcd has given for it.
+    token: RefCell<Option<Secret>>,
 }
 
 /// Why etcd gave no answer, or not the one that was wanted.
@@ -44,6 +50,12 @@ pub(super) struct EtcdError {
 impl EtcdError {
     fn stays(text: impl Into<String>) -> Self {
         Self { text: text.into(), passes: false }
+    }
+
+    /// etcd asks who we are, or no longer knows.
+    fn wants_login(&self) -> bool {
+        let said = ["user name is empty", "invalid auth token", "permission denied"];
+        said.iter().any(|said| self.text.contains(&format!("etcdserver: {said}")))
     }
 }
 
@@ -71,15 +83,18 @@ impl<'a> Client<'a> {
         cluster: &Cluster,
         patience: Patience<'a>,
     ) -> Result<Self, FlowError> {
+        let pki = environment.pki();
+        let failed = |e: StepError| FlowError::Failed { error: e.to_string(), help: None };
+        let password = pki.etcd_password().content().map_err(failed)?;
         let agent = if cluster.tls {
-            let pki = environment.pki();
-            let (ca, keys) = (authority(&pki).issue()?, client_keys(&pki, "root").issue()?);
+            let (ca, keys) = (authority(&pki).issue()?, gateway_keys(&pki).issue()?);
             tlsclient::agent(&ca.cert, &keys, TIMEOUT)
                 .map_err(|e| FlowError::Failed { error: format!("etcd's client certificate: {e}"), help: None })?
         } else {
             tlsclient::plain(TIMEOUT, None)
         };
-        Ok(Self { agent, endpoints: cluster.endpoints(), good: Cell::new(0), patience })
+        let (good, token) = (Cell::new(0), RefCell::new(None));
+        Ok(Self { agent, endpoints: cluster.endpoints(), good, patience, password, token })
     }
 
     /// One member's own word on its health; what it says else.
@@ -87,10 +102,26 @@ impl<'a> Client<'a> {
         health(&self.agent, endpoint)
     }
 
-    /// A call to one member, once.
+    /// A call to one member, once; where that asks who we are, again behind a login.
     pub(super) fn ask(&self, endpoint: &str, path: &str, body: &Value) -> Result<Value, EtcdError> {
+        match (self.call(endpoint, path, body), &self.password) {
+            (Err(refused), Some(password)) if refused.wants_login() => {
+                self.token.take();
+                let login = json!({"name": "root", "password": password.expose()});
+                let answer = self.call(endpoint, "auth/authenticate", &login)?;
+                self.token.replace(answer["token"].as_str().map(Secret::new));
+                self.call(endpoint, path, body)
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    fn call(&self, endpoint: &str, path: &str, body: &Value) -> Result<Value, EtcdError> {
         for version in VERSIONS {
-            let request = Request::builder().method("POST").uri(format!("{endpoint}/{version}/{path}"));
+            let mut request = Request::builder().method("POST").uri(format!("{endpoint}/{version}/{path}"));
+            if let Some(token) = &*self.token.borrow() {
+                request = request.header("Authorization", token.expose());
+            }
             let request = request.body(body.to_string()).map_err(|e| EtcdError::stays(e.to_string()))?;
             let (status, text) = tlsclient::send(&self.agent, request)?;
             match status {
@@ -198,7 +229,9 @@ mod tests {
     fn client<'a>(server: &WrongServer, patience: Patience<'a>) -> Client<'a> {
         // Nothing listens at the first one.
         let endpoints = vec!["http://127.0.0.1:1".to_owned(), server.url("http")];
-        Client { agent: tlsclient::plain(TIMEOUT, None), endpoints, good: Cell::new(0), patience }
+        let (good, token) = (Cell::new(0), RefCell::new(None));
+        let password = Some(Secret::new("geheim"));
+        Client { agent: tlsclient::plain(TIMEOUT, None), endpoints, good, patience, password, token }
     }
 
     /// A cluster of two members; `wrong` may answer in its place, after the request was carried out or before.
@@ -279,5 +312,25 @@ mod tests {
         let error = client(&server, Patience::SHORT).remove(LEAVING).unwrap_err();
         assert!(error.to_string().contains("not enough started members"), "{error}");
         assert_eq!(removals(&server), 1);
+    }
+
+    #[test]
+    fn where_etcd_asks_who_it_is_root_logs_in() {
+        let server = WrongServer::start(None, |request| {
+            let body: Value = serde_json::from_str(&request.body).unwrap();
+            match (request.path.as_str(), request.authorization.as_deref()) {
+                ("/v3/auth/authenticate", None) if body == json!({"name": "root", "password": "geheim"}) => {
+                    Answer::json(200, &json!({"token": "t.1"}))
+                }
+                ("/v3/cluster/member/list", Some("t.1")) => {
+                    Answer::json(200, &json!({"members": [{"ID": "7", "peerURLs": [LEAVING]}]}))
+                }
+                _ => Answer::json(400, &json!({"error": "etcdserver: user name is empty", "code": 3})),
+            }
+        });
+        let client = client(&server, Patience::ONCE);
+        assert_eq!(client.find(LEAVING).unwrap().as_deref(), Some("7"));
+        assert_eq!(client.find(LEAVING).unwrap().as_deref(), Some("7"));
+        assert_eq!(server.seen().len(), 4, "one login");
     }
 }

@@ -59,12 +59,22 @@ fn names(member: &Member, host: &HostId) -> (Vec<String>, Vec<IpAddr>) {
     (dns, ips)
 }
 
-/// A client's certificate: `root` for etcdctl, `kube-apiserver` for Kubernetes.
+/// A client's certificate: `root` for etcdctl, `kube-apiserver` for Kubernetes, `flannel` for its package.
 pub(crate) fn client_keys(pki: &Pki, name: &str) -> Material {
+    client(pki, name, name)
+}
+
+/// The control host's own, for the JSON gateway. It has no common name: where etcd asks who a client is, it refuses certificates
+/// with one there, since the gateway cannot pass it on.
+pub(super) fn gateway_keys(pki: &Pki) -> Material {
+    client(pki, "gateway", "")
+}
+
+fn client(pki: &Pki, name: &str, common_name: &str) -> Material {
     let request = CertRequest {
         name: format!("client-{name}"),
-        common_name: name.to_owned(),
-        organizations: Vec::new(),
+        common_name: common_name.to_owned(),
+        organizations: if common_name.is_empty() { vec!["sunshine-installer".to_owned()] } else { Vec::new() },
         dns: Vec::new(),
         ips: Vec::new(),
         usage: Usage::Client,
@@ -127,6 +137,10 @@ fn etcd_conf(cluster: &Cluster, member: &Member) -> String {
         name = member.name,
         token = cluster.token,
     );
+    if cluster.flannel {
+        // etcd has it switched on by itself before 3.4.
+        conf.push_str("ETCD_ENABLE_V2=\"true\"\n");
+    }
     if cluster.tls {
         for prefix in ["ETCD", "ETCD_PEER"] {
             conf.push_str(&format!(
@@ -148,8 +162,13 @@ mod tests {
 
     fn cluster(tls: bool) -> (Cluster, Member) {
         let address = "10.8.14.200".parse().unwrap();
-        let mut cluster =
-            Cluster { token: "t".into(), tls, standing: false, members: std::collections::BTreeMap::default() };
+        let mut cluster = Cluster {
+            token: "t".into(),
+            tls,
+            standing: false,
+            flannel: false,
+            members: std::collections::BTreeMap::default(),
+        };
         let initial = cluster.initial(&[("host0", address)]);
         let member = Member { name: "host0".into(), address, joining: Joining::New(initial) };
         cluster.members.insert("10.8.14.200".into(), member.clone());
@@ -175,6 +194,9 @@ mod tests {
         insta::assert_snapshot!("etcd_conf_tls", etcd_conf(&with, &member));
         let (without, member) = cluster(false);
         insta::assert_snapshot!("etcd_conf_plain", etcd_conf(&without, &member));
+        let line = "ETCD_ENABLE_V2=\"true\"\n";
+        assert!(!etcd_conf(&with, &member).contains(line));
+        assert!(etcd_conf(&Cluster { flannel: true, ..with }, &member).contains(line));
     }
 
     #[test]

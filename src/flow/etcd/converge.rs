@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use payload::Bundle;
+
 use crate::flow::clocks;
 use crate::flow::disk_space::DiskSpace;
 use crate::flow::error::FlowError;
@@ -25,6 +27,8 @@ use super::status::no_cluster;
 
 /// The package that brings etcd when no files are named.
 pub(super) const PACKAGE: &str = "etcd";
+/// The first etcd that knows nothing of its version 2 API.
+const WITHOUT_V2: [u32; 2] = [3, 6];
 
 /// Brings an etcd cluster to what it should be.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub struct Converge {
     request: EtcdCreate,
     /// The cluster must be there, and stays what it is beside the hosts of the request: its title.
     standing: Option<String>,
+    /// flannel's package is to keep its subnets in it.
+    flannel: bool,
     wanted: Vec<Wanted>,
     known: Option<Cluster>,
     after: Option<Cluster>,
@@ -58,11 +64,31 @@ impl Converge {
     }
 
     fn new(request: EtcdCreate, standing: Option<String>) -> Self {
-        Self { request, standing, wanted: Vec::new(), known: None, after: None }
+        Self { request, standing, flannel: false, wanted: Vec::new(), known: None, after: None }
+    }
+
+    /// Where flannel's package is to keep its subnets in it.
+    #[must_use]
+    pub fn for_flannel(self, flannel: bool) -> Self {
+        Self { flannel, ..self }
     }
 
     fn hosts(&self) -> Vec<HostId> {
         self.request.members.iter().map(Target::id).collect()
+    }
+
+    /// flannel's package knows etcd's version 2 API alone.
+    fn check_flannel(&self, bundle: Option<&Bundle>) -> Result<(), FlowError> {
+        let known = self.known.as_ref();
+        let comes = known.is_some_and(|k| k.flannel && self.hosts().iter().any(|host| !k.members.contains_key(host)));
+        let version = if self.flannel || comes { rpms::version(PACKAGE, &self.wanted, bundle) } else { None };
+        match version.filter(|version| rpms::numbers(version).as_slice() >= WITHOUT_V2.as_slice()) {
+            None => Ok(()),
+            Some(version) => Err(FlowError::request_with_help(
+                format!("the package flannel needs etcd's version 2 API, which etcd {version} no longer has"),
+                "use etcd 3.5 or older (-f), or another network: -cni direct",
+            )),
+        }
     }
 
     fn check_standing(&mut self, environment: &Environment) -> Result<Vec<Problem>, FlowError> {
@@ -96,6 +122,7 @@ impl Flow for Converge {
             rpms::from_files(&self.request.rpms, "-f", asked.places())?
         };
         self.known = Cluster::load(asked.environment)?;
+        self.check_flannel(asked.bundle)?;
         if self.standing.is_some() {
             return self.check_standing(asked.environment);
         }
@@ -134,7 +161,8 @@ impl Flow for Converge {
     }
 
     fn plan(&mut self, seen: &mut Seen<'_>) -> Result<Plan, FlowError> {
-        let cluster = decide(&self.request, self.known.as_ref(), seen)?;
+        let mut cluster = decide(&self.request, self.known.as_ref(), seen)?;
+        cluster.flannel |= self.flannel;
         let plan = make_plan(&cluster, &self.request, &self.wanted, seen);
         seen.etcd = Some(cluster.clone());
         self.after = Some(cluster);

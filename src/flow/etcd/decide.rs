@@ -58,7 +58,8 @@ fn new_member(target: &Target, seen: &Seen<'_>) -> Result<(HostId, Member), Flow
 
 fn bootstrap(request: &EtcdCreate, seen: &Seen<'_>) -> Result<Cluster, FlowError> {
     let members = request.members.iter().map(|t| new_member(t, seen)).collect::<Result<BTreeMap<_, _>, _>>()?;
-    let mut cluster = Cluster { token: seen.fresh_token.clone(), tls: request.tls, standing: false, members };
+    let mut cluster =
+        Cluster { token: seen.fresh_token.clone(), tls: request.tls, standing: false, flannel: false, members };
     let set: Vec<_> = cluster.members.values().map(|m| (m.name.as_str(), m.address)).collect();
     let initial = cluster.initial(&set);
     for member in cluster.members.values_mut() {

@@ -17,12 +17,13 @@ mod probe;
 mod remove;
 mod state;
 mod status;
+mod users;
 mod verify;
 
 pub(crate) use client::{health, version};
 pub(crate) use config::{authority, client_keys};
 pub use converge::Converge;
-pub(crate) use plan::answers;
+pub(crate) use plan::{answers, knows_users};
 pub(crate) use preflight::member_address;
 pub(crate) use probe::{Found, MarkData, PROBE};
 pub use remove::Remove;

@@ -13,6 +13,7 @@ use super::config::{MemberKeys, login_files, member_keys, service_files};
 use super::converge::PACKAGE;
 use super::join::{Join, Promote};
 use super::state::{CLIENT_PORT, Cluster, Joining, Member, PEER_PORT};
+use super::users::Users;
 use super::verify::{Answers, Wipe};
 
 /// The step after which a host's member answers.
@@ -20,22 +21,38 @@ pub(crate) fn answers(host: &HostId) -> StepId {
     StepId::on(host, "etcd.answers")
 }
 
+/// The step after which members that ask who a client is know the cluster's users; one of the hosts may have it.
+pub(crate) fn knows_users(host: &HostId) -> StepId {
+    StepId::on(host, "etcd.users")
+}
+
 /// The steps that make it so, on the hosts of the request.
 pub(super) fn make_plan(cluster: &Cluster, request: &EtcdCreate, wanted: &[Wanted], seen: &Seen<'_>) -> Plan {
     let mut plan = Plan::default();
     // In a cluster that stands one member at a time is restarted or joins, and only when the one before it answers.
     let mut before: Option<StepId> = None;
+    let mut all: Vec<(&HostId, &Member)> = Vec::new();
     for target in &request.members {
         let host = target.id();
         let Some(facts) = seen.facts.get(&host).copied() else { continue };
         let Some(one) = OneMember::of(cluster, &host, facts, seen) else { continue };
         let one = OneMember { wanted, before: before.clone(), ..one };
+        all.extend(cluster.members.get_key_value(&host));
         plan.steps.extend(one.steps(request, &seen.install));
         if cluster.standing {
             before = Some(answers(&host));
         }
     }
+    plan.steps.extend(users(cluster, &all, seen));
     make_first("etcd.certificates", "make etcd's keys and certificates", plan)
+}
+
+/// What limits flannel's certificate, on one of these members, when all of them answer.
+fn users(cluster: &Cluster, members: &[(&HostId, &Member)], seen: &Seen<'_>) -> Option<Step> {
+    let (host, member) = members.first().filter(|_| cluster.asks_for_users())?;
+    let users = Users { endpoint: cluster.client_url(member.address), password: seen.pki.etcd_password() };
+    let step = Step::on(host, "etcd.users", "limit flannel's certificate to its own keys", users);
+    Some(step.after(members.iter().map(|(host, _)| answers(host))))
 }
 
 /// What a host has as a member.

@@ -21,6 +21,9 @@ pub struct Cluster {
     pub tls: bool,
     /// A quorum of these members has answered; from now on a member without data joins, it does not bootstrap.
     pub standing: bool,
+    /// flannel's package keeps its subnets here: members answer by etcd's version 2 API too.
+    #[serde(default)]
+    pub flannel: bool,
     /// By host.
     pub members: BTreeMap<HostId, Member>,
 }
@@ -58,6 +61,11 @@ impl Cluster {
 
     fn scheme(&self) -> &'static str {
         if self.tls { "https" } else { "http" }
+    }
+
+    /// Members ask who a client is: flannel's certificate, which every node has, is limited to flannel's own keys.
+    pub fn asks_for_users(&self) -> bool {
+        self.flannel && self.tls
     }
 
     /// `https://10.8.14.200:2379`

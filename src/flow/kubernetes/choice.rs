@@ -6,13 +6,15 @@ use std::collections::BTreeSet;
 use payload::Bundle;
 
 use crate::flow::error::FlowError;
-use crate::flow::request::{Network, Runtime};
+use crate::flow::request::{ClusterCreate, Network, Runtime};
 use crate::flow::rpms::{self, Places};
+use crate::flow::scene::Asked;
 use crate::host::{HostId, Target};
 use crate::packages::Wanted;
 
 use super::converge::Converge;
 use super::distro::{Distribution, Rules};
+use super::state::Cluster;
 use super::{cluster_sync, flannel, manifest, runtime, version};
 
 impl Converge {
@@ -35,6 +37,17 @@ impl Converge {
             (None, Network::Flannel) => self.flannel(bundle),
             (None, asked) => asked,
         }
+    }
+
+    /// Whether that is the network of flannel's package, whose subnets are in etcd: of this request, before it has been checked.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub(in crate::flow) fn keeps_subnets_in_etcd(create: &ClusterCreate, asked: &Asked<'_>) -> Result<bool, FlowError> {
+        let mut converge = Self::create(create.clone());
+        converge.before = Cluster::load(asked.environment)?;
+        let is_there = asked.bundle.is_none() || rpms::in_bundle(asked.bundle, flannel::PACKAGE);
+        Ok(is_there && converge.network(asked.bundle) == Network::Flannel)
     }
 
     /// A name for both: the package, or the manifest of that name. With kubeadm's packages there is only the latter.
@@ -126,7 +139,7 @@ impl Converge {
 
     pub(super) fn containerd(&self, bundle: Option<&Bundle>) -> bool {
         let rules = self.rules(bundle);
-        let version = || version::named(rules.key_package(), &self.control_plane_packages, bundle);
+        let version = || rpms::version(rules.key_package(), &self.control_plane_packages, bundle);
         match (&self.before, self.settings().runtime) {
             (Some(known), _) => known.containerd,
             (None, Runtime::Docker) => false,
@@ -188,7 +201,7 @@ fn need(wanted: &[Wanted], name: Option<&&str>, option: &str) -> Result<(), Flow
 mod tests {
     use super::*;
     use crate::flow::constructed::bundle_of_packages;
-    use crate::flow::request::{ClusterCreate, ClusterSettings};
+    use crate::flow::request::ClusterSettings;
     use crate::host::TargetDefaults;
 
     /// A bundle of these packages, each `NAME VERSION`.

@@ -18,15 +18,17 @@ pub(super) const CONFIG: &str = "/etc/docker/daemon.json";
 pub(super) const PACKAGES: [&str; 3] = ["docker", "docker-ce", "moby-engine"];
 pub(super) const UNIT: &str = "docker";
 /// What this product sets. In a file that it has written these are the site's as they were before.
-const OURS: [&str; 9] = [
+const OURS: [&str; 11] = [
     "bip",
     "data-root",
     "exec-opts",
     "graph",
     "insecure-registries",
+    "ip-masq",
     "live-restore",
     "log-driver",
     "log-opts",
+    "mtu",
     "registry-mirrors",
 ];
 const DRIVER: &str = "native.cgroupdriver=";
@@ -121,8 +123,8 @@ fn parse(text: Option<&str>) -> Result<Settings, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
-/// What a cluster needs and sets. Where CentOS 7's Docker logs to and its cgroup driver are options of its unit, and dockerd
-/// does not start when a file says so again; it knows `data-root` as `graph`.
+/// What a cluster needs and sets. Where CentOS 7's Docker logs to, its cgroup driver and what flannel tells it are options of its
+/// unit, and dockerd does not start when a file says so again; it knows `data-root` as `graph`.
 fn ours(cluster: &Cluster, facts: &Facts, bundle: Option<&Bundle>) -> Settings {
     let mut ours = Settings::new();
     let mut set = |key: &str, value: Value| drop(ours.insert(key.to_owned(), value));
@@ -132,6 +134,9 @@ fn ours(cluster: &Cluster, facts: &Facts, bundle: Option<&Bundle>) -> Settings {
         set("exec-opts", json!([format!("{DRIVER}{}", cgroup_driver(facts, bundle))]));
         set("log-driver", "json-file".into());
         set("log-opts", json!({"max-size": "10m", "max-file": "3"}));
+        for (key, value) in docker_bridge::of_pods(cluster, facts) {
+            set(key, value);
+        }
     }
     if let Some(address) = docker_bridge::address(cluster, facts) {
         set("bip", address.into());

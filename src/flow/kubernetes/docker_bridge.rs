@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde_json::Value;
 
 use crate::flow::networks::{nth, overlap};
 use crate::host::Facts;
@@ -17,8 +18,23 @@ const OTHERS: [&str; 5] =
     ["192.168.254.0/24", "172.31.254.0/24", "10.255.254.0/24", "192.168.127.0/24", "198.18.254.0/24"];
 const BRIDGE: &str = "docker0";
 
-/// The bridge's address with the length of its network's prefix, where Docker's own choice would be in the site's way. flannel's
-/// package tells Docker itself.
+/// What vxlan puts around a packet, over IPv4.
+const VXLAN: u32 = 50;
+
+/// What Docker is to know of its bridge where that connects the pods of all nodes, as with flannel's package: packets keep their
+/// sender, since flannel masquerades those that leave the pods' network, and fit into vxlan.
+pub(super) fn of_pods(cluster: &Cluster, facts: &Facts) -> Vec<(&'static str, Value)> {
+    if pod_network::of(&cluster.network).uses_cni() {
+        return Vec::new();
+    }
+    let mut nodes = cluster.workers.values().map(|node| node.machine.address);
+    let own = nodes.find(|address| facts.addresses.contains(address));
+    let mtu = own.and_then(|address| facts.mtu_of(address)).map(|mtu| mtu.saturating_sub(VXLAN));
+    [Some(("ip-masq", false.into())), mtu.map(|mtu| ("mtu", mtu.into()))].into_iter().flatten().collect()
+}
+
+/// The bridge's address with the length of its network's prefix, where Docker's own choice would be in the site's way. flannel
+/// gives it one itself.
 pub(super) fn address(cluster: &Cluster, facts: &Facts) -> Option<String> {
     if !pod_network::of(&cluster.network).uses_cni() {
         return None;

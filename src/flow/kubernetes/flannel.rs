@@ -18,6 +18,7 @@ const UNIT: &str = "flanneld";
 /// Where flanneld of CentOS and Fedora looks.
 const PREFIX: &str = "/atomic.io/network";
 const PKI: &str = "/etc/kubernetes/pki";
+const DROP_IN: &str = "/etc/systemd/system/docker.service.d/sunshine-flannel.conf";
 
 pub(super) struct Flannel;
 
@@ -54,7 +55,7 @@ impl PodNetwork for Flannel {
     }
 }
 
-/// What flanneld reads, and the drop-in by which Docker reads what flanneld wrote.
+/// What flanneld reads, and the drop-in that has Docker's bridge in flanneld's subnet.
 pub(super) fn files(cluster: &Cluster, keys: &ClusterKeys, interface: Option<&str>) -> Files {
     let mut options = vec!["-ip-masq".to_owned()];
     options.extend(interface.map(|i| format!("-iface={i}")));
@@ -76,11 +77,7 @@ pub(super) fn files(cluster: &Cluster, keys: &ClusterKeys, interface: Option<&st
             options.join(" ")
         ),
     ));
-    files.push(FileSpec::text(
-        "/etc/systemd/system/docker.service.d/sunshine-flannel.conf",
-        "# Written by sunshine-installer.\n[Unit]\nAfter=flanneld.service\nWants=flanneld.service\n\n\
-         [Service]\nEnvironmentFile=-/run/flannel/docker\n",
-    ));
+    files.push(FileSpec::text(DROP_IN, include_str!("docker-flannel.conf")));
     Files(files)
 }
 
@@ -125,8 +122,8 @@ impl Work for Configure {
         match retry::run_ok(cx.host()?, &self.command(&self.value()), Patience::of_step(cx)) {
             Err(HostError::Failed { stderr, .. }) => Err(StepError::with_help(
                 format!("flannel's key cannot be set: {}", stderr.trim()),
-                "flannel needs etcd's version 2 API, which etcd 3.4 and later have switched off (ETCD_ENABLE_V2=true), \
-                 and etcdctl on the nodes; -cni direct needs neither",
+                "flannel needs etcd's version 2 API, which etcd 3.4 and 3.5 have switched off (ETCD_ENABLE_V2=true on every member) \
+                 and 3.6 has no more, and an etcdctl on the nodes that speaks it; -cni direct needs neither",
             )),
             set => Ok(set.map(drop)?),
         }

@@ -8,6 +8,7 @@ use super::corefile::{self, StubDomains};
 use super::state::Cluster;
 use super::{api, dns, drift, flannel_manifest, kubeadm, manifest_check, status, version};
 use crate::flow::networks::Networks;
+use crate::flow::rpms;
 
 pub(in crate::flow) fn output(text: &str) {
     for answered in [200, 404, 500] {
@@ -22,7 +23,7 @@ pub(in crate::flow) fn output(text: &str) {
             assert!(drifting.len() <= nodes.len() && status.images.present <= status.images.wanted, "{name}");
         }
     }
-    assert_eq!(version::numbers(text).len(), text.split('.').count());
+    assert_eq!(rpms::numbers(text).len(), text.split('.').count());
     let _ = version::minor(text);
     kubeadm::fuzz::output(text);
 }

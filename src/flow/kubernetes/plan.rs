@@ -139,5 +139,7 @@ pub(super) fn owned(cluster: &Cluster, host: &HostId, facts: &Facts, seen: &Seen
 /// line does not touch, or the cluster is only left by others.
 fn etcd_answers(seen: &Seen<'_>) -> Vec<StepId> {
     let members = seen.etcd.as_ref().map(|cluster| &cluster.members);
-    members.into_iter().flat_map(|members| members.keys()).map(etcd::answers).collect()
+    let hosts = members.into_iter().flat_map(|members| members.keys());
+    let asks = seen.etcd.as_ref().is_some_and(etcd::Cluster::asks_for_users);
+    hosts.flat_map(|host| [Some(etcd::answers(host)), asks.then(|| etcd::knows_users(host))]).flatten().collect()
 }

@@ -18,6 +18,9 @@ remove_pods() {
 }
 chains='KUBE-|CNI-|cni0|sunshine'
 docker_is_ours && chains="$chains|DOCKER|docker0"
+# flanneld's rules have no name but the pods' network, which it wrote down.
+flannel=$(recorded unit flanneld.service && sed -n 's/^FLANNEL_NETWORK=//p' /run/flannel/subnet.env 2>/dev/null | sed 's/[.]/[.]/g')
+[ -z "$flannel" ] || chains="$chains|-[sd] $flannel "
 rules() { for f in iptables ip6tables; do $f-save 2>/dev/null | grep -E -- "$chains"; done; }
 nft_tables() { command -v nft >/dev/null 2>&1 && nft list tables 2>/dev/null | grep -E '^table ((ip|ip6) kube-proxy|ip flannel-ipv4|ip6 flannel-ipv6)$'; }
 # Those of a runtime that was there before are its containers'.
@@ -58,9 +61,13 @@ if kubeadm_made; then
   rmdir /etc/kubernetes/pki/etcd /etc/kubernetes/pki /etc/kubernetes/tmp /etc/kubernetes 2>/dev/null
 fi
 for u in kubelet kube-proxy; do systemctl stop $u 2>/dev/null; done
-# It would make its interface again.
-recorded unit flanneld.service && systemctl stop flanneld 2>/dev/null
 [ -z "$(pods)" ] || remove_pods
+# It would make its interface again. Docker, which cannot be without it, stops too: hence behind the pods.
+if recorded unit flanneld.service; then
+  systemctl stop flanneld 2>/dev/null
+  rm -f /run/flannel/subnet.env /run/flannel/docker
+  rmdir /run/flannel 2>/dev/null
+fi
 [ -x /usr/local/sbin/sunshine-cluster ] && { systemctl stop sunshine-cluster sunshine-api 2>/dev/null; /usr/local/sbin/sunshine-cluster stop; }
 command -v kube-proxy >/dev/null 2>&1 && timeout 30 kube-proxy --cleanup >/dev/null 2>&1
 if docker_is_ours; then systemctl stop docker.socket docker 2>/dev/null; fi

@@ -19,23 +19,8 @@ pub(super) fn of<'a>(
     mut facts: impl Iterator<Item = &'a Facts> + Clone,
 ) -> Option<String> {
     let of_bundle = || facts.clone().find_map(|facts| offered(package, bundle, facts));
-    let version = in_files(package, packages).map(str::to_owned).or_else(|| of_bundle().map(str::to_owned));
+    let version = rpms::asked_version(package, packages).map(str::to_owned).or_else(|| of_bundle().map(str::to_owned));
     version.or_else(|| facts.find_map(|facts| Some(facts.packages.get(package)?.version.clone())))
-}
-
-/// What can be said of it without a host: where platforms have different versions, the newest.
-pub(super) fn named(package: &str, packages: &[Wanted], bundle: Option<&Bundle>) -> Option<String> {
-    let all = bundle.into_iter().flat_map(|b| &b.manifest().members).filter_map(|m| m.rpm.as_ref());
-    let newest = || rpms::newest(all, package).map(|id| id.version.as_str());
-    in_files(package, packages).or_else(newest).map(str::to_owned)
-}
-
-fn in_files<'a>(package: &str, packages: &'a [Wanted]) -> Option<&'a str> {
-    packages.iter().find_map(|w| match w {
-        Wanted::Rpm { id, .. } if id.name == package => Some(id.version.as_str()),
-        Wanted::Version { name, version } if name == package => Some(version),
-        _ => None,
-    })
 }
 
 /// The version that a host gets of the bundle.
@@ -51,7 +36,7 @@ pub(super) fn differing<'a>(
     bundle: Option<&'a Bundle>,
     hosts: impl Iterator<Item = (&'a HostId, &'a Facts)>,
 ) -> Option<Problem> {
-    if in_files(package, packages).is_some() {
+    if rpms::asked_version(package, packages).is_some() {
         return None;
     }
     let mut versions: BTreeMap<&str, (&HostId, &str)> = BTreeMap::new();
@@ -72,14 +57,6 @@ pub(super) fn differing<'a>(
     Some(Problem { host: None, level: Level::Error, text, help: Some(help.to_owned()) })
 }
 
-/// A version by its numbers, for comparing: `1.36.3`.
-pub(super) fn numbers(version: &str) -> Vec<u32> {
-    let digits = |part: &str| {
-        part.chars().map_while(|c| c.to_digit(10)).fold(0, |n: u32, d| n.saturating_mul(10).saturating_add(d))
-    };
-    version.split('.').map(digits).collect()
-}
-
 /// The MINOR of 1.MINOR.
 pub(super) fn minor(version: &str) -> Option<u32> {
     version.strip_prefix("1.")?.split('.').next()?.parse().ok()
@@ -98,7 +75,6 @@ mod tests {
         assert_eq!(minor("1.5.2"), Some(5));
         assert_eq!(minor("1.20.2"), Some(20));
         assert!(minor("nonsense").is_none() && minor("2.5.1").is_none());
-        assert!(numbers("1.36.3") > numbers("1.9.11") && numbers("1.20.2~rc1") == [1, 20, 2]);
     }
 
     /// A bundle of kubeadm in these versions, each below such a prefix.
@@ -121,7 +97,7 @@ mod tests {
         assert_eq!(version_on(&bundle, &[host("el9")]).as_deref(), Some("1.36.3"), "the newest, as rpm counts");
         assert_eq!(version_on(&bundle, &[host("el8")]).as_deref(), Some("1.35.4"), "one for all hosts is newer");
         assert_eq!(version_on(&bundle, &[host("")]).as_deref(), Some("1.35.4"));
-        assert_eq!(named(PACKAGE, &[], Some(&bundle)).as_deref(), Some("1.36.3"));
+        assert_eq!(rpms::version(PACKAGE, &[], Some(&bundle)).as_deref(), Some("1.36.3"));
         let only_el8 = self::bundle(&[("el8/", "1.20.2")]);
         assert_eq!(version_on(&only_el8, &[host("el9")]), None);
         assert_eq!(version_on(&only_el8, &[host("el9"), host("el8")]).as_deref(), Some("1.20.2"));

@@ -53,6 +53,7 @@ pub enum KeyKind {
 pub struct CertRequest {
     /// File name under the authority's folder, without ending; must be a plain name.
     pub name: String,
+    /// Empty: it has none.
     pub common_name: String,
     pub organizations: Vec<String>,
     pub dns: Vec<String>,
@@ -195,14 +196,16 @@ impl Authority {
 
     /// A new certificate that fits `request`, which is not kept.
     pub(super) fn make(&self, request: &CertRequest) -> Result<KeyPairPem, PkiError> {
-        let fail = |e: rcgen::Error| PkiError::Make { name: request.common_name.clone(), reason: e.to_string() };
+        let fail = |e: rcgen::Error| PkiError::Make { name: request.name.clone(), reason: e.to_string() };
         let mut params = CertificateParams::new(request.dns.clone()).map_err(fail)?;
         params.subject_alt_names.extend(request.ips.iter().map(|ip| SanType::IpAddress(*ip)));
         params.distinguished_name = rcgen::DistinguishedName::new();
         for organization in &request.organizations {
             params.distinguished_name.push(DnType::OrganizationName, organization);
         }
-        params.distinguished_name.push(DnType::CommonName, &request.common_name);
+        if !request.common_name.is_empty() {
+            params.distinguished_name.push(DnType::CommonName, &request.common_name);
+        }
         (params.not_before, params.not_after) = validity(CERT_LIFE);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
         params.extended_key_usages = match request.usage {

@@ -14,6 +14,7 @@ use crate::plan::{Check, Cx, Made, StepError, Work};
 use super::authority::{Authority, CertRequest, KeyKind, KeyPairPem, PkiError};
 use super::encryption::{Encryption, KeyUse};
 use super::given::Given;
+use super::password::Password;
 
 /// What an authority vouches for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,6 +89,12 @@ impl Pki {
     pub fn encryption(&self, fips: bool, key_use: KeyUse) -> Arc<dyn Made> {
         let path = self.given_file("secrets", "encryption.key");
         Arc::new(Encryption { path, look_only: self.look_only, fips, key_use })
+    }
+
+    /// The password of etcd's user root.
+    pub fn etcd_password(&self) -> Arc<dyn Made> {
+        let path = self.given_file("secrets", "etcd-root.password");
+        Arc::new(Password { whose: "etcd's user root", path, look_only: self.look_only })
     }
 
     /// What a plan asks of the authority for `purpose`.

@@ -9,6 +9,7 @@ mod authority;
 mod encryption;
 mod given;
 mod material;
+mod password;
 
 pub use authority::{Authority, CERT_LIFE, CertRequest, Kept, KeyKind, KeyPairPem, PkiError, Usage, expires_at, kept};
 pub use encryption::KeyUse;

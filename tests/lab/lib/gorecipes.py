@@ -8,7 +8,7 @@ mains     name of the binary -> source of a main package of our own, in which on
 cgo, tags as the upstream project builds it
 debian    command or file that the build needs -> the Debian package that brings it
 staging   version of the modules that a go.mod of Kubernetes replaces by folders of its own tree
-unserved  packages that no module proxy has, and that are replaced by empty ones (code for one cloud)"""
+unserved  packages that are replaced by empty ones: code for one cloud that no module proxy has, or that nobody needs here"""
 
 # kubeadm's own lists of images: `kubeadm config images list` must agree, which rpms.py checks when it packs them.
 KUBERNETES = {
@@ -16,6 +16,8 @@ KUBERNETES = {
     "1.35.4": {"etcd": "3.6.6", "coredns": "1.13.1", "pause": "3.10.1"},
 }
 FLANNEL, FLANNEL_CNI = "0.28.10", "0.9.1"
+# Speaks etcd's version 2 API, as the flannel of CentOS 7 does, and has a go.mod.
+FLANNEL_ETCD2 = "0.14.0"
 DISTRIBUTION = "3.1.2"
 CNI_PLUGINS = ("bandwidth", "bridge", "dhcp", "dummy", "firewall", "host-device", "host-local", "ipvlan", "loopback",
                "macvlan", "portmap", "ptp", "sbr", "static", "tap", "tuning", "vlan", "vrf")
@@ -103,6 +105,15 @@ RECIPES = {
         "modules": {"github.com/flannel-io/flannel": f"v{FLANNEL}"}, "programs": {"flanneld": "github.com/flannel-io/flannel"},
         "values": {"github.com/flannel-io/flannel/pkg/version.Version": f"v{FLANNEL}"}, "cgo": True,
         "debian": {"gcc": "gcc"}, "unserved": ["github.com/flannel-io/flannel/pkg/backend/tencentvpc"],
+    },
+    # Without the back ends for clouds, and without udp, which needs cgo. With a reflect2 and a client of etcd's version 2 API that
+    # today's Go can run.
+    f"flannel-{FLANNEL_ETCD2}": {
+        "modules": {"github.com/flannel-io/flannel": f"v{FLANNEL_ETCD2}", "github.com/modern-go/reflect2": "v1.0.2",
+                    "github.com/coreos/etcd": "v3.3.27+incompatible"},
+        "programs": {"flanneld": "github.com/flannel-io/flannel"},
+        "values": {"github.com/flannel-io/flannel/version.Version": f"v{FLANNEL_ETCD2}"},
+        "unserved": [f"github.com/flannel-io/flannel/backend/{name}" for name in ("alivpc", "awsvpc", "gce", "tencentvpc", "udp")],
     },
 }
 for _version, _parts in KUBERNETES.items():

@@ -8,7 +8,7 @@ move      old path -> new path                        remove   paths left out
 Of what is compiled from Go modules also:
 files     path in the rpm -> (what gorecipes.py calls the build, binary)
 overlay   folders of tests/lab/rpms with its unit files and settings"""
-from gorecipes import CNI_PLUGINS, DISTRIBUTION, FLANNEL, FLANNEL_CNI, KUBERNETES
+from gorecipes import CNI_PLUGINS, DISTRIBUTION, FLANNEL, FLANNEL_CNI, FLANNEL_ETCD2, KUBERNETES
 
 GROUPS = {
     "etcd": ["etcd"],
@@ -23,6 +23,7 @@ GROUPS = {
     "kubeadm-1.36": ["kubelet-1.36.3", "kubeadm-1.36.3", "kubectl-1.36.3", "cri-tools", "kubernetes-cni",
                      "conntrack-tools", "socat", "ethtool", "nftables"],
     "flannel": [],
+    "flannel-0.14": [f"flannel-{FLANNEL_ETCD2}"],
     "agnhost": [],
     "oci-conformance": [],
 }
@@ -178,6 +179,12 @@ GO_RPMS = {
         "files": {"/usr/bin/registry": (f"distribution-{DISTRIBUTION}", "registry")}, "overlay": ["docker-distribution"],
         "units": "docker-distribution.service", "folders": {"/var/lib/registry": ("0755", "root", "root")},
         "requires": ["systemd"],
+    },
+    # In the layout of CentOS 7: its subnets are in etcd, and Docker's bridge connects the pods.
+    f"flannel-{FLANNEL_ETCD2}": {
+        "name": "flannel", "version": FLANNEL_ETCD2, "summary": "Etcd address management agent for overlay networks",
+        "files": {"/usr/bin/flanneld": (f"flannel-{FLANNEL_ETCD2}", "flanneld")}, "overlay": ["flanneld"],
+        "units": "flanneld.service", "requires": ["iptables", "systemd"],
     },
     # Debian's source, compiled for the group kubernetes.
     **kubernetes("1.20.2", "debian"),

@@ -9,6 +9,7 @@ use super::super::state::{Cluster, Machine};
 use super::super::{families, version};
 use super::Converge;
 use crate::flow::error::FlowError;
+use crate::flow::rpms;
 use crate::flow::scene::{Flow, Seen};
 use crate::host::{HostId, Target};
 
@@ -42,7 +43,7 @@ impl Converge {
             return Ok(());
         }
         let rules = self.rules(bundle);
-        let version = version::named(rules.key_package(), &self.control_plane_packages, bundle);
+        let version = rpms::version(rules.key_package(), &self.control_plane_packages, bundle);
         rules.check_families(&settings, version.and_then(|version| version::minor(&version)))
     }
 

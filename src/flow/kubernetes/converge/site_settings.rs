@@ -9,6 +9,7 @@ use super::Converge;
 use crate::flow::error::FlowError;
 use crate::flow::problem::Problem;
 use crate::flow::request::{ClusterSettings, ComponentSettings};
+use crate::flow::rpms;
 use crate::flow::state::Environment;
 use crate::host::{Facts, HostId};
 
@@ -65,7 +66,7 @@ impl Converge {
         self.check_begun_encryption()?;
         let Some(settings) = &self.settings else { return Ok(Vec::new()) };
         let rules = self.rules(bundle);
-        let named = || version::named(rules.key_package(), &self.control_plane_packages, bundle);
+        let named = || rpms::version(rules.key_package(), &self.control_plane_packages, bundle);
         let minor = match &self.before {
             Some(known) => Some(known.minor),
             None => named().and_then(|version| version::minor(&version)),

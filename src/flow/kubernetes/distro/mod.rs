@@ -22,7 +22,6 @@ use super::component::Component;
 pub(super) use super::kubeadm::Newcomer;
 use super::manifest::Manifest;
 use super::state::Cluster;
-use super::version;
 
 /// What a cluster is made of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +45,7 @@ impl Distribution {
         let newest = |one: Self| {
             let fitting = all().filter(|id| version.is_none_or(|version| id.version == version));
             let newest = rpms::newest(fitting, one.rules().key_package());
-            newest.map(|id| version::numbers(&id.version))
+            newest.map(|id| rpms::numbers(&id.version))
         };
         if newest(Self::Kubeadm) > newest(Self::Systemd) { Self::Kubeadm } else { Self::Systemd }
     }

@@ -6,7 +6,7 @@ use super::super::distro::Distribution;
 use super::super::state::Cluster;
 use super::rendered::{self, cluster, facts, files};
 use super::upstream::OPTIONS;
-use crate::host::Facts;
+use crate::host::{Facts, Interface};
 
 /// All files of a version, one after the other.
 fn all_files(minor: u32) -> String {
@@ -131,6 +131,24 @@ fn docker_of_centos_7_is_told_nothing_that_its_unit_says_and_the_kubelet_has_its
     let new = Facts { cgroup_version: 1, ..facts(20) };
     assert!(daemon(&new).contains_key("data-root") && daemon(&new).contains_key("exec-opts"));
     assert!(of_worker(&cluster, &new, "/etc/kubernetes/kubelet").contains("--cgroup-driver=cgroupfs"));
+}
+
+#[test]
+fn docker_s_bridge_carries_the_pods_of_flannel_s_package() {
+    let address = "10.8.14.202".parse().unwrap();
+    let (addresses, lasting) = (vec![address], vec![address]);
+    let eth0 = Interface { name: "eth0".into(), mtu: Some(9000), addresses: addresses.clone(), lasting };
+    let daemon = |minor: u32, network: &str| -> Value {
+        let facts = Facts { addresses: addresses.clone(), interfaces: vec![eth0.clone()], ..facts(minor) };
+        let cluster = cluster(minor, &json!({"network": network}));
+        serde_json::from_str(&of_worker(&cluster, &facts, "/etc/docker/daemon.json")).unwrap()
+    };
+    let with = daemon(20, "flannel");
+    assert_eq!((&with["ip-masq"], &with["mtu"]), (&json!(false), &json!(8950)));
+    // CentOS 7's unit says it itself, and no other network wants it.
+    for without in [daemon(5, "flannel"), daemon(20, "direct")] {
+        assert!(without.get("ip-masq").is_none() && without.get("mtu").is_none(), "{without}");
+    }
 }
 
 #[test]
