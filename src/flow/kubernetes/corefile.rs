@@ -60,7 +60,7 @@ fn zones(corefile: &str) -> impl Iterator<Item = String> {
         open = (open + line.matches('{').count()).saturating_sub(line.matches('}').count());
         heading
     });
-    lines.flat_map(|heading| heading.split([' ', '\t', ','])).map(|word| {
+    lines.flat_map(|heading| heading.split(|c: char| c.is_whitespace() || c == ',')).map(|word| {
         let zone = word.split_once("://").map_or(word, |(_, zone)| zone);
         let zone = zone.split_once(':').map_or(zone, |(zone, _)| zone);
         zone.trim_end_matches('.').to_ascii_lowercase()
@@ -152,6 +152,8 @@ mod tests {
             let error = with_stub_domains(&corefile, &domains(&[("corp.example", &["10.1.0.53"])])).unwrap_err();
             assert_eq!(error, "it has a server block for corp.example already", "{own}");
         }
+        let cut = "corp.example\r";
+        assert!(with_stub_domains(cut, &domains(&[("corp.example", &["10.1.0.53"])])).is_err());
         let inside = "# corp.example {\n.:53 {\n    rewrite name corp.example {\n    }\n}\n";
         assert!(with_stub_domains(inside, &domains(&[("corp.example", &["10.1.0.53"])])).is_ok());
     }
