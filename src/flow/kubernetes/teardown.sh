@@ -4,7 +4,21 @@ ours=$2
 recorded() { names "$1" | grep -qxF "$2"; }
 docker_is_ours() { is_ours docker || is_ours docker-ce || is_ours moby-engine; }
 containerd_is_ours() { is_ours containerd; }
-kubeadm_made() { command -v kubeadm >/dev/null 2>&1 && [ -e /etc/kubernetes/kubelet.conf ]; }
+# kubeadm's reset that was killed has left some of these.
+kubeadm_made() {
+  command -v kubeadm >/dev/null 2>&1 || return 1
+  for c in admin super-admin kubelet bootstrap-kubelet controller-manager scheduler; do
+    [ ! -e "/etc/kubernetes/$c.conf" ] || return 0
+  done
+  return 1
+}
+# Folders that kubeadm makes and its reset leaves; a package's go with it.
+folders() {
+  for p in /etc/kubernetes/pki/etcd /etc/kubernetes/pki /etc/kubernetes/tmp /etc/kubernetes/manifests /etc/kubernetes; do
+    [ ! -d "$p" ] || rpm -qf -- "$p" >/dev/null 2>&1 || "$@" "$p"
+  done
+}
+say_empty() { [ -n "$(ls -A "$1")" ] || echo "remove the empty folder $1"; }
 pods() {
   if command -v docker >/dev/null 2>&1; then docker ps -aq --filter label=io.kubernetes.pod.name 2>/dev/null
   elif command -v ctr >/dev/null 2>&1; then ctr -n k8s.io containers ls -q 2>/dev/null; fi
@@ -43,6 +57,7 @@ if [ "$1" = look ]; then
   [ ! -s "$d/trusted" ] || echo "let firewalld trust the cluster no more"
   for l in cni0 flannel.1 flannel-v6.1; do ip link show "$l" >/dev/null 2>&1 && echo "remove interface $l"; done
   leftover | sed 's/^/empty /'
+  folders say_empty
   exit 0
 fi
 
@@ -58,8 +73,8 @@ if kubeadm_made; then
   for p in /var/lib/kubelet/*; do no_mount "$p" || exit 1; done
   kubeadm reset -f --skip-phases remove-etcd-member --kubeconfig /run/sunshine-installer/none \
     --cri-socket unix:///run/containerd/containerd.sock >/dev/null 2>&1
-  rmdir /etc/kubernetes/pki/etcd /etc/kubernetes/pki /etc/kubernetes/tmp /etc/kubernetes 2>/dev/null
 fi
+folders rmdir 2>/dev/null
 for u in kubelet kube-proxy; do systemctl stop $u 2>/dev/null; done
 [ -z "$(pods)" ] || remove_pods
 # It would make its interface again. Docker, which cannot be without it, stops too: hence behind the pods.

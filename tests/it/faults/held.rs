@@ -139,8 +139,8 @@ fn given_back(world: &World) -> Result<(), String> {
     let nodes = if world.standing { world.nodes() } else { Vec::new() };
     for (_, host) in world.lab.hosts().iter().enumerate().filter(|(number, _)| !nodes.contains(number)) {
         let output = host.exec(
-            "rpm -qa | grep -E '^(etcd|kube|docker|containerd|haproxy)'; ls -d /etc/etcd /etc/kubernetes 2>/dev/null; \
-             find /var/lib/sunshine-installer -ls 2>/dev/null; :",
+            "rpm -qa | grep -E '^(etcd|kube|docker|containerd|haproxy)'; \
+             find /etc/etcd /etc/kubernetes /var/lib/sunshine-installer -ls 2>/dev/null; :",
         );
         if !output.stdout.trim().is_empty() {
             return Err(format!("left on {}: {}", host.name(), output.stdout));

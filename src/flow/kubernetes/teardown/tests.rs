@@ -101,3 +101,33 @@ fn kubeadm_deletes_nothing_across_a_mount() {
     let calls = std::fs::read_to_string(dir.path().join("calls")).unwrap();
     assert!(calls.contains("kubeadm reset -f --skip-phases remove-etcd-member "), "{calls}");
 }
+
+#[test]
+fn what_a_killed_reset_of_kubeadm_left_goes_by_the_next_one() {
+    for file in ["admin.conf", "kubelet.conf", "scheduler.conf"] {
+        let dir = host("", &[&format!("etc/kubernetes/{file}")]);
+        let look = run(dir.path(), "look", "a-1");
+        assert!(String::from_utf8_lossy(&look.stdout).contains("remove what kubeadm created"), "{file}: {look:?}");
+        assert!(run(dir.path(), "do", "a-1").status.success());
+        let calls = std::fs::read_to_string(dir.path().join("calls")).unwrap();
+        assert!(calls.contains("kubeadm reset -f"), "{file}: {calls}");
+    }
+}
+
+#[test]
+fn folders_that_kubeadm_left_empty_go_and_no_others() {
+    let dir = host("", &["etc/kubernetes/manifests/ours.yaml"]);
+    let etc = dir.path().join("etc/kubernetes");
+    for folder in ["pki/etcd", "tmp"] {
+        std::fs::create_dir_all(etc.join(folder)).unwrap();
+    }
+    let look = run(dir.path(), "look", "a-1");
+    let said = String::from_utf8_lossy(&look.stdout).into_owned();
+    assert!(said.contains("kubernetes/tmp") && said.contains("pki/etcd") && !said.contains("manifests"), "{look:?}");
+    assert!(run(dir.path(), "do", "a-1").status.success());
+    assert!(!etc.join("pki").exists() && !etc.join("tmp").exists() && etc.join("manifests/ours.yaml").exists());
+    std::fs::remove_file(etc.join("manifests/ours.yaml")).unwrap();
+    assert!(run(dir.path(), "do", "a-1").status.success());
+    assert!(!etc.exists());
+    assert!(!String::from_utf8_lossy(&run(dir.path(), "look", "a-1").stdout).contains("empty folder"));
+}
