@@ -16,6 +16,7 @@ mod published;
 mod secrets;
 
 pub(in crate::flow::kubernetes) use control_plane::ControlPlaneSettings;
+use control_plane::Manifests;
 pub(in crate::flow::kubernetes) use kube_proxy::KubeProxySettings;
 pub(in crate::flow::kubernetes) use kubelet::{KubeletSettings, settled};
 pub(in crate::flow::kubernetes) use published::{PublishedSettings, published};

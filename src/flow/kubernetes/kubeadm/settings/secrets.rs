@@ -18,7 +18,7 @@ use super::super::super::component::{Component, On};
 use super::super::super::endpoint;
 use super::super::site::ENCRYPTION;
 use super::super::site_files::encryption;
-use super::control_plane::Manifests;
+use super::Manifests;
 
 const LONGEST: Duration = Duration::from_secs(900);
 /// An API server that was restarted has answered already.
