@@ -13,7 +13,8 @@ pub(super) const FILE: Kind = Kind {
     plural: "file(s)",
     undo: concat!(
         untrusts!(),
-        r#"undo_file() {
+        r#"unrestored=
+undo_file() {
   untrust "$1"
   if [ "$2" = kept ]; then
     b=$d/backup/$(printf %s "$1" | sha256sum | cut -d' ' -f1)
@@ -21,6 +22,7 @@ pub(super) const FILE: Kind = Kind {
     [ -e "$b" ] || return 0
     { cp -a "$b" "$1.sunshine-back" && mv -fT "$1.sunshine-back" "$1"; } || {
       failed "$1: its first version cannot be restored"
+      unrestored=yes
       return 1
     }
     rm -f "$b"
@@ -123,13 +125,19 @@ mod tests {
             let path = trial.at("root/a/file");
             std::fs::create_dir(trial.at("root/a")).unwrap();
             std::fs::write(&path, "first").unwrap();
-            assert!(trial.change(KEEP, &[&path]).ok);
+            assert!(trial.change(KEEP, &[&path]).ok && trial.change("note package p.noarch -", &[]).ok);
             std::fs::remove_dir_all(trial.at("root/a")).unwrap();
             let ran = trial.undo(&["all"]);
             assert!(!ran.ok && ran.said.contains(&format!("{path}: its first version cannot be restored")), "{ran:?}");
-            assert_eq!(trial.recorded(), [format!("file {path} kept")]);
+            assert_eq!(trial.recorded(), [format!("file {path} kept"), "package p.noarch -".to_owned()]);
+            assert!(ran.said.contains("packages stay") && !trial.calls().contains("rpm -e"), "{ran:?}");
             std::fs::create_dir(trial.at("root/a")).unwrap();
-            assert!(trial.undo(&["all"]).ok);
+            trial.program(
+                "rpm",
+                r#"[ "$1" != -e ] || { touch "${at}gone"; exit 0; }
+[ ! -e "${at}gone" ]"#,
+            );
+            assert!(trial.undo(&["all"]).ok && trial.calls().contains("rpm -e -- p.noarch"));
             assert_eq!((trial.read("root/a/file").as_str(), trial.there("state")), ("first", false));
         });
     }

@@ -30,6 +30,8 @@ undo_package() {
 end_package() {
   [ -z "$still" ] || { failed "a package manager of an earlier run (process $still) is still at work: wait until it has ended"; return; }
   [ -n "$packages" ] || return 0
+  # Restored behind its package, a file would stay.
+  [ -z "$unrestored" ] || { failed "packages stay until these files are restored: $packages"; return; }
   # rpm calls a package removed whose files it could not delete.
   for folder in /etc /usr /var; do
     [ -w "$folder" ] || { failed "$folder is read-only, so packages cannot be removed: $packages"; return; }
