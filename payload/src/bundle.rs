@@ -16,6 +16,7 @@ use crate::filestate::FileState;
 use crate::footer::{FOOTER_SIZE, Footer, FooterError, Span};
 use crate::manifest::Manifest;
 use crate::member::{Member, MemberKind, Stored};
+use crate::range::{Handle, RangeReader, read_span};
 use crate::{folder, stamp};
 
 /// A manifest larger than this is no manifest: 64 MiB would list some 200,000 members.
@@ -348,41 +349,6 @@ impl Bundle {
     }
 }
 
-/// An open file, the bundle's own or one that was opened for the purpose.
-#[derive(Debug)]
-pub(crate) enum Handle<'a> {
-    Shared(&'a File),
-    Owned(File),
-}
-
-impl AsRef<File> for Handle<'_> {
-    fn as_ref(&self) -> &File {
-        match self {
-            Self::Shared(file) => file,
-            Self::Owned(file) => file,
-        }
-    }
-}
-
-struct RangeReader<'a> {
-    file: Handle<'a>,
-    at: u64,
-    left: u64,
-}
-
-impl Read for RangeReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let want = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        let got = self.file.as_ref().read_at(&mut buffer[..want], self.at)?;
-        if got == 0 && want > 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.at += got as u64;
-        self.left -= got as u64;
-        Ok(got)
-    }
-}
-
 fn own_path() -> Result<Utf8PathBuf, BundleError> {
     let path = std::env::current_exe().map_err(BundleError::io("find", "/proc/self/exe"))?;
     Utf8PathBuf::from_path_buf(path).map_err(|path| BundleError::Unfit {
@@ -403,10 +369,4 @@ fn decode_footer(path: &Utf8Path, bytes: &[u8]) -> Result<Footer, BundleError> {
         }
         FooterError::Damaged(what) => BundleError::damaged(path, Part::Footer, what),
     })
-}
-
-fn read_span(file: &File, span: Span) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(span.size).map_err(|_| io::ErrorKind::InvalidData)?];
-    file.read_exact_at(&mut bytes, span.offset)?;
-    Ok(bytes)
 }

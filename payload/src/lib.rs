@@ -24,6 +24,7 @@ mod member;
 mod output;
 mod platform;
 mod progress;
+mod range;
 mod repack;
 mod sign;
 mod split;
