@@ -4,12 +4,15 @@
 
 use std::collections::BTreeSet;
 
+use clap::error::ContextValue;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory};
 
 use crate::flow::FlowError;
+use crate::host::masked;
 
 use super::cli::Cli;
+use super::exit::Exit;
 
 /// What every command accepts: how much is printed, in what form, and where the log lies.
 const OUTPUT: &[&str] = &["json", "verbose", "quiet", "log_dir"];
@@ -136,6 +139,46 @@ pub(crate) fn check(matches: &ArgMatches) -> Result<(), FlowError> {
     Ok(())
 }
 
+/// Whether `name` is an option that holds beside the `-K` form's own, and how many values it takes.
+pub(crate) fn program_wide(name: &str) -> Option<usize> {
+    let command = command();
+    let deploy = command.find_subcommand("deploy");
+    let own = command.get_arguments().chain(deploy.into_iter().flat_map(clap::Command::get_arguments));
+    let found = own.into_iter().find(|arg| {
+        arg.get_long() == Some(name) || name.chars().count() == 1 && arg.get_short() == name.chars().next()
+    })?;
+    Some(usize::from(found.get_action().takes_values()))
+}
+
+/// clap has its own words for errors, help and version; the exit code is ours, and that no password is quoted: a host whose
+/// option was forgotten stands in them.
+pub(crate) fn said_by_clap(mut error: clap::Error) -> Exit {
+    let quoted: Vec<_> = error.context().map(|(kind, value)| (kind, without_passwords(value))).collect();
+    for (kind, value) in quoted {
+        if let Some(value) = value {
+            error.insert(kind, value);
+        }
+    }
+    // Nothing can be done about a closed standard output.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage } else { Exit::Done }
+}
+
+/// A quoted text that is starred, when it has to be.
+fn without_passwords(value: &ContextValue) -> Option<ContextValue> {
+    let starred = |text: &String| match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://***@{place}"),
+        // A path, an image, an address of the web: no host.
+        (_, None) if text.contains('/') => text.clone(),
+        _ => masked(text),
+    };
+    match value {
+        ContextValue::String(text) => Some(ContextValue::String(starred(text))),
+        ContextValue::Strings(texts) => Some(ContextValue::Strings(texts.iter().map(starred).collect())),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,5 +277,14 @@ mod tests {
         assert!(at(["cluster", "apply"]).contains(&"prune".to_owned()));
         assert!(at(["bundle", "verify"]).contains(&"json".to_owned()));
         assert!(!at(["bundle", "verify"]).contains(&"ssh_key".to_owned()));
+    }
+
+    #[test]
+    fn program_wide_options_are_known_with_their_values() {
+        assert_eq!(program_wide("json"), Some(0));
+        assert_eq!(program_wide("forks"), Some(1));
+        assert_eq!(program_wide("conf"), Some(1));
+        assert_eq!(program_wide("v"), Some(0));
+        assert_eq!(program_wide("nonsense"), None);
     }
 }

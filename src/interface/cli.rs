@@ -4,14 +4,13 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use camino::Utf8PathBuf;
-use clap::error::ContextValue;
 use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use payload::Bundle;
 
 use crate::deliver::RouteChoice;
 use crate::flow::request::{Job, Operation, RunOptions, check_environment};
 use crate::flow::{FlowError, loss, state_dir};
-use crate::host::{HostKeyPolicy, TargetDefaults, masked};
+use crate::host::{HostKeyPolicy, TargetDefaults};
 use crate::spec::operations;
 
 use super::bundle::{self, BundleCommand};
@@ -215,7 +214,7 @@ fn today(args: Vec<OsString>) -> Exit {
     let read = accepts::command().try_get_matches_from(args).and_then(|m| Ok((Cli::from_arg_matches(&m)?, m)));
     let (mut cli, matches) = match read {
         Ok(read) => read,
-        Err(e) => return said_by_clap(e),
+        Err(e) => return accepts::said_by_clap(e),
     };
     cli.global.environment_given = accepts::given(&matches, "environment");
     match accepts::check(&matches).and_then(|()| complete(&mut cli.command, &matches)) {
@@ -230,35 +229,6 @@ fn complete(command: &mut Command, matches: &clap::ArgMatches) -> Result<(), Flo
         args.given = unit::given(below)?;
     }
     Ok(())
-}
-
-/// clap has its own words for errors, help and version; the exit code is ours, and that no password is quoted: a host whose
-/// option was forgotten stands in them.
-pub(crate) fn said_by_clap(mut error: clap::Error) -> Exit {
-    let quoted: Vec<_> = error.context().map(|(kind, value)| (kind, without_passwords(value))).collect();
-    for (kind, value) in quoted {
-        if let Some(value) = value {
-            error.insert(kind, value);
-        }
-    }
-    // Nothing can be done about a closed standard output.
-    let _ = error.print();
-    if error.use_stderr() { Exit::Usage } else { Exit::Done }
-}
-
-/// A quoted text that is starred, when it has to be.
-fn without_passwords(value: &ContextValue) -> Option<ContextValue> {
-    let starred = |text: &String| match (text.split_once("://"), text.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://***@{place}"),
-        // A path, an image, an address of the web: no host.
-        (_, None) if text.contains('/') => text.clone(),
-        _ => masked(text),
-    };
-    match value {
-        ContextValue::String(text) => Some(ContextValue::String(starred(text))),
-        ContextValue::Strings(texts) => Some(ContextValue::Strings(texts.iter().map(starred).collect())),
-        _ => None,
-    }
 }
 
 fn run(cli: Cli) -> Exit {
@@ -398,30 +368,5 @@ fn bundle_main(command: &BundleCommand, global: &Global) -> Exit {
                 _ => Exit::Failed,
             }
         }
-    }
-}
-
-/// Whether `name` is an option that holds beside the `-K` form's own, and how many values it takes.
-pub(crate) fn program_wide(name: &str) -> Option<usize> {
-    let command = accepts::command();
-    let deploy = command.find_subcommand("deploy");
-    let own = command.get_arguments().chain(deploy.into_iter().flat_map(clap::Command::get_arguments));
-    let found = own.into_iter().find(|arg| {
-        arg.get_long() == Some(name) || name.chars().count() == 1 && arg.get_short() == name.chars().next()
-    })?;
-    Some(usize::from(found.get_action().takes_values()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn program_wide_options_are_known_with_their_values() {
-        assert_eq!(program_wide("json"), Some(0));
-        assert_eq!(program_wide("forks"), Some(1));
-        assert_eq!(program_wide("conf"), Some(1));
-        assert_eq!(program_wide("v"), Some(0));
-        assert_eq!(program_wide("nonsense"), None);
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn words(args: &[OsString]) -> Option<Vec<OsString>> {
             Some((name, _)) => (name, true),
             None => (word.trim_start_matches('-'), false),
         };
-        let values = cli::program_wide(name).filter(|_| word.starts_with('-'))?;
+        let values = accepts::program_wide(name).filter(|_| word.starts_with('-'))?;
         at += if has_value { 1 } else { 1 + values };
     }
     // The name of the form stays first; what stood before it is as good behind it.
@@ -57,13 +57,13 @@ pub(crate) fn run(words: Vec<OsString>) -> Exit {
 }
 
 fn begin(words: &[String]) -> Result<Exit, FlowError> {
-    let parsed = onekey::parse(words, cli::program_wide)?;
+    let parsed = onekey::parse(words, accepts::program_wide)?;
     // The program-wide options and those of `deploy` are read by today's parser.
     let line = ["sunshine-installer".to_owned(), "deploy".to_owned()].into_iter().chain(parsed.global.iter().cloned());
     let read = accepts::command().try_get_matches_from(line).and_then(|m| Cli::from_arg_matches(&m));
     let cli = match read {
         Ok(cli) => cli,
-        Err(e) => return Ok(cli::said_by_clap(e)),
+        Err(e) => return Ok(accepts::said_by_clap(e)),
     };
     let Command::Deploy(deploy) = cli.command else { return Err(FlowError::request("-K: nothing to do")) };
     let defaults = cli.credentials.read()?;
