@@ -76,6 +76,8 @@ pub(super) struct Waits {
     pub api: Vec<StepId>,
     /// The list of the cluster's hosts, in the cluster.
     pub published: Option<StepId>,
+    /// The hosts of this run that the cluster's DNS answers.
+    pub dns: Vec<StepId>,
     /// kubeadm's configuration in the cluster, as those need it that join.
     pub configured: Vec<StepId>,
     /// The site's files on the control plane nodes.

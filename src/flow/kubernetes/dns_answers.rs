@@ -4,13 +4,19 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::host::{Command, HostError};
-use crate::plan::{Check, Cx, Step, StepError, Work};
+use crate::host::{Command, HostError, HostId};
+use crate::plan::{Check, Cx, Step, StepError, StepId, Work};
 
 use super::component::{Component, On};
 
 /// How long pods may take to start, and packets to find their way, in seconds.
 const WAIT: &str = "180";
+const STEP: &str = "dns.answers";
+
+/// The step after which the cluster's DNS answers this host.
+pub(super) fn answers(host: &HostId) -> StepId {
+    StepId::on(host, STEP)
+}
 
 /// The component: pods of this host can use names.
 pub(super) struct DnsAnswers;
@@ -25,7 +31,7 @@ impl Component for DnsAnswers {
         let service = on.cluster.service_ip();
         let name = format!("kubernetes.default.svc.{}", on.cluster.settings.cluster_domain);
         let ask = Ask { server, name, service };
-        vec![on.step("dns.answers", "wait until the cluster's DNS answers", ask).weight(5)]
+        vec![on.step(STEP, "wait until the cluster's DNS answers", ask).weight(5)]
     }
 }
 

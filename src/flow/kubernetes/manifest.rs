@@ -97,8 +97,7 @@ impl Component for Manifests {
             let manifest = manifest.for_networks(on.cluster.settings.pods());
             let title = format!("apply {} of the bundle", manifest.name);
             let apply = Apply { manifest, server: server.clone(), diff: on.cluster.minor >= since::DIFF };
-            let step = on.step(&format!("apply.{}", apply.manifest.name), title, apply).weight(2);
-            step.after(on.waits.api.iter().cloned())
+            on.step(&format!("apply.{}", apply.manifest.name), title, apply).weight(2)
         };
         on.supply.manifests.iter().map(apply).collect()
     }

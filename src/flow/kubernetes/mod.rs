@@ -19,6 +19,7 @@ mod direct;
 mod distro;
 mod dns;
 mod dns_answers;
+mod dns_spread;
 mod docker;
 mod docker_bridge;
 mod docker_in_use;

@@ -16,7 +16,7 @@ use crate::resource::Packages;
 use super::component::{self, On, Supply, Waits};
 use super::keys::ClusterKeys;
 use super::state::Cluster;
-use super::{cluster_sync, control_plane, kept_registry, kubeadm};
+use super::{cluster_sync, control_plane, dns_answers, kept_registry, kubeadm};
 
 /// How long a service may take to start.
 pub(super) const START: Duration = Duration::from_secs(120);
@@ -84,6 +84,7 @@ pub(super) fn make_plan(
         etcd: etcd_answers(seen),
         api: control_plane.iter().map(|h| control_plane::answers(h)).collect(),
         published: hosts.first().map(|host| cluster_sync::published(host)),
+        dns: hosts.iter().map(|host| dns_answers::answers(host)).collect(),
         configured: hosts
             .first()
             .filter(|_| cluster.standing)

@@ -147,3 +147,45 @@ impl Work for NodeReady {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::AWAIT_NODE;
+
+    /// What the wait prints when the time is up. `kubectl` and `journalctl` are scripts that answer as those of a worker do whose
+    /// kubelet asks a balancer, while one API server is cut off and another lets its certificate ask for no health.
+    #[test]
+    fn a_node_that_does_not_become_ready_names_the_api_servers_that_do_not_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        program(
+            "kubectl",
+            "case \"$*\" in\n\
+             *'--server https://10.8.14.200:6443'*) echo 'dial tcp 10.8.14.200:6443: i/o timeout' >&2; exit 1;;\n\
+             *'--server https://10.8.14.201:6443'*) echo ok;;\n\
+             *'--server https://10.8.14.202:6443'*) echo 'Error from server (Forbidden): /healthz' >&2; exit 1;;\n\
+             *'get node host3 '*) echo 'context deadline exceeded' >&2; exit 1;;\nesac",
+        );
+        program("journalctl", "echo 'node \"host3\" not found'; echo 'failed to list *v1.Node'");
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let servers = [200, 201, 202].map(|n| format!("https://10.8.14.{n}:6443"));
+        let wait = std::process::Command::new("sh")
+            .args(["-c", AWAIT_NODE, "sh", "host3", "/etc/kubernetes/kubelet.conf", "0"])
+            .args(servers)
+            .env("PATH", path)
+            .output()
+            .unwrap();
+        assert_eq!(wait.status.code(), Some(1));
+        assert_eq!(
+            String::from_utf8(wait.stderr).unwrap(),
+            "not Ready: context deadline exceeded\nkubelet, its last lines:\nfailed to list *v1.Node\n\
+             the API server https://10.8.14.200:6443 does not answer this host: dial tcp 10.8.14.200:6443: i/o timeout\n"
+        );
+    }
+}

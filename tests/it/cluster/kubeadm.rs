@@ -137,6 +137,8 @@ fn kubeadm_makes_a_cluster_of_its_packages_and_the_line_again_changes_nothing() 
     let nodes = lab.host(0).sh("kubectl get nodes --no-headers");
     assert_eq!(nodes.matches(" Ready ").count(), 3, "{nodes}");
     assert_eq!(nodes.matches("v1.36.3").count(), 3, "{nodes}");
+    let dns = "kubectl -n kube-system get pods -l k8s-app=kube-dns -o jsonpath='{range .items[*]}{.spec.nodeName}{\"\\n\"}{end}'";
+    super::eventually(&lab, 0, &format!("[ \"$({dns} | sort -u | wc -l)\" = 2 ]"));
     assert_eq!(lab.host(0).sh("grep -il https_proxy /etc/kubernetes/manifests/* || :"), "");
     names_and_services_work(&lab);
 
@@ -162,16 +164,16 @@ fn kubeadm_makes_a_cluster_of_its_packages_and_the_line_again_changes_nothing() 
     updates::are_named_that_heed_no_exclude(&lab, &site);
 }
 
-/// A load balancer of the site on the fourth host, for the API servers of the first three.
-fn balance(lab: &Lab) {
-    lab.host(3).install(&Lab::rpms(&["extras"]));
-    let servers =
-        [200, 201, 202].map(|n| format!("  server s{n} 10.8.14.{n}:6443 check inter 1s fall 2 rise 1\n")).concat();
+/// A load balancer of the site on this host, for the API servers of the first three.
+fn balance(lab: &Lab, on: usize) {
+    lab.host(on).install(&Lab::rpms(&["extras"]));
+    let ask = "check check-ssl verify none inter 1s fall 2 rise 1 on-marked-down shutdown-sessions";
+    let servers = [200, 201, 202].map(|n| format!("  server s{n} 10.8.14.{n}:6443 {ask}\n")).concat();
     let config = format!(
-        "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
-         listen api\n  bind :6443\n{servers}"
+        "defaults\n  mode tcp\n  timeout connect 5s\n  timeout check 2s\n  timeout client 1h\n  timeout server 1h\n\
+         listen api\n  bind :6443\n  option httpchk GET /readyz\n  http-check expect status 200\n{servers}"
     );
-    lab.host(3).sh(&format!("cat >/etc/haproxy/haproxy.cfg <<'END'\n{config}END\nsystemctl restart haproxy"));
+    lab.host(on).sh(&format!("cat >/etc/haproxy/haproxy.cfg <<'END'\n{config}END\nsystemctl restart haproxy"));
 }
 
 #[test]
@@ -181,7 +183,7 @@ fn kubeadm_control_plane_nodes_join_behind_a_load_balancer_and_one_may_be_lost()
     }
     let lab = Lab::up(4);
     let site = Site::with(&GROUPS);
-    balance(&lab);
+    balance(&lab, 3);
     let before = at_rest(lab.host(2));
     settings::write(&site);
     let create = settings::APPLY;

@@ -20,6 +20,7 @@ use super::super::cluster_sync::{
 use super::super::component::Component;
 use super::super::control_plane;
 use super::super::dns_answers::DnsAnswers;
+use super::super::dns_spread::DnsSpread;
 use super::super::hold::PackageHold;
 use super::super::images::NodeImages;
 use super::super::kept_registry::KeptRegistry;
@@ -52,8 +53,9 @@ const DUAL_STACK: u32 = 23;
 
 pub(super) struct Kubeadm;
 
-/// Images come before kubeadm, which would pull them, and the balancer, by which it asks the API.
-const COMPONENTS: [&dyn Component; 38] = [
+/// Images come before kubeadm, which would pull them, and the balancer, by which it asks the API. Manifests come before all that waits
+/// for other hosts: pods of the network and of DNS start while these join.
+const COMPONENTS: [&dyn Component; 39] = [
     &Clock,
     &PackageHold,
     &Kernel,
@@ -84,14 +86,15 @@ const COMPONENTS: [&dyn Component; 38] = [
     &KubeProxySettings,
     &EncryptedSecrets,
     &Join,
+    &Manifests,
     &Published,
     &HeldAddress::Joins,
-    &Manifests,
     &SiteDomains,
     &NodeReady,
     &DnsAnswers,
     &PublishedByApi,
     &KeptRegistry,
+    &DnsSpread,
 ];
 
 impl Rules for Kubeadm {

@@ -65,6 +65,9 @@ fn nodes_come_and_go_behind_balancers_and_the_first_may_be_lost() {
     api_server_killed(&lab, 1);
     clients.end("an API server behind the balancers was killed");
     let clients = Clients::begin(&lab, 3, "https://127.0.0.1:8443");
+    lab.host(3).sh("pkill -KILL -x haproxy");
+    clients.end("the balancer of the clients' host was killed");
+    let clients = Clients::begin(&lab, 3, "https://127.0.0.1:8443");
     lab.host(0).kill();
     clients.end("a host of an API server behind the balancers was killed");
     for host in [1, 2] {

@@ -4,6 +4,7 @@ use crate::lab::Lab;
 use crate::site::{Site, assert_unchanged_but, at_rest};
 
 use super::super::{HOSTS, eventually, whole};
+use super::balance;
 use super::gap::{Clients, api_server_killed};
 use super::kubeadm_control_plane::{GROUPS, VIP, holder, may_stay};
 
@@ -63,6 +64,30 @@ fn clients_go_on_when_parts_behind_the_address_are_lost() {
 fn whole_but_the_worker(lab: &Lab, host: usize) {
     eventually(lab, host, "curl -fsk -m 2 https://127.0.0.1:6443/readyz");
     eventually(lab, host, &format!("kubectl wait --for=condition=Ready --timeout=5s node/host{host}"));
+}
+
+#[test]
+fn clients_go_on_when_parts_behind_a_load_balancer_of_the_site_are_lost() {
+    if !Lab::here() {
+        return;
+    }
+    let lab = Lab::up(5);
+    let site = Site::with(&GROUPS);
+    balance(&lab, 4);
+    create(&lab, &site, &["--api-endpoint", "10.8.14.204:6443"]);
+    let during = |what: &str, fault: &dyn Fn()| {
+        let clients = Clients::begin(&lab, 3, "https://10.8.14.204:6443");
+        fault();
+        clients.end(what);
+    };
+    during("an API server behind the site's balancer was killed", &|| api_server_killed(&lab, 1));
+    during("an API server behind the site's balancer was frozen", &|| {
+        lab.host(1).sh("pkill -STOP -x kube-apiserver");
+    });
+    lab.host(1).sh("pkill -CONT -x kube-apiserver || :");
+    during("a control plane node behind the site's balancer was powered off", &|| lab.host(0).kill());
+    lab.host(0).start();
+    whole(&site, &lab, 4);
 }
 
 #[test]
