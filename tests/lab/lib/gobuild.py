@@ -153,6 +153,9 @@ def compile_all(name, work, folder):
         made = os.path.join(out, program_name(package))
         if made != os.path.join(out, binary):
             os.rename(made, os.path.join(out, binary))
+    for file, (source, path) in recipe.get("copies", {}).items():
+        folder = sh("go", "list", "-m", "-f", "{{.Dir}}", source, cwd=module, env=env).strip()
+        shutil.copyfile(os.path.join(folder, path), os.path.join(out, file))
 
 
 def program_name(package):

@@ -5,6 +5,7 @@ programs  name of the binary -> package
 tests     name of the binary -> package whose tests it runs (`go test -c`)
 values    string variables set at link time
 mains     name of the binary -> source of a main package of our own, in which only what the lab needs is linked
+copies    file that lies beside the binaries -> (module, its path there)
 cgo, tags as the upstream project builds it
 debian    command or file that the build needs -> the Debian package that brings it
 staging   version of the modules that a go.mod of Kubernetes replaces by folders of its own tree
@@ -123,5 +124,8 @@ for _version, _parts in KUBERNETES.items():
     RECIPES[f"e2e-{_version}"] = kubernetes(_version, tests={"e2e.test": "k8s.io/kubernetes/test/e2e"})
     RECIPES[f"etcd-{_parts['etcd']}"] = etcd(_parts["etcd"])
     RECIPES[f"coredns-{_parts['coredns']}"] = coredns(_parts["coredns"])
+# What its servers show where a spec asks for TLS; those of 1.35 do that in all specs of a container's hooks.
+RECIPES["agnhost-1.35.4"]["copies"] = {
+    f"localhost.{kind}": ("k8s.io/kubernetes", f"test/images/agnhost/porter/localhost.{kind}") for kind in ("crt", "key")}
 # That of Kubernetes 1.20, with a reflect2 that today's Go can run (rpms/build-kubernetes says why).
 RECIPES["coredns-1.7.0"] = coredns("1.7.0", without=["minimal"], more={"github.com/modern-go/reflect2": "v1.0.2"})

@@ -9,6 +9,7 @@ Of what is compiled from Go modules also:
 files     path in the rpm -> (what gorecipes.py calls the build, binary)
 overlay   folders of tests/lab/rpms with its unit files and settings"""
 from gorecipes import CNI_PLUGINS, DISTRIBUTION, FLANNEL, FLANNEL_CNI, FLANNEL_ETCD2, KUBERNETES
+from gorecipes import RECIPES as BUILDS
 
 GROUPS = {
     "etcd": ["etcd"],
@@ -221,7 +222,9 @@ def control_plane(version):
 def agnhost(version, tag, *others):
     """The end-to-end suite's image, which is what the suite calls a few others too: their shells and programs are in it."""
     names = [f"registry.k8s.io/e2e-test-images/{name}" for name in (f"agnhost:{tag}", *others)]
-    return {f"agnhost-{tag}": {"refs": names, "below": "tools", "files": {"/agnhost": (f"agnhost-{version}", "agnhost")},
+    build = f"agnhost-{version}"
+    files = {f"/{name}": (build, name) for name in ("agnhost", *BUILDS[build].get("copies", {}))}
+    return {f"agnhost-{tag}": {"refs": names, "below": "tools", "files": files,
                                "entrypoint": ["/agnhost"], "command": ["pause"]}}
 
 
