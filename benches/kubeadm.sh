@@ -20,7 +20,7 @@ trap 'exit 130' INT TERM
 "$root/scripts/need" openssl openssh-client
 "$root/benches/kubeadm/files" "$work"
 "$bundler" build --quiet --deployer "$installer" --rpms "$work"/host/*.rpm "$work/etcd/etcd.rpm" --image "$work"/host/*.tar \
-  --manifest flannel="$work/kube-flannel.yaml" --assume-provided "$root/tests/lab/provided" -o "$work/sunshine-installer.bin"
+  --assume-provided "$root/tests/lab/provided" -o "$work/sunshine-installer.bin"
 case $CONTROL_PLANE in
 1) control_plane=root:111111@10.8.14.200 workers="root:111111@10.8.14.201 root:111111@10.8.14.202" ;;
 3) cat >"$work/cluster.yaml" <<'END' ;;

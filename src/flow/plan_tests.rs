@@ -11,6 +11,7 @@ use super::request::{
     Runtime, SiteFile,
 };
 
+mod builtin_flannel;
 mod site;
 
 use site::{DNS, Site, address, firewalld, has_distribution, logins, network_manager, with_ipv6};

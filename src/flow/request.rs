@@ -22,7 +22,7 @@ pub use registry::{
     CertificateFiles, RegistryCollect, RegistryCreate, RegistryRemove, RegistrySettings, RegistryUser,
     SiteRegistrySettings,
 };
-pub use settings::{ClusterSettings, Network, Runtime};
+pub use settings::{ClusterSettings, FlannelImages, Network, Runtime};
 
 /// One invocation: operations in the order they are to run, and how to run them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use crate::flow::FlowError;
 use crate::flow::request::{
-    CertificateFiles, ClusterSettings, Network, RegistrySettings, RegistryUser, SiteRegistrySettings,
+    CertificateFiles, ClusterSettings, FlannelImages, Network, RegistrySettings, RegistryUser, SiteRegistrySettings,
 };
 use crate::host::{Auth, Target, TargetDefaults};
 use crate::registry::Place;
@@ -153,6 +153,7 @@ fn site_registry(fields: &SiteRegistryFields, logins: &mut Logins<'_>) -> Option
 
 fn settings(fields: KubernetesFields) -> ClusterSettings {
     let usual = ClusterSettings::default();
+    let flannel = fields.flannel.unwrap_or_default();
     let stub_domains = fields.dns.unwrap_or_default().stub_domains;
     ClusterSettings {
         network: fields.network.as_deref().map_or(usual.network, Network::parse),
@@ -170,6 +171,7 @@ fn settings(fields: KubernetesFields) -> ClusterSettings {
         keep_registry: fields.keep_registry.unwrap_or(usual.keep_registry),
         // CoreDNS and everybody else compares names in lower case.
         stub_domains: stub_domains.into_iter().map(|(name, servers)| (name.to_ascii_lowercase(), servers)).collect(),
+        flannel: FlannelImages { image: flannel.image, cni_plugin_image: flannel.cni_plugin_image },
         components: usual.components,
     }
 }

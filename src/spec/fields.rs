@@ -191,6 +191,7 @@ const KUBERNETES: &[Field] = &[
             "Control plane nodes serve the cluster's images, read-only, so that nodes can pull them again; containerd only",
         )
     },
+    field("flannel", Kind::Map(&[FLANNEL]), "Images of flannel, where its manifest is the one that is built in"),
     field("dns", Kind::Map(&[DNS]), "What the site sets on the cluster's DNS"),
     field("controlPlaneRpms", TEXTS, "Install control plane nodes from these files"),
     field("workerRpms", TEXTS, "Install worker nodes from these files"),
@@ -214,6 +215,15 @@ const KUBERNETES: &[Field] = &[
         default: DefaultValue::Switch(false),
         ..field("encryptSecrets", Kind::Switch, "Secrets lie encrypted in etcd, by a key that is made for the cluster")
     },
+];
+
+const FLANNEL: &[Field] = &[
+    field("image", Kind::Text(Format::Image), "flanneld's image; without, the bundle's …/flannel"),
+    field(
+        "cniPluginImage",
+        Kind::Text(Format::Image),
+        "The image of flannel's CNI plugin; without, the bundle's …/flannel-cni-plugin",
+    ),
 ];
 
 const DNS: &[Field] = &[field(

@@ -104,6 +104,8 @@ pub struct KubernetesFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_registry: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub flannel: Option<FlannelFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub dns: Option<DnsFields>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub control_plane_rpms: Vec<String>,
@@ -127,6 +129,16 @@ pub struct KubernetesFields {
     pub audit_policy: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encrypt_secrets: Option<bool>,
+}
+
+/// Images of flannel's built-in manifest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FlannelFields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cni_plugin_image: Option<String>,
 }
 
 /// What the site sets on the cluster's DNS.

@@ -32,8 +32,8 @@ mod tests;
 pub use cluster::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Role, SiteRegistry};
 pub use describe::{Described, describe};
 pub use file::{
-    ClusterFile, ConfigFields, DnsFields, EtcdFields, HostFields, KubernetesFields, LoginFields, ProgramFields,
-    RegistryFields, RegistryUserFields, SiteRegistryFields,
+    ClusterFile, ConfigFields, DnsFields, EtcdFields, FlannelFields, HostFields, KubernetesFields, LoginFields,
+    ProgramFields, RegistryFields, RegistryUserFields, SiteRegistryFields,
 };
 pub use logins::Surroundings;
 pub use operations::{of_all, operations};

@@ -13,8 +13,8 @@ use super::cluster::{ClusterSpec, EtcdSpec, Intent, KubernetesSpec, Request, Rol
 use super::describe::Described;
 use super::fields::SCHEMA;
 use super::file::{
-    ClusterFile, ConfigFields, DnsFields, EtcdFields, HostFields, KubernetesFields, LoginFields, ProgramFields,
-    RegistryFields, RegistryUserFields, SiteRegistryFields,
+    ClusterFile, ConfigFields, DnsFields, EtcdFields, FlannelFields, HostFields, KubernetesFields, LoginFields,
+    ProgramFields, RegistryFields, RegistryUserFields, SiteRegistryFields,
 };
 use super::problem::refuse;
 
@@ -136,6 +136,11 @@ fn settings(cluster: &kubernetes::Cluster, external: bool) -> KubernetesFields {
         registry_mirrors: settings.registry_mirrors,
         insecure_registries: settings.insecure_registries,
         keep_registry: settings.keep_registry.then_some(true),
+        flannel: Some(FlannelFields {
+            image: settings.flannel.image,
+            cni_plugin_image: settings.flannel.cni_plugin_image,
+        })
+        .filter(|flannel| *flannel != FlannelFields::default()),
         dns: Some(DnsFields { stub_domains: settings.stub_domains }).filter(|dns| *dns != DnsFields::default()),
         control_plane_rpms: Vec::new(),
         worker_rpms: Vec::new(),

@@ -11,6 +11,7 @@ use crate::host::{HostId, Secret, Target, TargetDefaults};
 
 mod components;
 mod dns;
+mod flannel;
 mod table;
 
 /// Reads a file beside which nothing lies, where PW and SUDO are environment variables.

@@ -26,6 +26,8 @@ pub(super) enum Format {
     /// flannel, direct, auto or the name of a manifest.
     NetworkName,
     Url,
+    /// The name of a container image.
+    Image,
     /// `HOST[:PORT]`
     Registry,
     /// `HOST[:PORT][/PREFIX]`
@@ -66,6 +68,10 @@ impl Format {
             Self::AbsolutePath => (is_absolute(text), "an absolute path"),
             Self::NetworkName => (is_file_name(text), "auto, flannel, direct or the name of a network manifest"),
             Self::Url => (is_url(text), "a URL such as https://registry.example:5000"),
+            Self::Image => (
+                text.parse::<payload::Reference>().is_ok(),
+                "the name of an image, such as registry.example/flannel:v1.0",
+            ),
             Self::Registry => (is_registry(text), "HOST or HOST:PORT"),
             Self::RegistryPlace => {
                 (Place::parse(text).is_ok(), "HOST, HOST:PORT or HOST:PORT/PREFIX, without https://")
@@ -90,6 +96,7 @@ impl Format {
             Self::AbsolutePath => "^/",
             Self::NetworkName => "^[A-Za-z0-9][A-Za-z0-9._-]*$",
             Self::Url => r"^https?://[^\s]+$",
+            Self::Image => r"^[A-Za-z0-9._:/@\[\]-]+$",
             Self::Registry => r"^[A-Za-z0-9._:\[\]-]+$",
             Self::RegistryPlace => r"^[A-Za-z0-9.:\[\]-]+(/[a-z0-9._/-]*)?$",
             Self::RegistryUser => "^[A-Za-z0-9][A-Za-z0-9._-]*$",

@@ -12,9 +12,12 @@ use crate::cli::BuildArgs;
 
 const EXAMPLES: &str = "\
 Examples:
-  One distribution, with a network:
+  One distribution; the network is flannel:
+    sunshine-bundler collect --kubernetes 1.36.3 --distro el9 -o site.bin
+
+  Another network, by its manifest:
     sunshine-bundler collect --kubernetes 1.36.3 --distro el9 \\
-      --manifest flannel=kube-flannel.yaml -o site.bin
+      --manifest calico=calico.yaml -o site.bin
 
   Two distributions in one bundle, and a lock; the same line later makes the same bundle:
     sunshine-bundler collect --kubernetes 1.36.3 --distro el8 el9 --lock site.lock -o site.bin

@@ -15,6 +15,12 @@ use crate::find;
 use crate::pull::{self, Access, Wanted};
 use crate::required::{KUBEADM, required};
 
+/// Images of flannel, whose manifest is built into the deployer: those that upstream's manifest of that version names
+/// (`Documentation/kube-flannel.yml`).
+const FLANNEL: [&str; 2] =
+    ["ghcr.io/flannel-io/flannel:v0.28.10", "ghcr.io/flannel-io/flannel-cni-plugin:v1.9.1-flannel3"];
+const WITHOUT_MANIFEST: &str = "flannel, the network without --manifest";
+
 /// Names of images, each with who names it.
 pub(super) type Named = BTreeMap<Reference, String>;
 
@@ -36,8 +42,19 @@ pub(super) fn named(build: &BuildArgs, inputs: &Inputs) -> Result<Named, Failure
             .or_insert_with(|| by.to_owned());
     }
     let there = inputs.image_names().map_err(Failure::Problems)?;
+    if build.manifests.is_empty() {
+        let all: Vec<Reference> = named.keys().chain(&there).cloned().collect();
+        named.extend(flannel(&all).map(|name| (name, WITHOUT_MANIFEST.to_owned())));
+    }
     named.retain(|name, _| !there.contains(name));
     Ok(named)
+}
+
+/// The images of flannel's manifest, of which none is chosen yet: neither of another version nor of another registry.
+fn flannel(chosen: &[Reference]) -> impl Iterator<Item = Reference> {
+    let last = |name: &Reference| name.repository().rsplit('/').next().map(str::to_owned);
+    let usual = FLANNEL.iter().filter_map(|name| name.parse::<Reference>().ok());
+    usual.filter(move |name| !chosen.iter().any(|other| last(other) == last(name)))
 }
 
 /// The lock must have these images and no others.
@@ -84,6 +101,17 @@ pub(super) fn pull(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flannel_s_images_are_added_where_none_is_chosen() {
+        let usual = |chosen: &[&str]| -> Vec<String> {
+            let chosen: Vec<Reference> = chosen.iter().map(|name| name.parse().unwrap()).collect();
+            flannel(&chosen).map(|name| name.to_string()).collect()
+        };
+        assert_eq!(usual(&["registry.k8s.io/pause:3.10"]), FLANNEL);
+        assert_eq!(usual(&["site.example/k8s/flannel:1"]), FLANNEL[1..]);
+        assert!(usual(&["site.example/flannel:1", "x.io/flannel-cni-plugin:2"]).is_empty());
+    }
 
     #[test]
     fn a_lock_has_all_images_that_are_named_and_no_others() {

@@ -112,7 +112,8 @@ fn collect_makes_it_where_no_repository_has_etcd() {
     }
     index(&folder);
     let out = site.scratch.path("x.bin");
-    let (_, tars) = kubeadm();
+    let (_, mut tars) = kubeadm();
+    tars.extend(lab_files(&["flannel"]).into_iter().filter(|file| file.ends_with(".tar")));
     let mut line = vec!["-o", out.as_str(), "--image"];
     line.extend(tars.iter().map(String::as_str));
     let (code, stdout, stderr) = site.collect(&line);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use payload::Bundle;
+use payload::{Bundle, MemberKind};
 
 use crate::flow::error::FlowError;
 use crate::flow::request::{ClusterCreate, Network, Runtime};
@@ -15,7 +15,7 @@ use crate::packages::Wanted;
 use super::converge::Converge;
 use super::distro::{Distribution, Rules};
 use super::state::Cluster;
-use super::{cluster_sync, flannel, manifest, runtime, version};
+use super::{cluster_sync, flannel, images, manifest, runtime, version};
 
 impl Converge {
     /// Whose packages the cluster is made of: once it is there, those that it was made of.
@@ -33,10 +33,35 @@ impl Converge {
     pub(super) fn network(&self, bundle: Option<&Bundle>) -> Network {
         match (&self.before, self.settings().network) {
             (Some(known), _) => known.network.clone(),
-            (None, Network::Auto) => self.rules(bundle).default_network(bundle),
+            (None, Network::Auto) => self.default_network(bundle),
             (None, Network::Flannel) => self.flannel(bundle),
             (None, asked) => asked,
         }
+    }
+
+    /// Whether the network that is asked for can be had.
+    pub(super) fn check_network(&self, bundle: Option<&Bundle>) -> Result<(), FlowError> {
+        match self.settings.as_ref().map(|settings| &settings.network) {
+            Some(Network::Manifest(name)) if !manifest::has_network(bundle, name) => Err(FlowError::request_with_help(
+                format!("-cni {name}: no network manifest of that name is in the bundle"),
+                "use direct or flannel, or build the bundle with --manifest NAME=FILE",
+            )),
+            Some(Network::Flannel) if !self.can_have_flannel(bundle) => Err(FlowError::request_with_help(
+                "-cni flannel: the bundle has neither the package flannel nor a network manifest of that name, nor images for the \
+                 manifest that is built in (…/flannel and …/flannel-cni-plugin)",
+                "use direct, or put one of them into the bundle: `bundle repack --add FILE`, `--manifest flannel=FILE`",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn can_have_flannel(&self, bundle: Option<&Bundle>) -> bool {
+        let name = flannel::PACKAGE;
+        let made_with_it = self.before.as_ref().is_some_and(|known| known.flannel.is_some());
+        made_with_it
+            || self.has_flannel_images()
+            || rpms::in_bundle(bundle, name)
+            || manifest::has_network(bundle, name)
     }
 
     /// Whether that is the network of flannel's package, whose subnets are in etcd: of this request, before it has been checked.
@@ -46,6 +71,7 @@ impl Converge {
     pub(in crate::flow) fn keeps_subnets_in_etcd(create: &ClusterCreate, asked: &Asked<'_>) -> Result<bool, FlowError> {
         let mut converge = Self::create(create.clone());
         converge.before = Cluster::load(asked.environment)?;
+        converge.images = images::in_bundle(asked.bundle)?;
         let is_there = asked.bundle.is_none() || rpms::in_bundle(asked.bundle, flannel::PACKAGE);
         Ok(is_there && converge.network(asked.bundle) == Network::Flannel)
     }
@@ -54,11 +80,20 @@ impl Converge {
     fn flannel(&self, bundle: Option<&Bundle>) -> Network {
         let name = flannel::PACKAGE;
         let is_package = !self.rules(bundle).runs_control_plane() && rpms::in_bundle(bundle, name);
-        let mut members = bundle.into_iter().flat_map(|bundle| &bundle.manifest().members);
-        if !is_package && members.any(|member| manifest::is_network(member, name)) {
+        if !is_package && (self.has_flannel_images() || manifest::has_network(bundle, name)) {
             return Network::Manifest(name.to_owned());
         }
         Network::Flannel
+    }
+
+    /// Where kubeadm's packages are used and the bundle has images of flannel and no network manifest, flannel's, which is built in.
+    fn default_network(&self, bundle: Option<&Bundle>) -> Network {
+        let rules = self.rules(bundle);
+        let mut members = bundle.into_iter().flat_map(|bundle| &bundle.manifest().members);
+        if rules.runs_control_plane() && !members.any(|member| member.kind == MemberKind::NetworkManifest) {
+            return self.flannel(bundle);
+        }
+        rules.default_network(bundle)
     }
 
     pub(super) fn choose_packages(&mut self, places: Places<'_>) -> Result<(), FlowError> {

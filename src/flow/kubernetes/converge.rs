@@ -24,13 +24,15 @@ use crate::resource::Image;
 
 use super::images;
 use super::kubeadm::Former;
-use super::manifest::{self, Manifest};
+use super::manifest::Manifest;
 use super::plan::{make_plan, wanted_packages};
 use super::state::{Cluster, EtcdAccess, Machine, Node};
 use super::{
-    access, dns, endpoint, families, kept_registry, pod_network, preflight, proxy_mode, registries, state, version,
+    access, dns, endpoint, families, flannel_builtin, kept_registry, pod_network, preflight, proxy_mode, registries,
+    state, version,
 };
 
+mod flannel;
 mod newcomers;
 mod places;
 mod site_settings;
@@ -56,8 +58,10 @@ pub struct Converge {
     pub(super) worker_rpms: Vec<String>,
     pub(super) control_plane_packages: Vec<Wanted>,
     pub(super) worker_packages: Vec<Wanted>,
-    images: Vec<Image>,
+    pub(super) images: Vec<Image>,
     manifests: Vec<Manifest>,
+    /// Images of flannel's manifest, where this run applies the one that is built in.
+    flannel: Option<flannel_builtin::Images>,
     /// As the control host knows the cluster and its etcd before the run, and the cluster as it is to be.
     pub(super) before: Option<Cluster>,
     own_etcd: Option<etcd::Cluster>,
@@ -131,6 +135,7 @@ impl Converge {
             worker_packages: Vec::new(),
             images: Vec::new(),
             manifests: Vec::new(),
+            flannel: None,
             before: None,
             own_etcd: None,
             known_registries: Registries::default(),
@@ -161,6 +166,7 @@ impl Converge {
             standing: false,
             dns: None,
             unfinished: None,
+            flannel: None,
             had_stub_domains: false,
             kube_proxy_mode: None,
             images: BTreeSet::new(),
@@ -176,6 +182,9 @@ impl Converge {
         if !self.images.is_empty() && (self.settings.is_some() || cluster.images.is_empty()) {
             cluster.images = images::names(&self.images);
         }
+        if self.flannel.is_some() {
+            cluster.flannel.clone_from(&self.flannel);
+        }
         if let Some(settings) = &self.settings {
             cluster.settings.registry_mirrors.clone_from(&settings.registry_mirrors);
             cluster.settings.insecure_registries.clone_from(&settings.insecure_registries);
@@ -183,6 +192,9 @@ impl Converge {
             let is_none = cluster.settings.stub_domains.is_empty() && settings.stub_domains.is_empty();
             cluster.had_stub_domains |= !is_none;
             cluster.settings.stub_domains.clone_from(&settings.stub_domains);
+            if self.described {
+                cluster.settings.flannel.clone_from(&settings.flannel);
+            }
             self.set_components(&mut cluster, settings);
         }
         let unknown =
@@ -273,12 +285,14 @@ impl Flow for Converge {
         self.known_registries = Registries::load(asked.environment)?;
         match (&self.before, &self.settings) {
             (None, None) => return Err(no_cluster(asked.environment)),
-            (_, Some(settings)) => preflight::check_request(&self.control_plane, settings, bundle)?,
+            (_, Some(settings)) => preflight::check_request(&self.control_plane, settings)?,
             (Some(_), None) => {}
         }
         self.images = images::in_bundle(bundle)?;
+        self.check_network(bundle)?;
         let network = self.network(bundle);
-        self.manifests = manifest::in_bundle(bundle, &network)?;
+        self.flannel = self.builtin_flannel(&network, bundle)?;
+        self.manifests = self.manifests(&network, bundle)?;
         if self.before.is_none() {
             self.rules(bundle).check(&self.control_plane, &self.settings(), &network, &self.manifests)?;
         }

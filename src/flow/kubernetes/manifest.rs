@@ -13,7 +13,7 @@ use crate::plan::{Check, Cx, Step, StepError, Work};
 use super::component::{Component, On};
 use super::corefile::{self, StubDomains};
 use super::options::since;
-use super::{endpoint, flannel_manifest, nameserver};
+use super::{endpoint, flannel_builtin, flannel_manifest, nameserver, proxy_mode};
 
 /// A manifest as it lies in the bundle.
 #[derive(Debug, Clone)]
@@ -21,18 +21,33 @@ pub(super) struct Manifest {
     /// By which it is asked for, such as `calico`.
     pub name: String,
     content: Vec<u8>,
+    is_builtin: bool,
 }
 
 impl Manifest {
     #[cfg(test)]
     pub(super) fn new(name: &str, content: String) -> Self {
-        Self { name: name.to_owned(), content: content.into_bytes() }
+        Self { name: name.to_owned(), content: content.into_bytes(), is_builtin: false }
+    }
+
+    /// That of flannel which is built in.
+    pub(super) fn of_flannel(images: &flannel_builtin::Images, pods: Networks) -> Self {
+        let content = images.manifest(pods).into_bytes();
+        Self { name: format!("{}.yaml", flannel_builtin::NAME), content, is_builtin: true }
+    }
+
+    /// For a cluster whose kube-proxy works like this: what is built in works the same way, the site's own says it itself.
+    fn for_proxy_mode(self, mode: Option<&str>) -> Self {
+        let text =
+            std::str::from_utf8(&self.content).ok().filter(|_| self.is_builtin && mode == Some(proxy_mode::NFTABLES));
+        let content = text.map_or_else(|| self.content.clone(), |text| flannel_builtin::by_nftables(text).into_bytes());
+        Self { content, ..self }
     }
 
     /// For a cluster whose DNS has no nameserver to forward to.
     fn without_forward(&self) -> Self {
         match std::str::from_utf8(&self.content) {
-            Ok(text) => Self { name: self.name.clone(), content: nameserver::without_forward(text).into_bytes() },
+            Ok(text) => Self { content: nameserver::without_forward(text).into_bytes(), ..self.clone() },
             Err(_) => self.clone(),
         }
     }
@@ -63,6 +78,11 @@ pub(super) fn is_network(member: &Member, name: &str) -> bool {
         && (file == name || file.rsplit_once('.').is_some_and(|(n, _)| n == name))
 }
 
+/// Whether the bundle has a network manifest of this name.
+pub(super) fn has_network(bundle: Option<&Bundle>, name: &str) -> bool {
+    bundle.into_iter().flat_map(|bundle| &bundle.manifest().members).any(|member| is_network(member, name))
+}
+
 /// The manifests to apply, the network's first.
 ///
 /// # Errors
@@ -76,7 +96,8 @@ pub(super) fn in_bundle(bundle: Option<&Bundle>, network: &Network) -> Result<Ve
     }
     found.extend(members.iter().filter(|m| m.kind == MemberKind::Addon));
     let read = |member: &&Member| -> Result<Manifest, FlowError> {
-        Ok(Manifest { name: member.file_name().to_owned(), content: bundle.bytes(member)?.to_vec() })
+        let content = bundle.bytes(member)?.to_vec();
+        Ok(Manifest { name: member.file_name().to_owned(), content, is_builtin: false })
     };
     found.iter().map(read).collect()
 }
@@ -94,8 +115,12 @@ impl Component for Manifests {
         let apply = |manifest: &Manifest| {
             let manifest = if on.facts.without_nameserver { manifest.without_forward() } else { manifest.clone() };
             let manifest = manifest.with_stub_domains(&on.cluster.settings.stub_domains);
+            let manifest = manifest.for_proxy_mode(on.cluster.kube_proxy_mode.as_deref());
             let manifest = manifest.for_networks(on.cluster.settings.pods());
-            let title = format!("apply {} of the bundle", manifest.name);
+            let title = match manifest.is_builtin {
+                true => "apply flannel's manifest, which is built in".to_owned(),
+                false => format!("apply {} of the bundle", manifest.name),
+            };
             let apply = Apply { manifest, server: server.clone(), diff: on.cluster.minor >= since::DIFF };
             on.step(&format!("apply.{}", apply.manifest.name), title, apply).weight(2)
         };

@@ -28,6 +28,7 @@ mod drift;
 mod endpoint;
 mod families;
 mod flannel;
+mod flannel_builtin;
 mod flannel_manifest;
 #[cfg(any(test, feature = "fuzz"))]
 pub(super) mod fuzz;

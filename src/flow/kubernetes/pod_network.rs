@@ -38,12 +38,13 @@ pub(super) fn of(network: &Network) -> &'static dyn PodNetwork {
     }
 }
 
-/// A network that is a manifest of the bundle: its own pods set it up on every node.
+/// A network that is a manifest: its own pods set it up on every node.
 struct FromManifest;
 
 impl PodNetwork for FromManifest {
     fn name(&self, cluster: &Cluster) -> String {
         match &cluster.network {
+            Network::Manifest(name) if cluster.flannel.is_some() => format!("{name}, built in"),
             Network::Manifest(name) => format!("{name}, from the bundle"),
             _ => "from the bundle".to_owned(),
         }

@@ -2,30 +2,23 @@
 
 use std::net::IpAddr;
 
-use payload::Bundle;
-
 use crate::flow::error::FlowError;
 use crate::flow::etcd;
 use crate::flow::names::Reserved;
 use crate::flow::networks::Family;
 use crate::flow::problem::Problem;
 use crate::flow::request::{ClusterSettings, Network};
-use crate::flow::rpms;
 use crate::flow::scene::Scene;
 use crate::host::{Facts, HostId, Listening, PodInterface, Target};
 use crate::plan::RunHost;
 
 use super::endpoint::LOCAL_PORT;
+use super::families;
 use super::options::since;
 use super::state::{API_PORT, Cluster};
-use super::{families, flannel, manifest};
 
 /// What can be said without a host.
-pub(super) fn check_request(
-    control_plane: &[Target],
-    settings: &ClusterSettings,
-    bundle: Option<&Bundle>,
-) -> Result<(), FlowError> {
+pub(super) fn check_request(control_plane: &[Target], settings: &ClusterSettings) -> Result<(), FlowError> {
     if control_plane.is_empty() {
         return Err(FlowError::request("a cluster needs at least one control plane node (--master-host-list)"));
     }
@@ -34,25 +27,6 @@ pub(super) fn check_request(
     let is_of_it = |vip: &&String| vip.parse::<IpAddr>().is_ok_and(|ip| Family::of(ip) == family);
     if let Some(vip) = settings.api_vip.as_ref().filter(|vip| !is_of_it(vip)) {
         return Err(FlowError::request(format!("--api-vip: {vip:?} is no {family} address")));
-    }
-    let has_manifest = |name: &str| {
-        let mut members = bundle.into_iter().flat_map(|bundle| &bundle.manifest().members);
-        members.any(|member| manifest::is_network(member, name))
-    };
-    match &settings.network {
-        Network::Manifest(name) if !has_manifest(name) => {
-            return Err(FlowError::request_with_help(
-                format!("-cni {name}: no network manifest of that name is in the bundle"),
-                "use direct or flannel, or build the bundle with --manifest NAME=FILE",
-            ));
-        }
-        Network::Flannel if !rpms::in_bundle(bundle, flannel::PACKAGE) && !has_manifest(flannel::PACKAGE) => {
-            return Err(FlowError::request_with_help(
-                "-cni flannel: the bundle has neither the package flannel nor a network manifest of that name",
-                "use direct, or put one of them into the bundle: `bundle repack --add FILE`, `--manifest flannel=FILE`",
-            ));
-        }
-        _ => {}
     }
     Ok(())
 }

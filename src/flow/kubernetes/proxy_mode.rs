@@ -6,7 +6,7 @@ use crate::flow::problem::Problem;
 use crate::host::{Facts, HostId};
 
 const IPTABLES: &str = "iptables";
-const NFTABLES: &str = "nftables";
+pub(super) const NFTABLES: &str = "nftables";
 
 /// Linux from which on kube-proxy takes nftables, and Kubernetes 1.MINOR: beta, and for everybody.
 const KERNEL: (u32, u32) = (5, 13);

@@ -12,7 +12,7 @@ use crate::flow::state::Environment;
 use crate::host::HostId;
 
 use super::distro::Distribution;
-use super::images;
+use super::{flannel_builtin, images};
 
 pub(in crate::flow) const API_PORT: u16 = 6443;
 
@@ -50,6 +50,9 @@ pub struct Cluster {
     /// What runs that have not come to their end were to set on components, beside `settings.components`, which a cluster that stands has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<ComponentSettings>,
+    /// Images of flannel, where its manifest is the one that is built in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flannel: Option<flannel_builtin::Images>,
     /// CoreDNS has been told of domains of the site, now or before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub had_stub_domains: bool,
@@ -129,6 +132,7 @@ impl Cluster {
             workers: BTreeMap::new(),
             images: BTreeSet::new(),
             kube_proxy_mode: None,
+            flannel: None,
             ..*self
         }
     }

@@ -30,7 +30,7 @@ remove_pods() {
     ctr -n k8s.io containers rm "$p" >/dev/null 2>&1
   done
 }
-chains='KUBE-|CNI-|cni0|sunshine'
+chains='KUBE-|CNI-|cni0|sunshine|FLANNEL-'
 docker_is_ours && chains="$chains|DOCKER|docker0"
 # flanneld's rules have no name but the pods' network, which it wrote down.
 flannel=$(recorded unit flanneld.service && sed -n 's/^FLANNEL_NETWORK=//p' /run/flannel/subnet.env 2>/dev/null | sed 's/[.]/[.]/g')

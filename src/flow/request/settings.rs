@@ -40,6 +40,9 @@ pub struct ClusterSettings {
     /// Domains that the site's own name servers answer for, each with these. Not written when there are none, likewise.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub stub_domains: BTreeMap<String, Vec<IpAddr>>,
+    /// Images of flannel's built-in manifest. Not written when none is named, likewise.
+    #[serde(skip_serializing_if = "FlannelImages::is_empty")]
+    pub flannel: FlannelImages,
     /// What the site sets on the components themselves. Not written when nothing is set, likewise.
     #[serde(skip_serializing_if = "ComponentSettings::is_empty")]
     pub components: ComponentSettings,
@@ -74,8 +77,26 @@ impl Default for ClusterSettings {
             distribution: None,
             version: None,
             stub_domains: BTreeMap::new(),
+            flannel: FlannelImages::default(),
             components: ComponentSettings::default(),
         }
+    }
+}
+
+/// Images for the manifest of flannel that is built in; without a name, that of the bundle.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FlannelImages {
+    /// flanneld's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cni_plugin_image: Option<String>,
+}
+
+impl FlannelImages {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -48,6 +48,7 @@ fn full() -> ClusterFile {
             registry_mirrors: list(),
             insecure_registries: list(),
             keep_registry: Some(true),
+            flannel: Some(FlannelFields { image: text(), cni_plugin_image: text() }),
             dns: Some(DnsFields {
                 stub_domains: [("a.example".to_owned(), vec!["10.0.0.53".parse().unwrap()])].into(),
             }),

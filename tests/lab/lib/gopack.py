@@ -9,7 +9,7 @@ import images
 import ociimage
 from common import HERE, Problem, sh
 from gorecipes import RECIPES as BUILDS
-from recipes import ALL, BESIDE, GO_RPMS, IMAGES, LAYERS, LOOSE
+from recipes import ALL, GO_RPMS, IMAGES, LAYERS, LOOSE
 from rpmpack import pack
 
 
@@ -54,8 +54,6 @@ def make(group, done, work, debian, unpack):
                       about.get("user", ""))
     for name, part in loose.items():
         shutil.copy2(program(part), os.path.join(done, name))
-    for path in BESIDE.get(group, []):
-        shutil.copy2(os.path.join(HERE, "rpms", path), done)
     check_list(pictures, rpms, program)
 
 

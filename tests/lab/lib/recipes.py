@@ -253,5 +253,3 @@ IMAGES = {
 # group -> programs that are neither in an rpm nor in an image: file name -> (build, binary)
 LOOSE = {"oci-conformance": {"oci-conformance": ("oci-conformance", "oci-conformance")},
          "e2e-1.36": {"e2e.test": ("e2e-1.36.3", "e2e.test")}, "e2e-1.35": {"e2e.test": ("e2e-1.35.4", "e2e.test")}}
-# group -> files of tests/lab/rpms that lie beside its images
-BESIDE = {"flannel": ["flannel/kube-flannel.yaml"]}

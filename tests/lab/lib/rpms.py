@@ -47,7 +47,6 @@ def recipe(group):
              sorted(DROPPED), USERS, gopack.recipe(group)]
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     overlays |= {folder for name in names for folder in gopack.named(group)[0].get(name, {}).get("overlay", [])}
-    overlays |= {os.path.dirname(path) for path in gopack.BESIDE.get(group, [])}
     files = [os.path.join(HERE, "lib", name) for name in ("rpms.py", "rpmpack.py", "images.py", "base.py")]
     if any(gopack.named(group)):
         files += [os.path.join(HERE, "lib", name) for name in ("gopack.py", "ociimage.py")]

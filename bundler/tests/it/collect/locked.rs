@@ -36,11 +36,15 @@ fn the_same_bundle_is_made_again_by_its_lock() {
     let busybox = lab_files(&["docker"]).into_iter().find(|file| file.ends_with("/busybox.tar")).unwrap();
     registry.push("docker-archive", &busybox, "hub/busybox:1.36");
     let addon = format!("box={}", site.scratch.file("box.yaml", ADDON));
-    let mirrors =
-        [format!("registry.k8s.io={}/k8s", registry.host), format!("docker.io/library=http://{}/hub", registry.host)];
+    let mirrors = [
+        format!("registry.k8s.io={}/k8s", registry.host),
+        format!("docker.io/library=http://{}/hub", registry.host),
+        format!("ghcr.io/flannel-io={}/flannel", registry.host),
+    ];
     let (lock, first) = (site.scratch.path("x.lock"), site.scratch.path("first.bin"));
     let line = |out: &str, more: &[&str]| {
-        let own = ["--lock", lock.as_str(), "--addon", &addon, "--mirror", &mirrors[0], &mirrors[1], "-o", out];
+        let own =
+            ["--lock", lock.as_str(), "--addon", &addon, "--mirror", &mirrors[0], &mirrors[1], &mirrors[2], "-o", out];
         site.collect(&[&own[..], more].concat())
     };
     let (code, stdout, stderr) = line(first.as_str(), &[]);
@@ -59,8 +63,12 @@ fn the_same_bundle_is_made_again_by_its_lock() {
     assert!(!rpms.iter().any(|rpm| rpm.contains("docker-registry")), "{rpms:?}");
     let images: Vec<String> =
         bundle.images().unwrap().iter().flat_map(|image| &image.names).map(ToString::to_string).collect();
-    assert_eq!(images.len(), 7, "{images:?}");
-    for name in ["registry.k8s.io/coredns/coredns:v1.14.2", "docker.io/library/busybox:1.36"] {
+    assert_eq!(images.len(), 9, "{images:?}");
+    for name in [
+        "registry.k8s.io/coredns/coredns:v1.14.2",
+        "docker.io/library/busybox:1.36",
+        "ghcr.io/flannel-io/flannel-cni-plugin:v1.9.1-flannel3",
+    ] {
         assert!(images.iter().any(|image| image == name), "{name}: {images:?}");
     }
     let text = fs_err::read_to_string(&lock).unwrap();

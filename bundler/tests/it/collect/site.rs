@@ -82,9 +82,9 @@ impl Site {
     }
 }
 
-/// The images that the lab's kubeadm lists, as files: `--image FILE…`.
+/// The images that the lab's kubeadm lists, and flannel's, as files: `--image FILE…`.
 pub(crate) fn image_files() -> Vec<String> {
-    let files = lab_files(&["kubeadm-1.36"]).into_iter();
+    let files = lab_files(&["kubeadm-1.36", "flannel"]).into_iter();
     files.filter(|file| file.ends_with(".tar") && !file.contains("/etcd-")).collect()
 }
 
@@ -152,13 +152,17 @@ impl Registry {
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// The images of the lab's kubeadm, below `k8s/`.
+    /// The images of the lab's kubeadm, below `k8s/`, and of its flannel, below `flannel/`, by the names that `collect` looks for.
     pub(crate) fn push_kubernetes(&self) {
         for file in image_files() {
             let stem = Utf8Path::new(&file).file_stem().unwrap();
-            let (name, tag) = stem.rsplit_once('-').unwrap();
-            let name = if name == "coredns" { "coredns/coredns" } else { name };
-            self.push("oci-archive", &file, &format!("k8s/{name}:{tag}"));
+            let place = match stem.rsplit_once('-').unwrap() {
+                ("flannel-cni-plugin", _) => "flannel/flannel-cni-plugin:v1.9.1-flannel3".to_owned(),
+                ("flannel", tag) => format!("flannel/flannel:{tag}"),
+                ("coredns", tag) => format!("k8s/coredns/coredns:{tag}"),
+                (name, tag) => format!("k8s/{name}:{tag}"),
+            };
+            self.push("oci-archive", &file, &place);
         }
     }
 }

@@ -170,7 +170,8 @@ impl Rules for Kubeadm {
         }
         refuse(
             "with kubeadm's packages the pods' network is a manifest of the bundle, and none is chosen",
-            "name one of the bundle with -cni NAME, or build the bundle with --manifest NAME=FILE",
+            "name one of the bundle with -cni NAME, or build the bundle with --manifest NAME=FILE; \
+             of flannel the images alone are enough, its manifest is built in",
         )
     }
 
