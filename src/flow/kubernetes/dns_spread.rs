@@ -28,11 +28,14 @@ impl Component for DnsSpread {
     }
 }
 
-/// `$1` server. A line a pod and a line a node, fields separated by `|`. Before there is a cluster only the host can be asked.
+/// `$1` server. A line a pod, and where all of them have one node a line a node, fields separated by `|`. Before there is a cluster only the host
+/// can be asked.
 const LOOK: &str = r#"export HOME=/run/sunshine-installer
 k() { kubectl --kubeconfig /root/.kube/config --server "$server" --request-timeout=5s get "$@"; }
 server=$1 all='{range .items[*]}' is='{.metadata.name}|{.metadata.creationTimestamp}|{.status.conditions[?(@.type=="Ready")].status}' end='{"\n"}{end}'
-k -n kube-system pods -l k8s-app=kube-dns -o "jsonpath=${all}pod|$is|{.spec.nodeName}|{.metadata.deletionTimestamp}$end" &&
+pods=$(k -n kube-system pods -l k8s-app=kube-dns -o "jsonpath=${all}pod|$is|{.spec.nodeName}|{.metadata.deletionTimestamp}$end") || exit
+printf '%s\n' "$pods"
+[ "$(printf '%s\n' "$pods" | cut -d'|' -f5 | sort -u | wc -l)" -gt 1 ] ||
 k nodes -o "jsonpath=${all}node|$is|{range .spec.taints[*]}{.key}:{.effect} {end}$end""#;
 /// `$1` server, `$2` pod.
 const DELETE: &str = r#"export HOME=/run/sunshine-installer

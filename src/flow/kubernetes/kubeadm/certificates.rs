@@ -52,7 +52,7 @@ old() {
   p=$(pgrep -of "^$1 ") || return 1
   shift
   began=$(($(date +%s) - $(ps -o etimes= -p "$p")))
-  for f in "$@"; do [ "$(stat -c %Y "$f")" -le $((began + 1)) ] || return 0; done
+  for written in $(stat -c %Y "$@"); do [ "$written" -le $((began + 1)) ] || return 0; done
   return 1
 }
 each() {
@@ -71,7 +71,7 @@ const LOOK: &str = look!(
     r#"for f in $files; do
   case $f in
   *.crt) text=$(base64 -w0 <"$f");;
-  *) text=$(sed -n 's/^ *client-certificate-data: *//p' "$f" | head -n 1);;
+  *) text=$(sed -n '/^ *client-certificate-data: */{s///p;q}' "$f");;
   esac
   if [ "$ours" -nt "$f" ]; then age=OLDER; else age=NEWER; fi
   printf 'cert %s %s %s\n' "${f#../}" "$age" "$text"
