@@ -19,6 +19,11 @@ pub(super) fn is_calico(text: &str) -> bool {
     text.contains(CONTAINER)
 }
 
+/// Whether its pods make the pools of addresses that they are told of, unlike those of its operator.
+pub(super) fn makes_pools(text: &str) -> bool {
+    is_calico(text) && text.contains("CALICO_IPV4POOL_")
+}
+
 /// One document of the manifest with that; None where nothing of it is Calico's, or all of it is there. `names_pods`: the manifest
 /// says what the pods' network is.
 pub(super) fn fit(document: &mut Yaml<'_>, pods: Networks, names_pods: bool) -> Option<()> {
