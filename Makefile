@@ -4,7 +4,7 @@
 # make bundle  dist/sunshine-installer-VERSION.bin from install_rpm/
 # make release the deployer alone, portable to CentOS 7
 # make faults  N (100) random scenarios of a flow and one fault, SEED makes the same ones again: docs/lab.md, "Faults"
-# make killed  what is killed or lost: clusters too, every step and more random moments, of which make test has some
+# make killed  what is killed or lost: clusters too, every step and more random moments, of which make test has some; Calico
 # make fuzz    inputs that nobody wrote for every parser, SECONDS_EACH (30) seconds each; compiles with coverage first: minutes
 # make bench-plan  what deciding, comparing and scheduling a plan costs, a line for each number of hosts
 # make lint    formatting, clippy; licences, bans and sources of dependencies (no advisories: deny.toml says why)

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests: a panic is how a test fails")]
 
 mod apply;
+mod calico;
 mod cold_start;
 mod docker_in_use;
 mod flannel;

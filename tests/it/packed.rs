@@ -21,6 +21,11 @@ pub(crate) fn place(groups: &[&str], to: &Path) {
         for file in &files {
             match file.extension().and_then(|e| e.to_str()) {
                 Some("rpm") => command.arg("--rpms").arg(file),
+                // A network's manifest, by its own name.
+                Some("yaml") => {
+                    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+                    command.arg("--manifest").arg(format!("{name}={}", file.display()))
+                }
                 _ => command.arg("--image").arg(file),
             };
         }

@@ -1,61 +1,25 @@
 //! flannel's manifest as the cluster needs it: pods' networks of IPv6 in its configuration, and each node's own address instead of
 //! the interface of the default route (flannel documentation, "configuration"; `pkg/ipmatch` has how it looks for an interface).
 
-use saphyr::{Mapping, Scalar, Yaml, YamlEmitter};
+use saphyr::Yaml;
 use serde_json::Value;
 
 use crate::flow::networks::{Family, Networks};
 
-/// The manifest with that; None where nothing of it is flannel's, or all of it is there. Documents that stay are kept letter by letter.
-pub(super) fn fitted(text: &str, pods: Networks) -> Option<String> {
-    let mut changed = false;
-    let documents: Vec<String> = documents(text)
-        .into_iter()
-        .map(|document| match fitted_document(&document, pods) {
-            Some(fitted) => {
-                changed = true;
-                fitted
-            }
-            None => document,
-        })
-        .collect();
-    changed.then(|| documents.join("---\n"))
-}
+use super::fitted::{NODE_ADDRESS, add_variables, containers, from_node, string, variable, variables};
 
 /// Whether a manifest is flannel's.
 pub(super) fn is_flannel(text: &str) -> bool {
     text.contains("net-conf.json")
 }
 
-fn documents(text: &str) -> Vec<String> {
-    let mut all = vec![String::new()];
-    for line in text.lines() {
-        match all.last_mut() {
-            Some(document) if line.trim_end() != "---" => {
-                document.push_str(line);
-                document.push('\n');
-            }
-            _ => all.push(String::new()),
-        }
-    }
-    all
-}
-
-fn fitted_document(text: &str, pods: Networks) -> Option<String> {
-    if !(is_flannel(text) || text.contains("flanneld")) {
-        return None;
-    }
-    let mut read = payload::yaml::documents(text).ok()?;
-    let document = read.first_mut()?;
-    let is_changed = match document.as_mapping_get("kind").and_then(Yaml::as_str) {
+/// One document of the manifest with that; None where nothing of it is flannel's, or all of it is there.
+pub(super) fn fit(document: &mut Yaml<'_>, pods: Networks) -> Option<()> {
+    match document.as_mapping_get("kind").and_then(Yaml::as_str) {
         Some("ConfigMap") => configure(document, pods),
         Some("DaemonSet") => choose_interface(document, pods),
         _ => None,
-    };
-    is_changed?;
-    let mut text = String::new();
-    YamlEmitter::new(&mut text).dump(document).ok()?;
-    Some(text.trim_start_matches("---\n").to_owned() + "\n")
+    }
 }
 
 /// The families that it connects pods in, and the network of IPv6. That of IPv4 has been held against the cluster's.
@@ -77,24 +41,15 @@ fn configure(map: &mut Yaml<'_>, pods: Networks) -> Option<()> {
 /// flanneld reads options from its environment too.
 const BY_ADDRESS: &str = "FLANNELD_IFACE";
 const BY_PATTERN: &str = "FLANNELD_IFACE_REGEX";
-const NODE: &str = "SUNSHINE_NODE_ADDRESS";
 
 /// By the node's address: the kubelet's first one, which the site may have said. Where the manifest says something itself, that counts.
 fn choose_interface(set: &mut Yaml<'_>, pods: Networks) -> Option<()> {
-    let spec = set.as_mapping_get_mut("spec")?.as_mapping_get_mut("template")?.as_mapping_get_mut("spec")?;
-    let containers = spec.as_mapping_get_mut("containers")?.as_sequence_mut()?;
-    let container = containers.iter_mut().find(|container| words(container).any(|word| word.ends_with("/flanneld")))?;
+    let mut containers = containers(set)?.iter_mut();
+    let container = containers.find(|container| words(container).any(|word| word.ends_with("/flanneld")))?;
     let says = words(container).any(|word| word.trim_start_matches('-').starts_with("iface"));
-    let listed = container.as_mapping_get("env").and_then(Yaml::as_sequence);
-    let mut names = listed.into_iter().flatten().filter_map(|one| one.as_mapping_get("name")?.as_str());
-    if says || names.any(|name| name.starts_with(BY_ADDRESS)) {
+    if says || variables(container).any(|(name, _)| name.starts_with(BY_ADDRESS)) {
         return None;
     }
-    let field = entry(&[("fieldPath", string("status.hostIP"))]);
-    let from_node = |name: &'static str| {
-        let from = entry(&[("fieldRef", field.clone())]);
-        entry(&[("name", string(name)), ("valueFrom", from)])
-    };
     let added = if pods.secondary.is_none() {
         vec![from_node(BY_ADDRESS)]
     } else {
@@ -103,13 +58,10 @@ fn choose_interface(set: &mut Yaml<'_>, pods: Networks) -> Option<()> {
             Family::V4 => "^([23]|f[cd])[0-9a-f]*:",
             Family::V6 => "^[0-9.]+$",
         };
-        let pattern = format!("^$({NODE})$|{other}");
-        vec![from_node(NODE), entry(&[("name", string(BY_PATTERN)), ("value", string(pattern))])]
+        let pattern = format!("^$({NODE_ADDRESS})$|{other}");
+        vec![from_node(NODE_ADDRESS), variable(BY_PATTERN, pattern)]
     };
-    let container = container.as_mapping_mut()?;
-    let env = container.entry(string("env")).or_insert_with(|| Yaml::Sequence(Vec::new()));
-    env.as_sequence_mut()?.extend(added);
-    Some(())
+    add_variables(container, added)
 }
 
 /// The command of a container and its arguments.
@@ -118,18 +70,10 @@ fn words<'a>(container: &'a Yaml<'_>) -> impl Iterator<Item = &'a str> {
     lists.flatten().filter_map(Yaml::as_str)
 }
 
-fn string(text: impl Into<String>) -> Yaml<'static> {
-    Yaml::Value(Scalar::String(text.into().into()))
-}
-
-fn entry(fields: &[(&'static str, Yaml<'static>)]) -> Yaml<'static> {
-    let fields: Mapping<'_> = fields.iter().map(|(name, value)| (string(*name), value.clone())).collect();
-    Yaml::Mapping(fields)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::kubernetes::fitted::fitted;
 
     const MANIFEST: &str = "\
 kind: Namespace

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::corefile::{self, StubDomains};
 use super::state::Cluster;
-use super::{api, dns, drift, flannel_manifest, kubeadm, manifest_check, status, version};
+use super::{api, dns, drift, fitted, kubeadm, manifest_check, status, version};
 use crate::flow::networks::Networks;
 use crate::flow::rpms;
 
@@ -37,8 +37,8 @@ pub(in crate::flow) fn yaml(text: &str) {
         }
     }
     for pods in ["10.244.0.0/16", "fd00::/56,10.244.0.0/16"].iter().filter_map(|text| Networks::parse(text)) {
-        if let Some(fitted) = flannel_manifest::fitted(text, pods) {
-            assert_eq!(flannel_manifest::fitted(&fitted, pods), None, "{fitted}");
+        if let Some(fitted) = fitted::fitted(text, pods) {
+            assert_eq!(fitted::fitted(&fitted, pods), None, "{fitted}");
         }
     }
     let _ = (manifest_check::networks(text), dns::service_address(text).is_some_and(|ip| ip == Ipv4Addr::UNSPECIFIED));

@@ -13,7 +13,7 @@ use crate::plan::{Check, Cx, Step, StepError, Work};
 use super::component::{Component, On};
 use super::corefile::{self, StubDomains};
 use super::options::since;
-use super::{endpoint, flannel_builtin, flannel_manifest, nameserver, proxy_mode};
+use super::{endpoint, fitted, flannel_builtin, nameserver, proxy_mode};
 
 /// A manifest as it lies in the bundle.
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ impl Manifest {
 
     /// For a cluster of these networks of pods.
     fn for_networks(self, pods: Networks) -> Self {
-        let text = std::str::from_utf8(&self.content).ok().and_then(|text| flannel_manifest::fitted(text, pods));
+        let text = std::str::from_utf8(&self.content).ok().and_then(|text| fitted::fitted(text, pods));
         let content = text.map_or_else(|| self.content.clone(), String::into_bytes);
         Self { content, ..self }
     }

@@ -10,8 +10,8 @@ use crate::flow::error::FlowError;
 use crate::flow::networks::{Family, Networks};
 use crate::flow::problem::Problem;
 
-use super::flannel_manifest;
 use super::manifest::Manifest;
+use super::{calico_manifest, flannel_manifest};
 
 /// How many names a message lists.
 const SHOWN: usize = 10;
@@ -65,8 +65,9 @@ pub(super) fn other_network(network: &Manifest, pods: Networks) -> Option<String
                 let text = format!("{name}: {place} is {cidr}, and the cluster's pod network is {own}");
                 (!of_family.any(|(_, cidr)| cidr.parse() == Ok(own))).then_some(text)
             }
-            // flannel's is filled in where it is applied.
-            None if found.is_empty() || flannel_manifest::is_flannel(&text) => None,
+            // flannel's are filled in where it is applied, and of Calico's that names none that of IPv4.
+            None if flannel_manifest::is_flannel(&text) => None,
+            None if found.is_empty() && !(family == Family::V6 && calico_manifest::makes_pools(&text)) => None,
             None => Some(format!("{name} names no {family} network of pods, and the cluster's is {own}")),
         }
     })
@@ -149,6 +150,10 @@ mod tests {
         let wanted = "network.yaml: IPv6Network in net-conf.json is fd00:9::/56, and the cluster's pod network is fd00:10:244::/56";
         assert_eq!(said(&six, both).unwrap(), wanted);
         assert_eq!(said(&six, "10.244.0.0/16"), None, "it is not used");
+        let upstream =
+            "kind: DaemonSet\nspec:\n  name: calico-node\n  env:\n  - {name: CALICO_IPV4POOL_VXLAN, value: Always}\n";
+        assert!(said(upstream, both).unwrap().contains("names no IPv6 network of pods"));
+        assert_eq!(said(upstream, "10.50.0.0/16"), None);
         let calico = "kind: DaemonSet\nspec:\n  env:\n  - name: CALICO_IPV4POOL_CIDR\n    value: \"10.244.0.0/16\"\n";
         let none = said(calico, both).unwrap();
         assert_eq!(none, "network.yaml names no IPv6 network of pods, and the cluster's is fd00:10:244::/56");

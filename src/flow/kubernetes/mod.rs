@@ -5,6 +5,7 @@
 
 mod access;
 mod api;
+mod calico_manifest;
 mod certificates;
 mod choice;
 mod clock;
@@ -27,6 +28,7 @@ mod drain;
 mod drift;
 mod endpoint;
 mod families;
+mod fitted;
 mod flannel;
 mod flannel_builtin;
 mod flannel_manifest;

@@ -15,8 +15,16 @@ pub(crate) struct Teardown {
     pub also: Vec<String>,
 }
 
+const PARTS: [&str; 5] = [
+    READS_RECORD,
+    DELETES,
+    include_str!("teardown/borrow.sh"),
+    include_str!("teardown/calico.sh"),
+    include_str!("teardown.sh"),
+];
+
 fn script() -> &'static str {
-    static SCRIPT: LazyLock<String> = LazyLock::new(|| [READS_RECORD, DELETES, include_str!("teardown.sh")].concat());
+    static SCRIPT: LazyLock<String> = LazyLock::new(|| PARTS.concat());
     &SCRIPT
 }
 

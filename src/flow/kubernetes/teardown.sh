@@ -30,15 +30,16 @@ remove_pods() {
     ctr -n k8s.io containers rm "$p" >/dev/null 2>&1
   done
 }
-chains='KUBE-|CNI-|cni0|sunshine|FLANNEL-'
+chains='KUBE-|CNI-|cni0|sunshine|FLANNEL-|cali[-:]'
 docker_is_ours && chains="$chains|DOCKER|docker0"
 # flanneld's rules have no name but the pods' network, which it wrote down.
 flannel=$(recorded unit flanneld.service && sed -n 's/^FLANNEL_NETWORK=//p' /run/flannel/subnet.env 2>/dev/null | sed 's/[.]/[.]/g')
 [ -z "$flannel" ] || chains="$chains|-[sd] $flannel "
 rules() { for f in iptables ip6tables; do $f-save 2>/dev/null | grep -E -- "$chains"; done; }
-nft_tables() { command -v nft >/dev/null 2>&1 && nft list tables 2>/dev/null | grep -E '^table ((ip|ip6) kube-proxy|ip flannel-ipv4|ip6 flannel-ipv6)$'; }
+hold
+nft_tables() { borrowed nft list tables 2>/dev/null | grep -E '^table ((ip|ip6) (kube-proxy|calico)|ip flannel-ipv4|ip6 flannel-ipv6)$'; }
 # Those of a runtime that was there before are its containers'.
-places='^/var/lib/kubelet/|^(/var)?/run/netns/cni-'
+places='^/var/lib/kubelet/|^(/var)?/run/netns/cni-|^(/var)?/run/calico/'
 ! docker_is_ours || places="$places|^/run/docker/|^/var/lib/docker/|^/run/containerd/"
 ! containerd_is_ours || places="$places|^/run/containerd/|^/var/lib/containerd/"
 mounts() { P=$places awk '$5 ~ ENVIRON["P"] {print $5}' /proc/self/mountinfo | sort -r; }
@@ -48,14 +49,19 @@ unmount() { mounts | while IFS= read -r m; do umount -l "$(printf %b "$m")" 2>/d
 # it could not be unmounted, this ends with its name.
 content() { find "$1" -mindepth 1 -maxdepth 1 ! -name lost+found 2>/dev/null; }
 empty() { content "$1" | while IFS= read -r p; do delete_tree "$p" || exit 1; done || exit 1; }
-leftover() { for p in /var/lib/kubelet /var/lib/cni /var/lib/dockershim /var/run/kubernetes; do [ -z "$(content "$p")" ] || echo "$p"; done; }
+leftover() {
+  for p in /var/lib/kubelet /var/lib/cni /var/lib/dockershim /var/run/kubernetes $(! calico_there || echo "$calico_folders"); do
+    [ -z "$(content "$p")" ] || echo "$p"
+  done
+}
 
 if [ "$1" = look ]; then
   ! kubeadm_made || echo 'remove what kubeadm created'
   [ -z "$(pods)" ] || echo "remove $(pods | wc -l) container(s) of pods"
   [ -z "$(rules)$(nft_tables)" ] || echo "remove the packet filter's rules of Kubernetes"
   [ ! -s "$d/trusted" ] || echo "let firewalld trust the cluster no more"
-  for l in cni0 flannel.1 flannel-v6.1; do ip link show "$l" >/dev/null 2>&1 && echo "remove interface $l"; done
+  for l in cni0 flannel.1 flannel-v6.1 vxlan.calico vxlan-v6.calico; do ip link show "$l" >/dev/null 2>&1 && echo "remove interface $l"; done
+  [ -z "$(calico_routes)" ] || echo "remove $(calico_routes | wc -l) route(s) of Calico"
   leftover | sed 's/^/empty /'
   folders say_empty
   exit 0
@@ -94,9 +100,11 @@ for f in iptables ip6tables; do
     $f-save -t $t | grep -vE -- "$chains" | { if docker_is_ours; then sed 's/^:FORWARD DROP/:FORWARD ACCEPT/'; else cat; fi; } | $f-restore -T $t
   done
 done
-nft_tables | while read -r _ family table; do nft delete table "$family" "$table"; done
+nft_tables | while read -r _ family table; do borrowed nft delete table "$family" "$table"; done
+calico_end
+release
 for l in $(ip -o link show master cni0 2>/dev/null | awk -F': ' '{print $2}' | sed 's/@.*//'); do ip link delete "$l"; done
-for l in $(ip -o link | awk -F': ' '{print $2}' | sed 's/@.*//' | grep -E '^(cni0|flannel\.1|flannel-v6\.1|kube-ipvs0|kube-bridge)$'); do ip link delete "$l"; done
+for l in $(ip -o link | awk -F': ' '{print $2}' | sed 's/@.*//' | grep -E "^(cni0|flannel\.1|flannel-v6\.1|kube-ipvs0|kube-bridge|$calico_links)\$"); do ip link delete "$l"; done
 rm -f /run/netns/cni-*
 if docker_is_ours || containerd_is_ours; then
   ip link delete docker0 2>/dev/null
@@ -109,7 +117,8 @@ fi
 if is_ours chrony; then systemctl stop chronyd 2>/dev/null; empty /var/lib/chrony; fi
 ! recorded dir /root/.kube || delete_tree /root/.kube/cache || exit 1
 for p in $(leftover); do empty "$p"; done
-rmdir /var/lib/docker /var/lib/containerd /var/lib/kubelet /var/lib/cni /var/lib/dockershim 2>/dev/null
+# shellcheck disable=SC2086 # a list of folders
+rmdir /var/lib/docker /var/lib/containerd /var/lib/kubelet /var/lib/cni /var/lib/dockershim $calico_folders 2>/dev/null
 # The kubelet makes it for volume plugins.
 rmdir -p /usr/libexec/kubernetes/kubelet-plugins/volume/exec 2>/dev/null
 exit 0

@@ -165,20 +165,20 @@ def program_name(package):
 
 
 def wrap(recipe, module, env):
-    """Writes the go.mod that requires the recipe's modules, with their replacements."""
+    """Writes the go.mod that requires the recipe's modules, with the replacements of the first one."""
     lines, replaced = [f"module {MODULE}", f"go {'.'.join(map(str, OLDEST))}"], {}
-    for path, number in recipe["modules"].items():
-        lines.append(f"require {path} {number}")
-        # In our own folder: in the module's, its go.work would count.
-        told = json.loads(sh("go", "mod", "download", "-json", f"{path}@{number}", cwd=module, env=env))
-        for entry in json.loads(sh("go", "mod", "edit", "-json", told["GoMod"], cwd=module, env=env)).get("Replace") or []:
-            old, new = entry["Old"]["Path"], entry["New"]
-            if new["Path"].startswith("."):
-                # A folder of the project's own tree: another module of the same release.
-                if old in recipe["modules"] or not recipe.get("staging"):
-                    continue
-                new = {"Path": old, "Version": recipe["staging"]}
-            replaced[old] = f"replace {old} => {new['Path']} {new['Version']}"
+    lines += [f"require {path} {number}" for path, number in recipe["modules"].items()]
+    path, number = next(iter(recipe["modules"].items()))
+    # In our own folder: in the module's, its go.work would count.
+    told = json.loads(sh("go", "mod", "download", "-json", f"{path}@{number}", cwd=module, env=env))
+    for entry in json.loads(sh("go", "mod", "edit", "-json", told["GoMod"], cwd=module, env=env)).get("Replace") or []:
+        old, new = entry["Old"]["Path"], entry["New"]
+        if new["Path"].startswith("."):
+            # A folder of the project's own tree: another module of the same release.
+            if old in recipe["modules"] or not recipe.get("staging"):
+                continue
+            new = {"Path": old, "Version": recipe["staging"]}
+        replaced[old] = f"replace {old} => {new['Path']} {new['Version']}"
     write(os.path.join(module, "go.mod"), "\n".join(lines + sorted(replaced.values())) + "\n")
 
 

@@ -1,6 +1,6 @@
 """What the lab compiles from Go modules, pinned. Data only: gobuild.py does the work.
 
-modules   module path -> version; the local replacements in their go.mod become the published modules
+modules   module path -> version; replacements of the first one's go.mod count, local ones become the published modules
 programs  name of the binary -> package
 tests     name of the binary -> package whose tests it runs (`go test -c`)
 values    string variables set at link time
@@ -20,6 +20,12 @@ FLANNEL, FLANNEL_CNI = "0.28.10", "0.9.1"
 # Speaks etcd's version 2 API, as the flannel of CentOS 7 does, and has a go.mod.
 FLANNEL_ETCD2 = "0.14.0"
 DISTRIBUTION = "3.1.2"
+# The commit of that version. The API is a folder of the same tree and a module by itself, whose versions follow no branch: one
+# that fits.
+CALICO, CALICO_COMMIT = "3.28.5", "v1.11.0-cni-plugin.0.20250813170300-a0db560f0520"
+CALICO_API = "v0.0.0-20240708202104-e3f70b269c2c"
+# Those of its services that run where VXLAN connects the hosts: without BIRD.
+CALICO_SERVICES = ("allocate-tunnel-addrs", "cni", "felix", "monitor-addresses", "node-status-reporter")
 CNI_PLUGINS = ("bandwidth", "bridge", "dhcp", "dummy", "firewall", "host-device", "host-local", "ipvlan", "loopback",
                "macvlan", "portmap", "ptp", "sbr", "static", "tap", "tuning", "vlan", "vrf")
 # CoreDNS without its plugins for clouds, whose libraries take twice as long to compile as all the rest.
@@ -68,6 +74,24 @@ def containerd(module, version):
             "values": {f"{module}/version.Version": f"v{version}"}}
 
 
+CALICO_MODULE = "github.com/projectcalico/calico"
+
+
+def calico():
+    module = CALICO_MODULE
+    programs = {"calico-node": "node/cmd/calico-node", "calico": "cni-plugin/cmd/calico", "install": "cni-plugin/cmd/install",
+                "kube-controllers": "kube-controllers/cmd/kube-controllers", "check-status": "kube-controllers/cmd/check-status"}
+    node = "node/filesystem/etc"
+    copies = {"calico.yaml": "manifests/calico-vxlan.yaml", "rc.local": f"{node}/rc.local",
+              **{f"service-{name}": f"{node}/service/available/{name}/run" for name in CALICO_SERVICES}}
+    # Without cgo, which only its dataplane of BPF needs.
+    return {"modules": {module: CALICO_COMMIT, "github.com/projectcalico/api": CALICO_API},
+            "programs": {name: f"{module}/{path}" for name, path in programs.items()},
+            "copies": {name: (module, path) for name, path in copies.items()},
+            "values": {"main.VERSION": f"v{CALICO}", f"{module}/node/pkg/lifecycle/startup.VERSION": f"v{CALICO}",
+                       f"{module}/node/buildinfo.GitVersion": f"v{CALICO}"}}
+
+
 RECIPES = {
     # The tests that the OCI distribution specification comes with; they have no versions.
     "oci-conformance": {
@@ -81,6 +105,12 @@ RECIPES = {
     },
     "containerd-2.4.2": containerd("github.com/containerd/containerd/v2", "2.4.2"),
     "containerd-1.7.27": containerd("github.com/containerd/containerd", "1.7.27"),
+    f"calico-{CALICO}": calico(),
+    # By which calico-node mounts on the host, written in C. Built apart: with cgo all else would need BPF's library.
+    f"calico-mountns-{CALICO}": {
+        "modules": {CALICO_MODULE: CALICO_COMMIT, "github.com/projectcalico/api": CALICO_API}, "cgo": True, "debian": {"gcc": "gcc"},
+        "programs": {"mountns": f"{CALICO_MODULE}/node/cmd/mountns"},
+    },
     f"distribution-{DISTRIBUTION}": {
         "modules": {REGISTRY: f"v{DISTRIBUTION}"}, "mains": {"registry": REGISTRY_MAIN},
         "values": {f"{REGISTRY}/version.version": f"v{DISTRIBUTION}"},

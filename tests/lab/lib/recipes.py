@@ -8,7 +8,7 @@ move      old path -> new path                        remove   paths left out
 Of what is compiled from Go modules also:
 files     path in the rpm -> (what gorecipes.py calls the build, binary)
 overlay   folders of tests/lab/rpms with its unit files and settings"""
-from gorecipes import CNI_PLUGINS, DISTRIBUTION, FLANNEL, FLANNEL_CNI, FLANNEL_ETCD2, KUBERNETES
+from gorecipes import CALICO, CALICO_SERVICES, CNI_PLUGINS, DISTRIBUTION, FLANNEL, FLANNEL_CNI, FLANNEL_ETCD2, KUBERNETES
 from gorecipes import RECIPES as BUILDS
 
 GROUPS = {
@@ -36,6 +36,7 @@ ON_DEMAND = {
     "kubeadm-1.20": ["kubelet-1.20.2", "kubeadm-1.20.2", "kubectl-1.20.2", "cri-tools", "kubernetes-cni",
                      "conntrack-tools", "socat", "ethtool"],
     "registry": [f"docker-distribution-{DISTRIBUTION}"],
+    "calico": [],
     "e2e-1.36": [], "e2e-1.35": [],
 }
 ALL = {**GROUPS, **ON_DEMAND}
@@ -193,12 +194,19 @@ GO_RPMS = {
 for _version in KUBERNETES:
     GO_RPMS.update(kubernetes(_version, f"kubernetes-{_version}"))
 
+class Layers(dict):
+    """By name; or Debian packages with blanks between, which one group alone needs: they are in no other group's recipe."""
+
+    def __missing__(self, packages):
+        return packages.split()
+
+
 # The layers below a program: Debian packages with all that they need, unpacked.
-LAYERS = {
+LAYERS = Layers({
     "net": ["nftables", "iptables", "conntrack", "kmod", "coreutils", "dash"],
     "tools": ["bash", "dash", "coreutils", "grep", "sed", "mawk", "findutils", "hostname", "procps", "curl", "netcat-openbsd",
               "bind9-dnsutils", "iproute2", "iputils-ping", "libc-bin"],
-}
+})
 
 
 def control_plane(version):
@@ -228,6 +236,32 @@ def agnhost(version, tag, *others):
                                "entrypoint": ["/agnhost"], "command": ["pause"]}}
 
 
+def calico():
+    """Under upstream's names, which its manifest says. Its programs are run by runit, as in upstream's image."""
+    build, names = f"calico-{CALICO}", {name: f"docker.io/calico/{name}:v{CALICO}" for name in ("node", "cni", "kube-controllers")}
+    plugins = ("bandwidth", "host-local", "loopback", "portmap", "tuning")
+    start = ('sh /etc/rc.local && NODENAME=$(cat /var/lib/calico/nodename) && export NODENAME && '
+             'exec runsvdir -P /etc/service/enabled')
+    return {
+        f"calico-node-v{CALICO}": {
+            "refs": [names["node"]], "below": "iptables ipset conntrack iproute2 kmod runit procps coreutils dash",
+            "files": {"/usr/bin/calico-node": (build, "calico-node"), "/usr/bin/mountns": (f"calico-mountns-{CALICO}", "mountns"),
+                      "/etc/rc.local": (build, "rc.local"),
+                      **{f"/etc/service/available/{name}/run": (build, f"service-{name}") for name in CALICO_SERVICES}},
+            "command": ["sh", "-c", start]},
+        f"calico-cni-v{CALICO}": {
+            "refs": [names["cni"]],
+            "files": {**{f"/opt/cni/bin/{name}": ("cni-1.10.0", name) for name in plugins},
+                      "/opt/cni/bin/install": (build, "install"),
+                      **{f"/opt/cni/bin/{name}": (build, "calico") for name in ("calico", "calico-ipam")}}},
+        f"calico-kube-controllers-v{CALICO}": {
+            "refs": [names["kube-controllers"]], "below": "net",
+            "files": {f"/usr/bin/{name}": (build, name) for name in ("kube-controllers", "check-status")},
+            # What it is about lies in a folder that upstream's image has.
+            "command": ["sh", "-c", "mkdir -p /status && exec kube-controllers"]},
+    }
+
+
 # group -> image's file name -> what is in it
 IMAGES = {
     "kubeadm-1.36": control_plane("1.36.3"),
@@ -247,9 +281,12 @@ IMAGES = {
         f"flannel-cni-plugin-v{FLANNEL_CNI}": {"refs": [f"ghcr.io/flannel-io/flannel-cni-plugin:v{FLANNEL_CNI}"], "below": "net",
                                                "files": {"/flannel": (f"flannel-cni-{FLANNEL_CNI}", "flannel")}},
     },
+    "calico": calico(),
     "agnhost": agnhost("1.36.3", "2.63.0", "glibc-dns-testing:2.0.0", "busybox:1.37.0-1"),
     "e2e-1.35": agnhost("1.35.4", "2.59", "jessie-dnsutils:1.7", "busybox:1.36.1-1"),
 }
 # group -> programs that are neither in an rpm nor in an image: file name -> (build, binary)
 LOOSE = {"oci-conformance": {"oci-conformance": ("oci-conformance", "oci-conformance")},
+         # Upstream's own manifest, letter by letter.
+         "calico": {"calico.yaml": (f"calico-{CALICO}", "calico.yaml")},
          "e2e-1.36": {"e2e.test": ("e2e-1.36.3", "e2e.test")}, "e2e-1.35": {"e2e.test": ("e2e-1.35.4", "e2e.test")}}

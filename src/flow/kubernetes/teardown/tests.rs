@@ -5,11 +5,19 @@ use std::process::{Command, Output};
 
 use super::script;
 
-/// Runs the script with the host's folders in `dir`, and with programs that only write down how they are called.
+/// A program of the host that writes down how it is called.
+fn program(dir: &Path, name: &str, body: &str) {
+    let path = dir.join("bin").join(name);
+    std::fs::create_dir_all(dir.join("bin")).unwrap();
+    std::fs::write(&path, format!("#!/bin/sh\necho {name} \"$@\" >>{}/calls\n{body}", dir.display())).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Runs the script with the host's folders in `dir`, and with programs that only write down how they are called, where they are not
+/// there already.
 fn run(dir: &Path, what: &str, environments: &str) -> Output {
     let bin = dir.join("bin");
-    std::fs::create_dir_all(&bin).unwrap();
-    for program in [
+    for name in [
         "systemctl",
         "iptables-save",
         "ip6tables-save",
@@ -21,13 +29,17 @@ fn run(dir: &Path, what: &str, environments: &str) -> Output {
         "kubeadm",
         "kube-proxy",
         "pkill",
+        "pgrep",
+        "ipset",
     ] {
-        let path = bin.join(program);
-        std::fs::write(&path, format!("#!/bin/sh\necho {program} \"$@\" >>{}/calls\n", dir.display())).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        if !bin.join(name).exists() {
+            program(dir, name, "");
+        }
     }
     let mut text = script().replace("/proc/self/mountinfo", &format!("{}/mountinfo", dir.display()));
-    for place in ["/var/lib/", "/var/run/", "/etc/", "/run/", "/root/", "/opt/", "/usr/libexec", "/usr/local/sbin"] {
+    for place in
+        ["/var/lib/", "/var/log/", "/var/run/", "/etc/", "/run/", "/root/", "/opt/", "/usr/libexec", "/usr/local/sbin"]
+    {
         text = text.replace(place, &format!("{}{place}", dir.display()));
     }
     // Of a path that was replaced twice only the outer folder counts.
@@ -130,4 +142,33 @@ fn folders_that_kubeadm_left_empty_go_and_no_others() {
     assert!(run(dir.path(), "do", "a-1").status.success());
     assert!(!etc.exists());
     assert!(!String::from_utf8_lossy(&run(dir.path(), "look", "a-1").stdout).contains("empty folder"));
+}
+
+#[test]
+fn what_calico_left_goes_and_what_is_the_site_s_stays() {
+    const FILES: [&str; 3] = ["var/lib/calico/nodename", "var/log/calico/cni/cni.log", "var/run/nodeagent/socket"];
+    let dir = host("", &FILES);
+    let at = |name: &str| dir.path().join(name);
+    let listed = "case $* in 'list -n') printf 'cali40s:a\\nsite\\ncali60x\\n';; esac\n";
+    program(dir.path(), "ipset", listed);
+    let routed =
+        format!("case $* in '-4 route show proto 80') cat {}/routes 2>/dev/null;; esac\n", dir.path().display());
+    program(dir.path(), "ip", &routed);
+    std::fs::write(at("routes"), "blackhole 10.244.1.0/26\n10.244.2.0/26 via 10.0.0.2 dev eth0 onlink\n").unwrap();
+    let look = run(dir.path(), "look", "a-1");
+    let said = String::from_utf8_lossy(&look.stdout).into_owned();
+    assert!(said.contains("remove 2 route(s) of Calico") && said.contains("var/log/calico"), "{look:?}");
+    assert!(run(dir.path(), "do", "a-1").status.success());
+    let calls = std::fs::read_to_string(at("calls")).unwrap();
+    let destroyed: Vec<_> = calls.lines().filter(|call| call.starts_with("ipset destroy")).collect();
+    assert_eq!(destroyed, ["ipset destroy cali40s:a", "ipset destroy cali60x"]);
+    assert!(calls.contains("ip -4 route flush proto 80"), "{calls}");
+    assert!(["var/lib/calico", "var/log/calico", "var/run/nodeagent"].iter().all(|folder| !at(folder).exists()));
+
+    // Where Calico was not, these are somebody else's.
+    let dir = host("", &FILES[1..]);
+    program(dir.path(), "ip", "echo 10.9.0.0/16 via 10.0.0.2\n");
+    assert!(run(dir.path(), "do", "a-1").status.success());
+    let calls = std::fs::read_to_string(dir.path().join("calls")).unwrap();
+    assert!(!calls.contains("route") && FILES[1..].iter().all(|file| dir.path().join(file).exists()), "{calls}");
 }
