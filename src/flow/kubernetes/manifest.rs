@@ -7,13 +7,13 @@ use crate::flow::error::FlowError;
 use crate::flow::networks::Networks;
 use crate::flow::request::Network;
 use crate::flow::retry::{self, Patience};
-use crate::host::Command;
+use crate::host::{Command, HostError};
 use crate::plan::{Check, Cx, Step, StepError, Work};
 
 use super::component::{Component, On};
 use super::corefile::{self, StubDomains};
 use super::options::since;
-use super::{endpoint, fitted, flannel_builtin, nameserver, proxy_mode};
+use super::{applied, endpoint, fitted, flannel_builtin, nameserver, proxy_mode};
 
 /// A manifest as it lies in the bundle.
 #[derive(Debug, Clone)]
@@ -133,6 +133,10 @@ kubectl --kubeconfig /root/.kube/config --server "$1" --request-timeout=30s diff
 const APPLY: &str = r#"export HOME=/run/sunshine-installer
 kubectl --kubeconfig /root/.kube/config --server "$1" --request-timeout=60s apply -f -"#;
 
+/// `$1` server; the manifest on standard input. Prints its objects as they are.
+const OBJECTS: &str = r#"export HOME=/run/sunshine-installer
+kubectl --kubeconfig /root/.kube/config --server "$1" --request-timeout=30s get -f - -o json"#;
+
 /// `$1` server, `$2` name of the note, `$3` digest; the manifest on standard input. Whether all of its objects are there, and what was
 /// applied last is this very manifest.
 const NOTED: &str = r#"export HOME=/run/sunshine-installer
@@ -168,6 +172,17 @@ impl Apply {
         Command::script(NOTED).args(args).stdin(manifest).label("kubectl get, for a manifest")
     }
 
+    /// Whether it is applied, as far as that can be told without `kubectl diff`.
+    fn is_applied(&self, cx: &Cx<'_>) -> Result<bool, StepError> {
+        let Ok(manifest) = std::str::from_utf8(&self.manifest.content) else { return Ok(false) };
+        let get = Command::script(OBJECTS).arg(&self.server).stdin(self.manifest.content.clone());
+        match cx.host()?.run(&get.label("kubectl get, for a manifest")) {
+            Ok(said) => Ok(said.ok() && applied::is_applied(manifest, &said.text())),
+            Err(HostError::TooMuch { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn applied(&self, objects: Vec<u8>) -> Command {
         Command::script(APPLY).arg(&self.server).stdin(objects).label("kubectl apply")
     }
@@ -175,7 +190,7 @@ impl Apply {
 
 impl Work for Apply {
     fn check(&self, cx: &Cx<'_>) -> Result<Check, StepError> {
-        let same = cx.host()?.run(&self.looks_same())?.ok();
+        let same = (self.diff && self.is_applied(cx)?) || cx.host()?.run(&self.looks_same())?.ok();
         Ok(if same { Check::Satisfied } else { Check::Needed(vec![format!("apply {}", self.manifest.name)]) })
     }
 

@@ -5,6 +5,7 @@
 
 mod access;
 mod api;
+mod applied;
 mod calico_manifest;
 mod certificates;
 mod choice;
