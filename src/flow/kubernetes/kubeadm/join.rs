@@ -212,6 +212,7 @@ impl Work for JoinOnce {
         }
         delete_former(&api, &self.node, self.address)?;
         let token = Token::make(&api, cx, &self.node)?;
+        token.await_signature(&api, cx);
         let run = Command::script(RUN).args([SOCKET, KUBELET_CONF, &self.node, self.role()]);
         let joined = host.run_ok(&run.secret_stdin(self.config(&token)?).timeout(JOIN).label("kubeadm join"));
         token.end(&api);

@@ -1,6 +1,9 @@
 //! The token by which a host joins: made for it through the API, and deleted when it has joined (Kubernetes documentation,
 //! "Authenticating with Bootstrap Tokens"). One that cannot be deleted ends by itself.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use jiff::{SignedDuration, Timestamp};
 use rand::seq::IndexedRandom;
 use serde_json::{Value, json};
@@ -12,6 +15,12 @@ use super::super::api::{Api, ApiError};
 
 /// How long one lasts at most.
 const LASTS: SignedDuration = SignedDuration::from_mins(30);
+
+/// What a host that joins reads without a certificate, signed by every token.
+const CLUSTER_INFO: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
+/// For how long it is waited for.
+const SIGNED: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(100);
 
 /// A token of a cluster.
 #[derive(Debug)]
@@ -55,6 +64,16 @@ impl Token {
             Ok(token)
         });
         Ok(made?)
+    }
+
+    /// Waits until the cluster has signed with it what a host reads first: the controller manager does so within a second, and kubeadm, which
+    /// finds no signature, waits five to ten seconds before it looks again. Where that takes long, kubeadm waits by itself.
+    pub(super) fn await_signature(&self, api: &Api<'_>, cx: &Cx<'_>) {
+        let end = Instant::now() + SIGNED;
+        let is_signed = |info: Value| info["data"].get(format!("jws-kubeconfig-{}", self.id)).is_some();
+        while Instant::now() < end && !cx.interrupt.is_set() && !api.get(CLUSTER_INFO).is_ok_and(is_signed) {
+            thread::sleep(POLL);
+        }
     }
 
     /// Deletes it.
