@@ -47,11 +47,15 @@ ours=apiserver-etcd-client.crt
 c=../controller-manager.conf s=../scheduler.conf
 files="apiserver.crt apiserver-kubelet-client.crt front-proxy-client.crt $c $s ../admin.conf"
 [ ! -e ../super-admin.conf ] || files="$files ../super-admin.conf"
+# The programs with their ages in seconds, the oldest process first.
+now=$(date +%s)
+ages=$(ps -eo etimes=,args= | sed -n 's/^ *\([0-9]*\) \(kube-[a-z-]*\) .*/\1 \2/p' | sort -rn)
 # Whether a program was started before the last of its certificates was written.
 old() {
-  p=$(pgrep -of "^$1 ") || return 1
+  age=$(printf '%s\n' "$ages" | sed -n "/ $1\$/{s/ .*//p;q}")
+  [ -n "$age" ] || return 1
   shift
-  began=$(($(date +%s) - $(ps -o etimes= -p "$p")))
+  began=$((now - age))
   for written in $(stat -c %Y "$@"); do [ "$written" -le $((began + 1)) ] || return 0; done
   return 1
 }
