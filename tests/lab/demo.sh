@@ -31,9 +31,9 @@ end=$(($(date +%s) + 30))
 : >/tmp/answers
 while [ "$(sort -u /tmp/answers | wc -l)" -lt "$nodes" ] && [ "$(date +%s)" -lt $end ]; do
   kubectl exec daemonset/web -- sh -c \
-    'for i in 1 2 3 4 5 6 7 8 9; do curl -fsS -m 3 http://web.default.svc.cluster.local/hostname && echo; done' >>/tmp/answers || :
+    'for i in 1 2 3 4 5 6 7 8 9; do curl -fsS -m 3 http://web.default.svc.cluster.local/hostname && echo; done' >>/tmp/answers 2>/tmp/unanswered || :
 done
 echo 'http://web.default.svc.cluster.local answered by:'
 sort /tmp/answers | uniq -c
-[ "$(sort -u /tmp/answers | wc -l)" = "$nodes" ] || { echo "not every pod answered" >&2; exit 1; }
+[ "$(sort -u /tmp/answers | wc -l)" = "$nodes" ] || { cat /tmp/unanswered >&2; echo "not every pod answered" >&2; exit 1; }
 kubectl delete daemonset/web service/web --wait=true
