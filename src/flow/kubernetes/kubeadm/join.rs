@@ -212,7 +212,7 @@ impl Work for JoinOnce {
         }
         delete_former(&api, &self.node, self.address)?;
         let token = Token::make(&api, cx, &self.node)?;
-        token.await_signature(&api, cx);
+        token.await_signature(&api, cx.interrupt);
         let run = Command::script(RUN).args([SOCKET, KUBELET_CONF, &self.node, self.role()]);
         let joined = host.run_ok(&run.secret_stdin(self.config(&token)?).timeout(JOIN).label("kubeadm join"));
         token.end(&api);
@@ -235,32 +235,56 @@ impl Work for JoinOnce {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use camino::Utf8Path;
 
     use super::*;
     use crate::flow::pki::{CertRequest, Purpose, Usage};
     use crate::flow::state::Environment;
     use crate::flow::wrong_server::{Answer, WrongServer};
+    use crate::plan::Interrupt;
 
-    /// What becomes of the node `host0`, at 10.0.0.1, of a host of this name and address: the methods of the requests.
-    fn deleted(address: [u8; 4]) -> (Result<(), String>, Vec<String>) {
+    /// What comes of questions to an API that answers so, and the methods of the requests.
+    fn asked<T>(
+        answer: impl Fn() -> Value + Send + 'static,
+        questions: impl FnOnce(&Api<'_>) -> T,
+    ) -> (T, Vec<String>) {
         let folder = tempfile::tempdir().unwrap();
         let environment = Environment::open(Utf8Path::from_path(folder.path()).unwrap(), "test").unwrap();
         let authority = environment.pki().authority(Purpose::Kubernetes).unwrap();
         let (name, ips) = ("test".to_owned(), vec![[127, 0, 0, 1].into()]);
         let (organizations, dns) = (Vec::new(), Vec::new());
         let request = CertRequest { common_name: name.clone(), name, organizations, dns, ips, usage: Usage::Server };
-        let node = json!({"status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}});
         let keys = authority.issue(&request).unwrap();
-        let server = WrongServer::start(Some(&keys), move |_| Answer::json(200, &node));
+        let server = WrongServer::start(Some(&keys), move |_| Answer::json(200, &answer()));
         let cluster: Cluster = serde_json::from_value(json!({
             "settings": {"api_endpoint": server.address().to_string()}, "network": "direct",
             "etcd": {"endpoints": [], "tls": false}, "control_plane": {}, "workers": {},
         }))
         .unwrap();
         let api = Api::open(&environment.pki(), &cluster, Patience::SHORT).unwrap();
-        let result = delete_former(&api, "host0", address.into()).map_err(|e| e.to_string());
+        let result = questions(&api);
         (result, server.seen().into_iter().map(|request| request.method).collect())
+    }
+
+    /// What becomes of the node `host0`, at 10.0.0.1, of a host of this name and address: the methods of the requests.
+    fn deleted(address: [u8; 4]) -> (Result<(), String>, Vec<String>) {
+        let node = || json!({"status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}});
+        asked(node, |api| delete_former(api, "host0", address.into()).map_err(|e| e.to_string()))
+    }
+
+    #[test]
+    fn a_token_s_signature_is_waited_for() {
+        let token = Token::new();
+        let id = token.text().split_once('.').unwrap().0.to_owned();
+        let questions = AtomicUsize::new(0);
+        let info = move || match questions.fetch_add(1, Ordering::SeqCst) {
+            0 => json!({"data": {"kubeconfig": "", "jws-kubeconfig-other0": "x"}}),
+            _ => json!({"data": {"kubeconfig": "", format!("jws-kubeconfig-{id}"): "x"}}),
+        };
+        let ((), methods) = asked(info, |api| token.await_signature(api, &Interrupt::default()));
+        assert_eq!(methods, ["GET", "GET"], "until it is there, and no longer");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use rand::seq::IndexedRandom;
 use serde_json::{Value, json};
 
 use crate::flow::retry::{self, Patience};
-use crate::plan::{Cx, StepError};
+use crate::plan::{Cx, Interrupt, StepError};
 
 use super::super::api::{Api, ApiError};
 
@@ -30,7 +30,7 @@ pub(super) struct Token {
 }
 
 impl Token {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { id: random(6), secret: random(16) }
     }
 
@@ -68,10 +68,10 @@ impl Token {
 
     /// Waits until the cluster has signed with it what a host reads first: the controller manager does so within a second, and kubeadm, which
     /// finds no signature, waits five to ten seconds before it looks again. Where that takes long, kubeadm waits by itself.
-    pub(super) fn await_signature(&self, api: &Api<'_>, cx: &Cx<'_>) {
+    pub(super) fn await_signature(&self, api: &Api<'_>, interrupt: &Interrupt) {
         let end = Instant::now() + SIGNED;
         let is_signed = |info: Value| info["data"].get(format!("jws-kubeconfig-{}", self.id)).is_some();
-        while Instant::now() < end && !cx.interrupt.is_set() && !api.get(CLUSTER_INFO).is_ok_and(is_signed) {
+        while Instant::now() < end && !interrupt.is_set() && !api.get(CLUSTER_INFO).is_ok_and(is_signed) {
             thread::sleep(POLL);
         }
     }
