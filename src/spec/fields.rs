@@ -191,7 +191,7 @@ const KUBERNETES: &[Field] = &[
             "Control plane nodes serve the cluster's images, read-only, so that nodes can pull them again; containerd only",
         )
     },
-    field("flannel", Kind::Map(&[FLANNEL]), "Images of flannel, where its manifest is the one that is built in"),
+    field("flannel", Kind::Map(&[FLANNEL]), "Images for flannel's built-in manifest"),
     field("dns", Kind::Map(&[DNS]), "What the site sets on the cluster's DNS"),
     field("controlPlaneRpms", TEXTS, "Install control plane nodes from these files"),
     field("workerRpms", TEXTS, "Install worker nodes from these files"),

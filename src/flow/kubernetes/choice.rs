@@ -48,7 +48,7 @@ impl Converge {
             )),
             Some(Network::Flannel) if !self.can_have_flannel(bundle) => Err(FlowError::request_with_help(
                 "-cni flannel: the bundle has neither the package flannel nor a network manifest of that name, nor images for the \
-                 manifest that is built in (…/flannel and …/flannel-cni-plugin)",
+                 built-in manifest (…/flannel and …/flannel-cni-plugin)",
                 "use direct, or put one of them into the bundle: `bundle repack --add FILE`, `--manifest flannel=FILE`",
             )),
             _ => Ok(()),
@@ -86,7 +86,7 @@ impl Converge {
         Network::Flannel
     }
 
-    /// Where kubeadm's packages are used and the bundle has images of flannel and no network manifest, flannel's, which is built in.
+    /// Where kubeadm's packages are used and the bundle has images of flannel and no network manifest, flannel by its built-in manifest.
     fn default_network(&self, bundle: Option<&Bundle>) -> Network {
         let rules = self.rules(bundle);
         let mut members = bundle.into_iter().flat_map(|bundle| &bundle.manifest().members);

@@ -61,7 +61,7 @@ pub struct Converge {
     pub(super) worker_packages: Vec<Wanted>,
     pub(super) images: Vec<Image>,
     manifests: Vec<Manifest>,
-    /// Images of flannel's manifest, where this run applies the one that is built in.
+    /// Images of flannel's built-in manifest, where this run applies it.
     flannel: Option<flannel_builtin::Images>,
     /// As the control host knows the cluster and its etcd before the run, and the cluster as it is to be.
     pub(super) before: Option<Cluster>,

@@ -122,7 +122,7 @@ mod tests {
         let pods = pod("a", 1, "True", "host0") + &pod("b", 1, "False", "host0");
         let first = node("host0", 1, "node-role.kubernetes.io/control-plane:NoSchedule ");
         let both = pods.clone() + &first + &node("host1", 2, "");
-        assert_eq!(alone(&both), Some("b"), "the one that is not Ready");
+        assert_eq!(alone(&both), Some("b"), "the pod that is not Ready");
         let control_plane = node("host1", 2, "node-role.kubernetes.io/control-plane:NoSchedule ");
         assert_eq!(alone(&(pods.clone() + &first + &control_plane)), Some("b"));
         let unready = "node|host1|2026-11-30T07:02:00Z|Unknown|\n";

@@ -1,4 +1,4 @@
-//! The manifest of flannel that is built in: for a network `flannel` that the bundle has no manifest of. Its images are those that the
+//! flannel's built-in manifest: for a network `flannel` that the bundle has no manifest of. Its images are those that the
 //! cluster's description names, or that the bundle has.
 
 use std::collections::BTreeSet;

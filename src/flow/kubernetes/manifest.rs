@@ -30,7 +30,7 @@ impl Manifest {
         Self { name: name.to_owned(), content: content.into_bytes(), is_builtin: false }
     }
 
-    /// That of flannel which is built in.
+    /// flannel's built-in manifest.
     pub(super) fn of_flannel(images: &flannel_builtin::Images, pods: Networks) -> Self {
         let content = images.manifest(pods).into_bytes();
         Self { name: format!("{}.yaml", flannel_builtin::NAME), content, is_builtin: true }
@@ -118,7 +118,7 @@ impl Component for Manifests {
             let manifest = manifest.for_proxy_mode(on.cluster.kube_proxy_mode.as_deref());
             let manifest = manifest.for_networks(on.cluster.settings.pods());
             let title = match manifest.is_builtin {
-                true => "apply flannel's manifest, which is built in".to_owned(),
+                true => "apply flannel's built-in manifest".to_owned(),
                 false => format!("apply {} of the bundle", manifest.name),
             };
             let apply = Apply { manifest, server: server.clone(), diff: on.cluster.minor >= since::DIFF };

@@ -50,7 +50,7 @@ pub struct Cluster {
     /// What runs that have not come to their end were to set on components, beside `settings.components`, which a cluster that stands has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<ComponentSettings>,
-    /// Images of flannel, where its manifest is the one that is built in.
+    /// Images of flannel, where its manifest is the built-in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flannel: Option<flannel_builtin::Images>,
     /// CoreDNS has been told of domains of the site, now or before.

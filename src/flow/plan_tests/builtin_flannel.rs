@@ -1,4 +1,4 @@
-//! Plans of clusters whose network is flannel by the manifest that is built in.
+//! Plans of clusters whose network is flannel by its built-in manifest.
 
 use serde_json::json;
 

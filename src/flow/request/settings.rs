@@ -83,7 +83,7 @@ impl Default for ClusterSettings {
     }
 }
 
-/// Images for the manifest of flannel that is built in; without a name, that of the bundle.
+/// Images for flannel's built-in manifest; without a name, that of the bundle.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FlannelImages {

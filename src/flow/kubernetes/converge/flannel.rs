@@ -1,4 +1,4 @@
-//! The network `flannel` by the manifest that is built in.
+//! The network `flannel` by its built-in manifest.
 
 use payload::Bundle;
 
@@ -9,13 +9,13 @@ use crate::flow::error::FlowError;
 use crate::flow::request::Network;
 
 impl Converge {
-    /// Whether there are images for the manifest that is built in.
+    /// Whether there are images for the built-in manifest.
     pub(in crate::flow::kubernetes) fn has_flannel_images(&self) -> bool {
         flannel_builtin::is_meant(&self.settings().flannel, &images::names(&self.images))
     }
 
-    /// The images of flannel's manifest, where the one that is built in is to be applied: in a new cluster whose network it is and whose
-    /// bundle has no other of that name, and in one that was made with it. Without a bundle what is there stays.
+    /// The images of flannel's built-in manifest, where it is to be applied: in a new cluster whose network is flannel and whose bundle
+    /// has no manifest of that name, and in a cluster that was made with it. Without a bundle what is there stays.
     pub(super) fn builtin_flannel(
         &self,
         network: &Network,

@@ -25,7 +25,7 @@ fn etcd_s_data_outlives_kubeadm_s_reset_of_its_host() {
     }
     let lab = Lab::up(2);
     let site = Site::with(&GROUPS);
-    // The only manifest of the bundle comes before the one that is built in.
+    // The only manifest of the bundle comes before the built-in one.
     site.add_manifest(&lab, "site-net", &manifest());
     // The member is on the worker node's host.
     let make = || {
